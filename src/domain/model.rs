@@ -1,0 +1,73 @@
+//! Model names as clients write them and as the routing table keys them.
+
+use std::{borrow::Borrow, fmt, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+/// A model's short name, such as `gemini-2.5-flash`; `models/` in front is dropped.
+///
+/// Tuned models keep their collection (`tunedModels/x`), since it is part of their path.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ModelName(Arc<str>);
+
+impl ModelName {
+    /// Longest name that is accepted, in bytes.
+    const MAX_BYTES: usize = 200;
+
+    /// Reads a client's spelling; `None` when it could not be part of a URL path of Google's.
+    pub fn parse(text: &str) -> Option<Self> {
+        let name = text.strip_prefix("models/").unwrap_or(text);
+        let fits = !name.is_empty() && name.len() <= Self::MAX_BYTES;
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./@".contains(&byte);
+        (fits && name.bytes().all(plain) && !name.contains("..")).then(|| Self(name.into()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name as a resource of Google's API: `models/gemini-2.5-flash`, `tunedModels/x`.
+    pub fn resource(&self) -> String {
+        if self.0.contains('/') { self.0.to_string() } else { format!("models/{}", self.0) }
+    }
+}
+
+impl fmt::Debug for ModelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+impl fmt::Display for ModelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Borrow<str> for ModelName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_models_prefix_is_dropped_and_put_back_for_the_resource() {
+        let name = ModelName::parse("models/gemini-2.5-flash").unwrap();
+
+        assert_eq!(name.as_str(), "gemini-2.5-flash");
+        assert_eq!(name.resource(), "models/gemini-2.5-flash");
+        assert_eq!(ModelName::parse("tunedModels/x").unwrap().resource(), "tunedModels/x");
+    }
+
+    #[test]
+    fn names_that_could_leave_the_path_are_refused() {
+        for text in ["", "models/", "a b", "../files", "a?key=b", "a#b", "a%2e"] {
+            assert_eq!(ModelName::parse(text), None, "{text}");
+        }
+    }
+}

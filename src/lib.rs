@@ -1,0 +1,3 @@
+//! Gemini Balance: one endpoint in front of many Gemini API keys.
+
+pub mod domain;
