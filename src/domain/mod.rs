@@ -3,4 +3,5 @@
 pub mod key;
 pub mod model;
 pub mod outcome;
+pub mod time;
 pub mod usage;

@@ -17,6 +17,8 @@ pub enum Outcome {
     KeyInvalid(KeyFault),
     /// Something is odd about this key; only a row of these means anything.
     KeySuspect,
+    /// Failed by no visible fault of its own where another key then served the same request.
+    Outlier,
     /// A quota of this key's project for this model is used up.
     Quota(QuotaExceeded),
     /// This key may not use this model at all; others may.
@@ -136,7 +138,7 @@ impl Outcome {
     pub fn blame(&self) -> Blame {
         match self {
             Self::Success | Self::Abandoned => Blame::Nobody,
-            Self::KeyInvalid(_) | Self::KeySuspect => Blame::Key,
+            Self::KeyInvalid(_) | Self::KeySuspect | Self::Outlier => Blame::Key,
             Self::Quota(_) | Self::ModelUnavailable => Blame::KeyModel,
             Self::Billing(_) => Blame::Project,
             Self::Egress(_) => Blame::Egress,
@@ -154,6 +156,7 @@ impl Outcome {
             Self::Egress(EgressFault::Location) => NextStep::Answer,
             Self::KeyInvalid(_)
             | Self::KeySuspect
+            | Self::Outlier
             | Self::Quota(_)
             | Self::ModelUnavailable
             | Self::Billing(_)
@@ -171,6 +174,7 @@ impl Outcome {
             Self::Abandoned => "abandoned",
             Self::KeyInvalid(_) => "key_invalid",
             Self::KeySuspect => "key_suspect",
+            Self::Outlier => "outlier",
             Self::Quota(QuotaExceeded { window: QuotaWindow::Minute, .. }) => "quota_minute",
             Self::Quota(QuotaExceeded { window: QuotaWindow::Day, .. }) => "quota_day",
             Self::Quota(QuotaExceeded { window: QuotaWindow::Unknown, .. }) => "quota_unknown",

@@ -29,3 +29,15 @@ impl Usage {
         self.candidates_token_count + self.thoughts_token_count
     }
 }
+
+impl Usage {
+    /// The cost of one request that was sent several times for several candidates: the prompt counts once.
+    pub fn with_candidate(self, other: Self) -> Self {
+        Self {
+            candidates_token_count: self.candidates_token_count + other.candidates_token_count,
+            thoughts_token_count: self.thoughts_token_count + other.thoughts_token_count,
+            total_token_count: self.total_token_count + other.output(),
+            ..self
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! One actor per API key: it alone judges whether its key may be used.
+
+use std::{sync::Arc, time::Duration};
+
+use actix::prelude::*;
+use serde::Serialize;
+use tracing::{info, warn};
+
+use super::{
+    Observe,
+    supervisor::{KeyDown, KeyStateChanged, Supervisor},
+};
+use crate::{
+    balance::{
+        breaker::{HealthSnapshot, KeyHealth, KeyState},
+        gauge::Gauge,
+        provisional::{Provisional, provisional},
+    },
+    domain::{
+        key::KeyId,
+        model::ModelName,
+        outcome::{Blame, KeyFault, Outcome},
+        time::Now,
+    },
+};
+
+/// What one key has done since this process started.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct KeyTally {
+    pub attempts: u64,
+    pub successes: u64,
+    /// Attempts that failed through the key itself, its quotas or its project.
+    pub failures: u64,
+    pub last_used_at_ms: Option<i64>,
+    /// The name of the outcome that last went against this key.
+    pub last_failure: Option<&'static str>,
+}
+
+/// Snapshot: what a key's actor holds.
+#[derive(Debug, Clone, Serialize)]
+pub struct KeySnapshot {
+    pub id: KeyId,
+    #[serde(flatten)]
+    pub health: HealthSnapshot,
+    pub in_flight: u32,
+    #[serde(flatten)]
+    pub tally: KeyTally,
+}
+
+pub struct KeyActor {
+    id: KeyId,
+    health: KeyHealth,
+    tally: KeyTally,
+    gauge: Arc<Gauge>,
+    supervisor: Addr<Supervisor>,
+    timer: Option<SpawnHandle>,
+    /// Tells the supervisor when this actor is gone, however it went.
+    _guard: DownGuard,
+}
+
+impl KeyActor {
+    /// `incarnation` tells this life of the actor from earlier ones.
+    pub fn new(
+        id: KeyId,
+        incarnation: u32,
+        health: KeyHealth,
+        gauge: Arc<Gauge>,
+        supervisor: Addr<Supervisor>,
+    ) -> Self {
+        let guard = DownGuard { key: id, incarnation, supervisor: supervisor.clone() };
+        Self { id, health, tally: KeyTally::default(), gauge, supervisor, timer: None, _guard: guard }
+    }
+
+    fn record(&mut self, settled: &Settlement, now: Now) -> bool {
+        let before = self.health.state();
+        let changed = self.health.record(&settled.model, &settled.outcome, now, rand::random());
+        self.count(&settled.outcome, now);
+        if settled.is_probe {
+            self.gauge.release_probe();
+        }
+        self.log_change(before, settled);
+        changed
+    }
+
+    fn count(&mut self, outcome: &Outcome, now: Now) {
+        // The attempt behind an outlier was counted when it failed.
+        if *outcome != Outcome::Outlier {
+            self.tally.attempts += 1;
+            self.tally.last_used_at_ms = Some(now.unix_ms());
+        }
+        if *outcome == Outcome::Success {
+            self.tally.successes += 1;
+        }
+        if matches!(outcome.blame(), Blame::Key | Blame::KeyModel | Blame::Project) {
+            self.tally.failures += 1;
+            self.tally.last_failure = Some(outcome.name());
+        }
+    }
+
+    fn log_change(&self, before: KeyState, settled: &Settlement) {
+        let (after, outcome) = (self.health.state(), settled.outcome.name());
+        if before == after {
+            return;
+        }
+        match after {
+            KeyState::Invalid { reason } => {
+                warn!(key.id = %self.id, ?reason, "key {} is invalid and out of use: {reason:?}", self.id);
+            }
+            _ => info!(key.id = %self.id, outcome, "key {} is now {after:?}", self.id),
+        }
+    }
+
+    /// Tells what has changed, and wakes up when the next cooldown ends.
+    fn publish(&mut self, ctx: &mut Context<Self>) {
+        let now = Now::read();
+        self.supervisor.do_send(KeyStateChanged {
+            key: self.id,
+            routing: self.health.routing(),
+            health: self.health.snapshot(now),
+        });
+        if let Some(timer) = self.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        self.timer = self.health.next_expiry().map(|at| {
+            let wait = at.saturating_duration_since(now.instant).max(Duration::from_millis(1));
+            ctx.run_later(wait, Self::wake)
+        });
+    }
+
+    fn wake(&mut self, ctx: &mut Context<Self>) {
+        self.timer = None;
+        self.health.expire(Now::read().instant);
+        self.publish(ctx);
+    }
+}
+
+impl Actor for KeyActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        // A probe that was out when an earlier life ended would otherwise block the next one.
+        self.gauge.release_probe();
+        self.health.expire(Now::read().instant);
+        self.publish(ctx);
+    }
+}
+
+/// What one attempt with this key came to.
+#[derive(Debug, Clone)]
+pub struct Settlement {
+    pub model: ModelName,
+    pub outcome: Outcome,
+    /// From the request sent to the first byte received.
+    pub latency: Duration,
+    pub is_probe: bool,
+}
+
+/// Command: attempts that leased this key have ended; successes come in batches.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct Settle(pub Vec<Settlement>);
+
+impl Handler<Settle> for KeyActor {
+    type Result = ();
+
+    fn handle(&mut self, Settle(settled): Settle, ctx: &mut Context<Self>) {
+        let now = Now::read();
+        let mut changed = false;
+        for settlement in &settled {
+            changed |= self.record(settlement, now);
+            // Balancers assume something of a key that was refused; they wait for the verdict, even an unchanged one.
+            changed |= provisional(&settlement.outcome, now) != Provisional::Nothing;
+        }
+        if changed {
+            self.publish(ctx);
+        }
+    }
+}
+
+/// Command: a scheduled re-check has looked at this key.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Rechecked {
+    /// The fault that Google still sees, or none when it accepted the key.
+    pub fault: Option<KeyFault>,
+}
+
+impl Handler<Rechecked> for KeyActor {
+    type Result = ();
+
+    fn handle(&mut self, Rechecked { fault }: Rechecked, ctx: &mut Context<Self>) {
+        let changed = match fault {
+            None => self.health.found_well(),
+            Some(fault) => self.health.found_invalid(fault),
+        };
+        if changed {
+            info!(key.id = %self.id, "key {} is now {:?} after a re-check", self.id, self.health.state());
+            self.publish(ctx);
+        }
+    }
+}
+
+/// Command: die as a bug would make you, for drills that show that nobody notices.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Crash;
+
+impl Handler<Crash> for KeyActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Crash, _: &mut Context<Self>) {
+        panic!("drill: key {} was told to crash", self.id);
+    }
+}
+
+impl Handler<Observe<KeySnapshot>> for KeyActor {
+    type Result = MessageResult<Observe<KeySnapshot>>;
+
+    fn handle(&mut self, _: Observe<KeySnapshot>, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(KeySnapshot {
+            id: self.id,
+            health: self.health.snapshot(Now::read()),
+            in_flight: self.gauge.in_flight(),
+            tally: self.tally.clone(),
+        })
+    }
+}
+
+/// Speaks when the actor that owns it is dropped. A panic closes a mailbox for good and no actix supervisor
+/// restarts it, so this is the only way to hear of one.
+struct DownGuard {
+    key: KeyId,
+    incarnation: u32,
+    supervisor: Addr<Supervisor>,
+}
+
+impl Drop for DownGuard {
+    fn drop(&mut self) {
+        self.supervisor.do_send(KeyDown {
+            key: self.key,
+            incarnation: self.incarnation,
+            panicked: std::thread::panicking(),
+        });
+    }
+}

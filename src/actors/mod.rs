@@ -1,0 +1,32 @@
+//! Who holds state and talks; one actor and its messages a file.
+//!
+//! Read [`key`] first, then [`supervisor`] and [`balancer`]; the others are only told things.
+
+use std::marker::PhantomData;
+
+use actix::Message;
+
+pub mod balancer;
+pub mod key;
+pub mod lease;
+pub mod supervisor;
+
+/// Question: what do you hold? Every actor answers with a snapshot that logs, metrics and tests read alike.
+#[derive(Debug, Clone, Copy)]
+pub struct Observe<T>(PhantomData<T>);
+
+impl<T> Observe<T> {
+    pub fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T> Default for Observe<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: 'static> Message for Observe<T> {
+    type Result = T;
+}

@@ -1,0 +1,368 @@
+//! Which keys exist. Spawns their actors, respawns those that die, tells every balancer what has changed, and writes
+//! the health of keys to the database so that a restart forgets neither a cooldown nor an invalid key.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use actix::prelude::*;
+use serde::Serialize;
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+use super::{Observe, key::KeyActor};
+use crate::{
+    balance::{
+        breaker::{Availability, HealthSnapshot, KeyHealth, Routing, StateSnapshot},
+        gauge::Gauge,
+    },
+    db::{self, Database},
+    domain::{
+        key::{ApiKey, KeyId},
+        time::Now,
+    },
+};
+
+/// Changes of health are written together, at most this long after the first of them.
+const CHECKPOINT_AFTER: Duration = Duration::from_millis(250);
+/// A key that has been well for this long starts its backoff afresh.
+const CALM_AFTER: Duration = Duration::from_secs(60);
+const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+
+/// How many keys are in each state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct StateCounts {
+    pub active: usize,
+    pub cooling: usize,
+    pub half_open: usize,
+    pub invalid: usize,
+}
+
+/// Snapshot: what the supervisor holds.
+#[derive(Debug, Clone, Serialize)]
+pub struct PoolSnapshot {
+    pub states: StateCounts,
+    /// Keys that cool for at least one model while they serve others.
+    pub partly_cooling: usize,
+    pub in_flight: u64,
+    /// Actors that were started again since this process started, by cause.
+    pub respawned_after_panic: u64,
+    pub respawned_after_stop: u64,
+    /// Health changes that are not in the database yet.
+    pub unsaved: usize,
+}
+
+/// A key as it comes from the database.
+#[derive(Debug, Clone)]
+pub struct PoolKey {
+    pub id: KeyId,
+    pub secret: ApiKey,
+    pub health: Option<HealthSnapshot>,
+}
+
+struct Entry {
+    secret: ApiKey,
+    gauge: Arc<Gauge>,
+    actor: Addr<KeyActor>,
+    health: HealthSnapshot,
+    routing: Routing,
+    incarnation: u32,
+    last_start: Instant,
+    backoff: Duration,
+}
+
+pub struct Supervisor {
+    max_failures: u32,
+    database: Database,
+    /// Keys to spawn when this actor starts.
+    initial: Vec<PoolKey>,
+    keys: HashMap<KeyId, Entry>,
+    balancers: Vec<Recipient<KeysRouted>>,
+    unsaved: HashMap<KeyId, HealthSnapshot>,
+    is_saving: bool,
+    respawned_after_panic: u64,
+    respawned_after_stop: u64,
+}
+
+impl Supervisor {
+    pub fn new(keys: Vec<PoolKey>, max_failures: u32, database: Database) -> Self {
+        Self {
+            max_failures,
+            database,
+            initial: keys,
+            keys: HashMap::new(),
+            balancers: Vec::new(),
+            unsaved: HashMap::new(),
+            is_saving: false,
+            respawned_after_panic: 0,
+            respawned_after_stop: 0,
+        }
+    }
+
+    fn spawn_key(&mut self, key: PoolKey, ctx: &mut Context<Self>) {
+        let now = Now::read();
+        let health = match &key.health {
+            Some(snapshot) => KeyHealth::restore(snapshot, self.max_failures, now),
+            None => KeyHealth::new(self.max_failures),
+        };
+        let (gauge, routing, snapshot) = (Arc::<Gauge>::default(), health.routing(), health.snapshot(now));
+        let actor = KeyActor::new(key.id, 0, health, gauge.clone(), ctx.address()).start();
+        let entry = Entry {
+            secret: key.secret,
+            gauge,
+            actor,
+            health: snapshot,
+            routing,
+            incarnation: 0,
+            last_start: now.instant,
+            backoff: FIRST_BACKOFF,
+        };
+        self.keys.insert(key.id, entry);
+    }
+
+    fn respawn(&mut self, key: KeyId, ctx: &mut Context<Self>) {
+        let Some(entry) = self.keys.get_mut(&key) else { return };
+        let now = Now::read();
+        let health = KeyHealth::restore(&entry.health, self.max_failures, now);
+        entry.incarnation += 1;
+        entry.last_start = now.instant;
+        entry.actor = KeyActor::new(key, entry.incarnation, health, entry.gauge.clone(), ctx.address()).start();
+        info!(key.id = %key, incarnation = entry.incarnation, "the actor of key {key} is back");
+    }
+
+    fn announce(&self, routes: &[KeyRoute]) {
+        for balancer in &self.balancers {
+            balancer.do_send(KeysRouted(routes.to_vec()));
+        }
+    }
+
+    /// Writes what has changed; one write at a time, and again later when it fails.
+    fn save(&mut self, ctx: &mut Context<Self>) {
+        if self.is_saving || self.unsaved.is_empty() {
+            return;
+        }
+        self.is_saving = true;
+        let taken = std::mem::take(&mut self.unsaved);
+        let rows: Vec<_> = taken.iter().map(|(key, health)| (*key, health_json(health))).collect();
+        let now_ms = Now::read().unix_ms();
+        let saving = self.database.write(move |conn| db::keys::save_health(conn, &rows, now_ms));
+        ctx.spawn(saving.into_actor(self).map(move |result, supervisor, ctx| {
+            supervisor.is_saving = false;
+            if let Err(failure) = result {
+                error!(error = %failure, keys = taken.len(), "the health of keys could not be saved, trying again");
+                for (key, health) in taken {
+                    supervisor.unsaved.entry(key).or_insert(health);
+                }
+                ctx.run_later(LONGEST_BACKOFF, Self::save);
+            } else if !supervisor.unsaved.is_empty() {
+                ctx.run_later(CHECKPOINT_AFTER, Self::save);
+            }
+        }));
+    }
+
+    fn snapshot(&self) -> PoolSnapshot {
+        let mut states = StateCounts::default();
+        for entry in self.keys.values() {
+            match entry.health.state {
+                StateSnapshot::Active => states.active += 1,
+                StateSnapshot::Cooling { .. } => states.cooling += 1,
+                StateSnapshot::HalfOpen => states.half_open += 1,
+                StateSnapshot::Invalid { .. } => states.invalid += 1,
+            }
+        }
+        let is_partly_cooling =
+            |entry: &&Entry| entry.routing.availability == Availability::Ready && !entry.routing.cooling.is_empty();
+        PoolSnapshot {
+            states,
+            partly_cooling: self.keys.values().filter(is_partly_cooling).count(),
+            in_flight: self.keys.values().map(|entry| u64::from(entry.gauge.in_flight())).sum(),
+            respawned_after_panic: self.respawned_after_panic,
+            respawned_after_stop: self.respawned_after_stop,
+            unsaved: self.unsaved.len(),
+        }
+    }
+}
+
+fn health_json(health: &HealthSnapshot) -> String {
+    serde_json::to_string(health).expect("a snapshot of plain fields is JSON")
+}
+
+impl Actor for Supervisor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        for key in std::mem::take(&mut self.initial) {
+            self.spawn_key(key, ctx);
+        }
+    }
+}
+
+impl Entry {
+    fn route(&self, key: KeyId) -> KeyRoute {
+        KeyRoute::Changed {
+            key,
+            secret: self.secret.clone(),
+            gauge: self.gauge.clone(),
+            actor: self.actor.clone(),
+            routing: self.routing.clone(),
+        }
+    }
+}
+
+/// What a balancer has to know of one key.
+#[derive(Debug, Clone)]
+pub enum KeyRoute {
+    Changed { key: KeyId, secret: ApiKey, gauge: Arc<Gauge>, actor: Addr<KeyActor>, routing: Routing },
+    Removed { key: KeyId },
+}
+
+/// Event, to balancers: these keys are to be used so from now on.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct KeysRouted(pub Vec<KeyRoute>);
+
+/// Command: tell this balancer of every key, now and whenever one changes.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Subscribe(pub Recipient<KeysRouted>);
+
+impl Handler<Subscribe> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, Subscribe(balancer): Subscribe, _: &mut Context<Self>) {
+        self.balancers.retain(Recipient::connected);
+        balancer.do_send(KeysRouted(self.keys.iter().map(|(key, entry)| entry.route(*key)).collect()));
+        self.balancers.push(balancer);
+    }
+}
+
+/// Event: the actor of a key has judged.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct KeyStateChanged {
+    pub key: KeyId,
+    pub routing: Routing,
+    pub health: HealthSnapshot,
+}
+
+impl Handler<KeyStateChanged> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, changed: KeyStateChanged, ctx: &mut Context<Self>) {
+        let KeyStateChanged { key, routing, health } = changed;
+        let Some(entry) = self.keys.get_mut(&key) else { return };
+        entry.routing = routing;
+        if entry.health != health {
+            entry.health = health.clone();
+            if self.unsaved.insert(key, health).is_none() && self.unsaved.len() == 1 {
+                ctx.run_later(CHECKPOINT_AFTER, Self::save);
+            }
+        }
+        let route = entry.route(key);
+        self.announce(&[route]);
+    }
+}
+
+/// Event: the actor of a key is gone.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct KeyDown {
+    pub key: KeyId,
+    pub incarnation: u32,
+    pub panicked: bool,
+}
+
+impl Handler<KeyDown> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, KeyDown { key, incarnation, panicked }: KeyDown, ctx: &mut Context<Self>) {
+        let now = Instant::now();
+        let Some(entry) = self.keys.get_mut(&key).filter(|entry| entry.incarnation == incarnation) else {
+            return;
+        };
+        if now - entry.last_start >= CALM_AFTER {
+            entry.backoff = FIRST_BACKOFF;
+        }
+        let backoff = entry.backoff;
+        entry.backoff = (backoff * 2).min(LONGEST_BACKOFF);
+        if panicked {
+            self.respawned_after_panic += 1;
+        } else {
+            self.respawned_after_stop += 1;
+        }
+        let cause = if panicked { "panic" } else { "stop" };
+        warn!(key.id = %key, cause, backoff_ms = backoff.as_millis(), "the actor of key {key} is gone and comes back");
+        ctx.run_later(backoff, move |supervisor, ctx| supervisor.respawn(key, ctx));
+    }
+}
+
+/// Question: which keys might be in a better or worse state than we think?
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<Suspect>")]
+pub struct FindSuspects;
+
+/// A key that a re-check should look at.
+#[derive(Debug)]
+pub struct Suspect {
+    pub key: KeyId,
+    pub secret: ApiKey,
+    pub actor: Addr<KeyActor>,
+}
+
+impl Handler<FindSuspects> for Supervisor {
+    type Result = MessageResult<FindSuspects>;
+
+    fn handle(&mut self, _: FindSuspects, _: &mut Context<Self>) -> Self::Result {
+        let is_suspect = |entry: &Entry| {
+            entry.health.state != StateSnapshot::Active || entry.health.consecutive_failures > 0
+        };
+        let suspects = self.keys.iter().filter(|(_, entry)| is_suspect(entry));
+        let suspects = suspects.map(|(key, entry)| Suspect {
+            key: *key,
+            secret: entry.secret.clone(),
+            actor: entry.actor.clone(),
+        });
+        MessageResult(suspects.collect())
+    }
+}
+
+/// Question: the actor of one key, for drills and for looking at it.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<Addr<KeyActor>>")]
+pub struct FindKey(pub KeyId);
+
+impl Handler<FindKey> for Supervisor {
+    type Result = MessageResult<FindKey>;
+
+    fn handle(&mut self, FindKey(key): FindKey, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.keys.get(&key).map(|entry| entry.actor.clone()))
+    }
+}
+
+/// Command: write what is unsaved, and answer when that is done; the last one before the process ends.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Checkpoint;
+
+impl Handler<Checkpoint> for Supervisor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Checkpoint, _: &mut Context<Self>) -> Self::Result {
+        let rows: Vec<_> =
+            self.unsaved.drain().map(|(key, health)| (key, health_json(&health))).collect();
+        let now_ms = Now::read().unix_ms();
+        let saving = self.database.write(move |conn| db::keys::save_health(conn, &rows, now_ms));
+        Box::pin(async move {
+            if let Err(failure) = saving.await {
+                error!(error = %failure, "the health of keys could not be saved");
+            }
+        })
+    }
+}
+
+impl Handler<Observe<PoolSnapshot>> for Supervisor {
+    type Result = MessageResult<Observe<PoolSnapshot>>;
+
+    fn handle(&mut self, _: Observe<PoolSnapshot>, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.snapshot())
+    }
+}

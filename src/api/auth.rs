@@ -1,0 +1,87 @@
+//! Who is asking: client tokens, in every place where a dialect's SDKs put them.
+
+use std::{
+    future::{Ready, ready},
+    marker::PhantomData,
+};
+
+use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, http::header::AUTHORIZATION, web::Data};
+
+use super::{
+    error::{ApiError, Envelope, Failure},
+    gateway::Gateway,
+    gemini::Gemini,
+    openai::OpenAi,
+};
+use crate::secrets::TokenId;
+
+/// Where a dialect's clients put their token.
+pub trait Credentials: Envelope {
+    /// Every token that the request carries, the likeliest first.
+    fn tokens(request: &HttpRequest) -> impl Iterator<Item = String>;
+}
+
+impl Credentials for OpenAi {
+    fn tokens(request: &HttpRequest) -> impl Iterator<Item = String> {
+        bearer(request).into_iter().chain(header(request, "x-api-key"))
+    }
+}
+
+impl Credentials for Gemini {
+    fn tokens(request: &HttpRequest) -> impl Iterator<Item = String> {
+        header(request, "x-goog-api-key").into_iter().chain(query_key(request)).chain(bearer(request))
+    }
+}
+
+/// The client token of a request that speaks `F`.
+#[derive(Debug)]
+pub struct ClientToken<F> {
+    pub id: TokenId,
+    dialect: PhantomData<F>,
+}
+
+impl<F: Credentials> FromRequest for ClientToken<F> {
+    type Error = Failure<F>;
+    type Future = Ready<Result<Self, Self::Error>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(authenticate::<F>(request).map_err(Failure::from))
+    }
+}
+
+fn authenticate<F: Credentials>(request: &HttpRequest) -> Result<ClientToken<F>, ApiError> {
+    let gateway = request.app_data::<Data<Gateway>>().ok_or(ApiError::Internal)?;
+    let mut error = ApiError::MissingToken;
+    for token in F::tokens(request) {
+        if let Some(id) = gateway.tokens.find(&token) {
+            return Ok(ClientToken { id, dialect: PhantomData });
+        }
+        error = ApiError::WrongToken;
+    }
+    Err(error)
+}
+
+/// Shared paths such as `/v1/models` speak Gemini to whoever shows a Gemini credential, else OpenAI.
+pub fn speaks_gemini(request: &HttpRequest) -> bool {
+    let headers = request.head().headers();
+    !headers.contains_key("anthropic-version")
+        && (headers.contains_key("x-goog-api-key") || query_key(request).is_some())
+}
+
+fn bearer(request: &HttpRequest) -> Option<String> {
+    let value = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+}
+
+fn header(request: &HttpRequest, name: &str) -> Option<String> {
+    Some(request.headers().get(name)?.to_str().ok()?.to_owned())
+}
+
+fn query_key(request: &HttpRequest) -> Option<String> {
+    let query = request.query_string();
+    if !query.contains("key=") {
+        return None;
+    }
+    url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "key").map(|(_, value)| value.into_owned())
+}

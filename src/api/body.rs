@@ -1,0 +1,78 @@
+//! Request bodies: read whole, within a size and without waiting for ever.
+
+use std::{future::Future, marker::PhantomData, pin::Pin};
+
+use actix_web::{
+    FromRequest, HttpRequest,
+    dev::Payload,
+    http::header::{CONTENT_LENGTH, CONTENT_TYPE},
+    web::Data,
+};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use tokio::time::timeout;
+
+use super::{
+    error::{ApiError, Envelope, Failure},
+    gateway::Gateway,
+};
+
+/// The body of a request that speaks `F`, whatever it holds.
+#[derive(Debug)]
+pub struct Body<F> {
+    pub bytes: Bytes,
+    dialect: PhantomData<F>,
+}
+
+impl<F: Envelope> FromRequest for Body<F> {
+    type Error = Failure<F>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Self::Error>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let gateway = request.app_data::<Data<Gateway>>().cloned();
+        let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let payload = payload.take();
+        Box::pin(async move {
+            let gateway = gateway.ok_or(ApiError::Internal)?;
+            let bytes = read(&gateway, payload, announced).await?;
+            Ok(Self { bytes, dialect: PhantomData })
+        })
+    }
+}
+
+async fn read(gateway: &Gateway, mut payload: Payload, announced: Option<usize>) -> Result<Bytes, ApiError> {
+    let limit = gateway.limits.max_body_bytes;
+    let too_large = || ApiError::BodyTooLarge { limit_mb: limit / (1024 * 1024) };
+    if announced.is_some_and(|announced| announced > limit) {
+        return Err(too_large());
+    }
+    let mut whole = BytesMut::new();
+    loop {
+        let patience = gateway.limits.body_timeout;
+        let chunk = match timeout(patience, payload.next()).await {
+            Ok(None) => return Ok(whole.freeze()),
+            Ok(Some(Ok(chunk))) => chunk,
+            Ok(Some(Err(error))) => return Err(ApiError::BodyBroken(error.to_string())),
+            Err(_) => return Err(ApiError::BodyTimeout(patience)),
+        };
+        if whole.len() + chunk.len() > limit {
+            return Err(too_large());
+        }
+        // The usual small body comes in one piece and needs no copy.
+        if whole.is_empty() && announced == Some(chunk.len()) {
+            return Ok(chunk);
+        }
+        whole.extend_from_slice(&chunk);
+    }
+}
+
+/// OpenAI's server takes JSON only and says so; a missing header is let pass.
+pub fn require_json(request: &HttpRequest) -> Result<(), ApiError> {
+    let Some(content_type) = request.headers().get(CONTENT_TYPE) else { return Ok(()) };
+    let content_type = content_type.to_str().unwrap_or("(unreadable)");
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") || essence.ends_with("+json") {
+        return Ok(());
+    }
+    Err(ApiError::ContentType { content_type: content_type.to_owned() })
+}

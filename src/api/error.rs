@@ -1,0 +1,231 @@
+//! Everything that can go wrong at the HTTP edge, told in the dialect of whoever asked.
+
+use std::{fmt, marker::PhantomData, time::Duration};
+
+use actix_web::{
+    HttpResponse, HttpResponseBuilder, ResponseError,
+    http::{
+        Method, StatusCode,
+        header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER},
+    },
+};
+
+use crate::{
+    convert::ConvertError,
+    upstream::dispatch::{Refusal, UpstreamError},
+};
+
+/// Several SDKs sleep for as long as `Retry-After` says, hours included; beyond this they are told not to.
+const LONGEST_CLIENT_SLEEP: Duration = Duration::from_secs(60);
+
+/// Everything a handler can fail with; each variant is something the caller could act on.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    #[error(
+        "no API key was sent; send one of this gateway's client tokens (ALLOWED_TOKENS) as your client's API key"
+    )]
+    MissingToken,
+    #[error(
+        "the API key is not valid here; it has to be one of this gateway's client tokens (ALLOWED_TOKENS), not a Gemini key"
+    )]
+    WrongToken,
+    #[error("unknown path: {method} {path}")]
+    UnknownPath { method: Method, path: String },
+    #[error("{method} is not allowed on {path}; use {allowed}")]
+    WrongMethod { method: Method, path: String, allowed: &'static str },
+    #[error(
+        "unsupported content type `{content_type}`: this method takes `application/json`; set the Content-Type header accordingly"
+    )]
+    ContentType { content_type: String },
+    #[error("the request body is larger than {limit_mb} MB, the limit that MAX_BODY_MB sets on this gateway")]
+    BodyTooLarge { limit_mb: usize },
+    #[error("the request body stopped arriving for {} s", .0.as_secs())]
+    BodyTimeout(Duration),
+    #[error("the request body broke off: {0}")]
+    BodyBroken(String),
+    #[error("`{name}` is not a model name")]
+    ModelName { name: String },
+    #[error("the model `{model}` does not exist or is hidden on this gateway (FILTERED_MODELS)")]
+    UnknownModel { model: String },
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    #[error("internal error")]
+    Internal,
+}
+
+/// The one vocabulary that statuses and envelopes are made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    InvalidRequest,
+    MissingToken,
+    WrongToken,
+    UnknownPath,
+    WrongMethod,
+    ContentType,
+    TooLarge,
+    Timeout,
+    ModelNotFound,
+    RateLimited,
+    Internal,
+    Unavailable,
+    /// Whatever Google said, with its status.
+    Upstream(u16),
+}
+
+impl ApiError {
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::MissingToken => ErrorKind::MissingToken,
+            Self::WrongToken => ErrorKind::WrongToken,
+            Self::UnknownPath { .. } => ErrorKind::UnknownPath,
+            Self::WrongMethod { .. } => ErrorKind::WrongMethod,
+            Self::ContentType { .. } => ErrorKind::ContentType,
+            Self::BodyTooLarge { .. } => ErrorKind::TooLarge,
+            Self::BodyTimeout(_) => ErrorKind::Timeout,
+            Self::BodyBroken(_) | Self::ModelName { .. } | Self::Convert(_) => ErrorKind::InvalidRequest,
+            Self::UnknownModel { .. } => ErrorKind::ModelNotFound,
+            Self::Upstream(error) => upstream_kind(error),
+            Self::Internal => ErrorKind::Internal,
+        }
+    }
+
+    /// When another try makes sense.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Upstream(UpstreamError::AllCooling { retry_after, .. }) => Some(*retry_after),
+            _ => None,
+        }
+    }
+
+    /// Google's own words, where it is Google who refused.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Upstream(UpstreamError::Refused(refusal)) => Some(refusal),
+            _ => None,
+        }
+    }
+
+    /// One word for the request log.
+    pub fn name(&self) -> &'static str {
+        match self.kind() {
+            ErrorKind::InvalidRequest => "invalid_request",
+            ErrorKind::MissingToken | ErrorKind::WrongToken => "unauthenticated",
+            ErrorKind::UnknownPath => "unknown_path",
+            ErrorKind::WrongMethod => "wrong_method",
+            ErrorKind::ContentType => "content_type",
+            ErrorKind::TooLarge => "too_large",
+            ErrorKind::Timeout => "timeout",
+            ErrorKind::ModelNotFound => "model_not_found",
+            ErrorKind::RateLimited => "all_cooling",
+            ErrorKind::Internal => "internal",
+            ErrorKind::Unavailable => "no_usable_key",
+            ErrorKind::Upstream(_) => match self.refusal() {
+                Some(refusal) => refusal.fault.outcome.name(),
+                None => "transport",
+            },
+        }
+    }
+}
+
+fn upstream_kind(error: &UpstreamError) -> ErrorKind {
+    match error {
+        UpstreamError::Refused(refusal) => ErrorKind::Upstream(refusal.fault.status),
+        UpstreamError::AllCooling { .. } => ErrorKind::RateLimited,
+        UpstreamError::NoUsableKey { .. } => ErrorKind::Unavailable,
+        UpstreamError::Transport(error) => match error.fault() {
+            crate::domain::outcome::ServerFault::TimedOut => ErrorKind::Upstream(504),
+            _ => ErrorKind::Upstream(502),
+        },
+    }
+}
+
+/// How one dialect writes an error.
+pub trait Envelope: 'static {
+    /// The status of that kind of error, where this dialect's own server differs from the usual one.
+    fn status(kind: ErrorKind) -> u16 {
+        usual_status(kind)
+    }
+
+    /// The whole body, as JSON.
+    fn body(error: &ApiError, status: u16) -> Vec<u8>;
+}
+
+pub fn usual_status(kind: ErrorKind) -> u16 {
+    match kind {
+        ErrorKind::InvalidRequest => 400,
+        ErrorKind::MissingToken | ErrorKind::WrongToken => 401,
+        ErrorKind::UnknownPath | ErrorKind::ModelNotFound => 404,
+        ErrorKind::WrongMethod => 405,
+        ErrorKind::Timeout => 408,
+        ErrorKind::TooLarge => 413,
+        ErrorKind::ContentType => 415,
+        ErrorKind::RateLimited => 429,
+        ErrorKind::Internal => 500,
+        ErrorKind::Unavailable => 503,
+        ErrorKind::Upstream(status) => status,
+    }
+}
+
+/// An [`ApiError`] on its way to a client that speaks `F`.
+pub struct Failure<F> {
+    pub error: ApiError,
+    dialect: PhantomData<F>,
+}
+
+impl<F, E: Into<ApiError>> From<E> for Failure<F> {
+    fn from(error: E) -> Self {
+        Self { error: error.into(), dialect: PhantomData }
+    }
+}
+
+impl<F> fmt::Debug for Failure<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<F> fmt::Display for Failure<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<F: Envelope> Failure<F> {
+    pub fn status(&self) -> u16 {
+        F::status(self.error.kind())
+    }
+}
+
+impl<F: Envelope> ResponseError for Failure<F> {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let status = self.status_code();
+        let mut response = HttpResponse::build(status);
+        response.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json; charset=UTF-8")));
+        if let Some(wait) = self.error.retry_after() {
+            tell_when_to_retry(&mut response, wait);
+        }
+        if let ApiError::WrongMethod { allowed, .. } = &self.error {
+            response.insert_header((actix_web::http::header::ALLOW, *allowed));
+        }
+        // A body that was not read to its end cannot be skipped for the next request.
+        if matches!(self.error.kind(), ErrorKind::TooLarge | ErrorKind::Timeout) {
+            response.force_close();
+        }
+        response.body(F::body(&self.error, status.as_u16()))
+    }
+}
+
+/// Whole seconds, rounded up, so that a client that waits exactly so long is not early.
+fn tell_when_to_retry(response: &mut HttpResponseBuilder, wait: Duration) {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    response.insert_header((RETRY_AFTER, seconds.max(1)));
+    if wait > LONGEST_CLIENT_SLEEP {
+        response.insert_header((HeaderName::from_static("x-should-retry"), "false"));
+    }
+}

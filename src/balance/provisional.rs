@@ -1,0 +1,50 @@
+//! What a balancer may assume of a key between an answer and the verdict of the key's actor, a few microseconds later.
+//!
+//! The same rules as in [`super::breaker`], without its memory; the verdict replaces the assumption whatever it was.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{breaker::Availability, quota};
+use crate::domain::{
+    outcome::{EgressFault, Outcome},
+    time::Now,
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Provisional {
+    Nothing,
+    /// The key cools for the model that was asked for.
+    Model(Instant),
+    /// The whole key is out or cooling.
+    Key(Availability),
+}
+
+pub fn provisional(outcome: &Outcome, now: Now) -> Provisional {
+    match outcome {
+        Outcome::Quota(exceeded) => {
+            let span = quota::cooldown(exceeded, now.utc).unwrap_or_else(|| quota::backoff(0, 0.0));
+            Provisional::Model(now.instant + span)
+        }
+        Outcome::ModelUnavailable => Provisional::Model(now.instant + quota::MODEL_UNAVAILABLE),
+        Outcome::KeyInvalid(_) => Provisional::Key(Availability::Out),
+        Outcome::Billing(fault) => {
+            let until = now.instant + quota::billing_cooldown(*fault, now.utc);
+            Provisional::Key(Availability::CoolingUntil(until))
+        }
+        Outcome::Egress(EgressFault::Restricted) => {
+            Provisional::Key(Availability::CoolingUntil(now.instant + Duration::from_secs(60)))
+        }
+        Outcome::Success
+        | Outcome::Abandoned
+        | Outcome::KeySuspect
+        | Outcome::Outlier
+        | Outcome::Egress(EgressFault::Location)
+        | Outcome::NotOwner
+        | Outcome::GatewayFault
+        | Outcome::ServerFault(_)
+        | Outcome::Empty
+        | Outcome::ClientFault => Provisional::Nothing,
+    }
+}

@@ -1,0 +1,147 @@
+//! The HTTP client of one worker thread: addresses, headers and timeouts; no judgement.
+
+use std::time::Duration;
+
+use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use awc::{Client, ClientResponse, Connector, error::SendRequestError};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::call::{Call, Credential};
+use crate::{
+    config::upstream::Upstream,
+    domain::{key::ApiKey, outcome::ServerFault},
+};
+
+pub const API_KEY_HEADER: HeaderName = HeaderName::from_static("x-goog-api-key");
+/// An answer that is not streamed is held whole; more than this is no answer of Gemini's.
+const LARGEST_ANSWER: usize = 512 * 1024 * 1024;
+/// Idle connections are kept a little shorter than Google's front end keeps them (240 s), so that it is never the one
+/// who closes under a request.
+const POOL_IDLE: Duration = Duration::from_secs(90);
+
+/// No answer came, or not all of it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TransportError {
+    #[error("Gemini could not be reached: {0}")]
+    Unreachable(String),
+    #[error("Gemini broke the connection: {0}")]
+    Broken(String),
+    #[error("Gemini did not begin to answer within {} s", .0.as_secs_f32())]
+    FirstByte(Duration),
+    #[error("Gemini fell silent for {} s", .0.as_secs_f32())]
+    Idle(Duration),
+    #[error("the answer took longer than {} s", .0.as_secs_f32())]
+    Total(Duration),
+    #[error("the answer is larger than {LARGEST_ANSWER} bytes")]
+    TooLarge,
+}
+
+impl TransportError {
+    pub fn fault(&self) -> ServerFault {
+        match self {
+            Self::Unreachable(_) => ServerFault::Unreachable,
+            Self::Broken(_) | Self::TooLarge => ServerFault::Failed,
+            Self::FirstByte(_) | Self::Idle(_) | Self::Total(_) => ServerFault::TimedOut,
+        }
+    }
+}
+
+pub struct UpstreamClient {
+    client: Client,
+    /// Scheme, host and prefix in front of the version: `https://generativelanguage.googleapis.com`.
+    origin: String,
+    custom_headers: HeaderMap,
+    pub first_byte_timeout: Duration,
+    pub idle_timeout: Duration,
+    /// `TIME_OUT`: from the first attempt to the last byte of the answer.
+    pub total_timeout: Duration,
+}
+
+impl UpstreamClient {
+    /// Must be made on the thread that uses it.
+    pub fn new(config: &Upstream) -> Self {
+        let connector = Connector::new()
+            .timeout(config.connect_timeout)
+            .handshake_timeout(config.connect_timeout)
+            .conn_keep_alive(POOL_IDLE)
+            .limit(config.max_connections);
+        let client = Client::builder()
+            .connector(connector)
+            .disable_timeout()
+            .disable_redirects()
+            .no_default_headers()
+            .finish();
+        Self {
+            client,
+            origin: config.origin.clone(),
+            custom_headers: config.custom_headers.clone(),
+            first_byte_timeout: config.first_byte_timeout,
+            idle_timeout: config.idle_timeout,
+            total_timeout: config.total_timeout,
+        }
+    }
+
+    /// Sends the call with that key and waits for the head of the answer.
+    pub async fn send(
+        &self,
+        call: &Call,
+        key: &ApiKey,
+        deadline: Instant,
+    ) -> Result<ClientResponse, TransportError> {
+        let mut request = self.client.request(call.method.clone(), format!("{}{}", self.origin, call.target));
+        let headers = request.headers_mut();
+        for (name, value) in &call.headers {
+            headers.insert(name.clone(), value.clone());
+        }
+        for (name, value) in &self.custom_headers {
+            headers.insert(name.clone(), value.clone());
+        }
+        let (name, mut secret) = match call.credential {
+            Credential::ApiKeyHeader => (API_KEY_HEADER, HeaderValue::from_str(key.expose())),
+            Credential::Bearer => (AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {}", key.expose()))),
+        };
+        secret.iter_mut().for_each(|value| value.set_sensitive(true));
+        let secret = secret.map_err(|_| TransportError::Unreachable("the key fits no header".to_owned()))?;
+        headers.insert(name, secret);
+
+        let sending = request.no_decompress().send_body(call.body.clone());
+        let first_byte = Instant::now() + self.first_byte_timeout;
+        match timeout_at(first_byte.min(deadline), sending).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(transport_error(&error)),
+            Err(_) if first_byte < deadline => Err(TransportError::FirstByte(self.first_byte_timeout)),
+            Err(_) => Err(TransportError::Total(self.total_timeout)),
+        }
+    }
+
+    /// Reads a body to its end.
+    pub async fn collect(&self, response: &mut ClientResponse, deadline: Instant) -> Result<Bytes, TransportError> {
+        let mut whole = BytesMut::new();
+        loop {
+            let chunk = match timeout(self.idle_timeout, response.next()).await {
+                Ok(Some(Ok(chunk))) => chunk,
+                Ok(Some(Err(error))) => return Err(TransportError::Broken(error.to_string())),
+                Ok(None) => return Ok(whole.freeze()),
+                Err(_) => return Err(TransportError::Idle(self.idle_timeout)),
+            };
+            if Instant::now() > deadline {
+                return Err(TransportError::Total(self.total_timeout));
+            }
+            if whole.len() + chunk.len() > LARGEST_ANSWER {
+                return Err(TransportError::TooLarge);
+            }
+            whole.extend_from_slice(&chunk);
+        }
+    }
+}
+
+/// Which of awc's errors mean that nobody was there, and which that the connection broke.
+fn transport_error(error: &SendRequestError) -> TransportError {
+    match error {
+        SendRequestError::Connect(cause) => TransportError::Unreachable(cause.to_string()),
+        SendRequestError::Url(cause) => TransportError::Unreachable(cause.to_string()),
+        other => TransportError::Broken(other.to_string()),
+    }
+}

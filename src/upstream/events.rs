@@ -1,0 +1,255 @@
+//! The events of one streamed answer, with the lease that it was made on.
+
+use std::{
+    collections::VecDeque,
+    future::{Future, poll_fn},
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use awc::ClientResponse;
+use futures_util::Stream;
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
+
+use super::{
+    call::AnswerKind,
+    classify::{Fault, classify_error_event},
+    client::TransportError,
+    dispatch::malformed,
+    glance::{StreamGlance, glance, is_empty_answer},
+    openai_layer,
+    sse::{Event, EventSplitter},
+    trail::Trail,
+};
+use crate::{
+    actors::lease::Lease,
+    domain::{key::KeyId, outcome::Outcome, usage::Usage},
+};
+
+/// How an answer ended, once it has.
+#[derive(Debug)]
+enum End {
+    Complete,
+    Failed(Fault),
+}
+
+/// Events as they come from Google; the lease inside is settled when they end, or as abandoned on a drop.
+pub struct EventStream {
+    response: ClientResponse,
+    kind: AnswerKind,
+    splitter: EventSplitter,
+    seen: StreamGlance,
+    usage: Option<Usage>,
+    /// What was read while nobody was listening yet.
+    held: VecDeque<Event>,
+    idle_timeout: Duration,
+    idle: Pin<Box<Sleep>>,
+    deadline: Pin<Box<Sleep>>,
+    lease: Option<Lease>,
+    sent_at: Instant,
+    first_byte_at: Option<Instant>,
+    is_finished: bool,
+    /// `[DONE]` was seen, on the OpenAI layer.
+    is_done: bool,
+    end: Option<End>,
+}
+
+impl EventStream {
+    pub(super) fn new(response: ClientResponse, kind: AnswerKind, idle_timeout: Duration, deadline: Instant) -> Self {
+        Self {
+            response,
+            kind,
+            splitter: EventSplitter::default(),
+            seen: StreamGlance::default(),
+            usage: None,
+            held: VecDeque::new(),
+            idle_timeout,
+            idle: Box::pin(sleep(idle_timeout)),
+            deadline: Box::pin(sleep_until(deadline)),
+            lease: None,
+            sent_at: Instant::now(),
+            first_byte_at: None,
+            is_finished: false,
+            is_done: false,
+            end: None,
+        }
+    }
+
+    /// Reads until the first event with content, or one that ends the answer for a reason. False when the answer
+    /// ended without either.
+    pub(super) async fn hold(&mut self) -> Result<bool, Box<Fault>> {
+        loop {
+            match poll_fn(|cx| self.poll_read(cx)).await {
+                Some(Ok(event)) => self.held.push_back(event),
+                Some(Err(fault)) => return Err(fault),
+                None => return Ok(!self.is_empty()),
+            }
+            if self.has_content() {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// From now on the lease lives and ends with this stream.
+    pub(super) fn carry(&mut self, lease: Lease, sent_at: Instant) {
+        self.lease = Some(lease);
+        self.sent_at = sent_at;
+    }
+
+    pub fn key(&self) -> Option<KeyId> {
+        self.lease.as_ref().map(|lease| lease.key)
+    }
+
+    /// The next event; after an error or the end there is nothing more.
+    pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event, Box<Fault>>>> {
+        match self.held.pop_front() {
+            Some(event) => Poll::Ready(Some(Ok(event))),
+            None => self.poll_read(cx),
+        }
+    }
+
+    /// Writes down how the answer ended and gives the key back.
+    pub fn conclude(mut self, trail: &mut Trail) {
+        trail.usage = self.usage.or(trail.usage);
+        trail.first_byte = trail.first_byte.or(self.first_byte_at);
+        let Some(lease) = self.lease.take() else { return };
+        let spent = self.sent_at.elapsed();
+        let latency = self.first_byte_at.map_or(spent, |at| at - self.sent_at);
+        match self.end.take() {
+            Some(End::Complete) => {
+                trail.succeeded(lease.key, 200, spent);
+                lease.settle(Outcome::Success, latency);
+            }
+            Some(End::Failed(fault)) => {
+                trail.failed(lease.key, &fault, spent);
+                lease.settle(fault.outcome, latency);
+            }
+            None => {
+                trail.abandoned(lease.key, spent);
+                lease.settle(Outcome::Abandoned, latency);
+            }
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event, Box<Fault>>>> {
+        loop {
+            if self.end.is_some() {
+                return Poll::Ready(None);
+            }
+            match self.splitter.next_event() {
+                Some(Ok(event)) => return Poll::Ready(Some(self.look_at(event))),
+                Some(Err(error)) => return self.fail(malformed(&error.to_string())),
+                None => {}
+            }
+            if self.is_finished {
+                return match self.check_end() {
+                    Ok(()) => Poll::Ready(None),
+                    Err(fault) => self.fail(fault),
+                };
+            }
+            match Pin::new(&mut self.response).poll_next(cx) {
+                Poll::Ready(Some(Ok(chunk))) => {
+                    self.first_byte_at.get_or_insert_with(Instant::now);
+                    self.idle.as_mut().reset(Instant::now() + self.idle_timeout);
+                    self.splitter.push(chunk);
+                }
+                Poll::Ready(None) => {
+                    self.is_finished = true;
+                    self.splitter.finish();
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    return self.fail(transport_fault(&TransportError::Broken(error.to_string())));
+                }
+                Poll::Pending => {
+                    let timed_out = ready!(self.poll_timers(cx));
+                    return self.fail(transport_fault(&timed_out));
+                }
+            }
+        }
+    }
+
+    fn poll_timers(&mut self, cx: &mut Context<'_>) -> Poll<TransportError> {
+        if self.deadline.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(TransportError::Total(self.deadline.deadline() - self.sent_at));
+        }
+        self.idle.as_mut().poll(cx).map(|()| TransportError::Idle(self.idle_timeout))
+    }
+
+    fn fail(&mut self, fault: Fault) -> Poll<Option<Result<Event, Box<Fault>>>> {
+        self.end = Some(End::Failed(fault.clone()));
+        Poll::Ready(Some(Err(Box::new(fault))))
+    }
+
+    /// Takes note of what the event says of the answer; an error event becomes a fault.
+    fn look_at(&mut self, event: Event) -> Result<Event, Box<Fault>> {
+        let fault = match self.kind {
+            AnswerKind::Generation | AnswerKind::Plain => match glance(&event.data) {
+                Ok(seen) if seen.error => classify_error_event(&event.data),
+                Ok(seen) => {
+                    self.seen.observe(&seen);
+                    self.usage = seen.usage.or(self.usage);
+                    None
+                }
+                Err(_) => Some(malformed("Gemini sent an event that is not JSON")),
+            },
+            AnswerKind::OpenAi => {
+                let seen = openai_layer::look_at(&event.data);
+                self.is_done |= seen.is_done;
+                self.usage = seen.usage.or(self.usage);
+                seen.fault
+            }
+        };
+        match fault {
+            None => Ok(event),
+            Some(fault) => {
+                self.end = Some(End::Failed(fault.clone()));
+                Err(Box::new(fault))
+            }
+        }
+    }
+
+    fn has_content(&self) -> bool {
+        match self.kind {
+            AnswerKind::OpenAi => true,
+            AnswerKind::Generation | AnswerKind::Plain => {
+                let whole = self.seen.whole();
+                whole.content || whole.blocked || (whole.finish.is_some() && !is_empty_answer(whole))
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self.kind {
+            AnswerKind::OpenAi => false,
+            AnswerKind::Generation | AnswerKind::Plain => is_empty_answer(self.seen.whole()),
+        }
+    }
+
+    /// An answer that stops without saying why was cut off.
+    fn check_end(&mut self) -> Result<(), Fault> {
+        let whole = self.seen.whole();
+        let is_whole = match self.kind {
+            AnswerKind::OpenAi => self.is_done,
+            AnswerKind::Generation | AnswerKind::Plain => {
+                whole.finish.is_some() || whole.blocked || !whole.content
+            }
+        };
+        if !is_whole {
+            return Err(malformed("Gemini ended the stream before the answer was finished"));
+        }
+        self.end = Some(End::Complete);
+        Ok(())
+    }
+}
+
+fn transport_fault(error: &TransportError) -> Fault {
+    let status = match error {
+        TransportError::FirstByte(_) | TransportError::Idle(_) | TransportError::Total(_) => 504,
+        TransportError::Unreachable(_) | TransportError::Broken(_) | TransportError::TooLarge => 502,
+    };
+    let mut fault = malformed(&error.to_string());
+    (fault.status, fault.error.code) = (status, status);
+    fault.outcome = Outcome::ServerFault(error.fault());
+    fault
+}

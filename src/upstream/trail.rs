@@ -1,0 +1,93 @@
+//! What happened upstream on behalf of one client request.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::classify::Fault;
+use crate::domain::{key::KeyId, outcome::Outcome, usage::Usage};
+
+/// One attempt, as the request log keeps it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Attempt {
+    pub key_id: KeyId,
+    pub outcome: &'static str,
+    /// Google's HTTP status; absent when no answer came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Google's own word for the reason, such as `RESOURCE_EXHAUSTED`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    pub duration_ms: u64,
+}
+
+/// A failed attempt in full, for the error log.
+#[derive(Debug, Clone)]
+pub struct FailedAttempt {
+    pub key_id: KeyId,
+    pub outcome: &'static str,
+    pub status: u16,
+    /// Google's message, without secrets.
+    pub message: String,
+}
+
+/// Grows with every attempt of a request; [`crate::journal`] writes it down.
+#[derive(Debug, Default)]
+pub struct Trail {
+    pub attempts: Vec<Attempt>,
+    pub failures: Vec<FailedAttempt>,
+    /// The key that gave the answer.
+    pub answered_by: Option<KeyId>,
+    pub usage: Option<Usage>,
+    /// When the first byte of the answer came from Google.
+    pub first_byte: Option<Instant>,
+    /// Time spent waiting for Google, over all attempts.
+    pub upstream: Duration,
+}
+
+impl Trail {
+    pub fn succeeded(&mut self, key_id: KeyId, status: u16, spent: Duration) {
+        self.answered_by = Some(key_id);
+        self.push(key_id, &Outcome::Success, Some(status), None, spent);
+    }
+
+    pub fn failed(&mut self, key_id: KeyId, fault: &Fault, spent: Duration) {
+        let reason = fault.error.reason.clone().unwrap_or_else(|| fault.error.status.clone());
+        let reason = Some(reason).filter(|reason| !reason.is_empty());
+        self.push(key_id, &fault.outcome, Some(fault.status).filter(|status| *status != 0), reason, spent);
+        let message = fault.error.message.clone();
+        self.failures.push(FailedAttempt { key_id, outcome: fault.outcome.name(), status: fault.status, message });
+    }
+
+    pub fn abandoned(&mut self, key_id: KeyId, spent: Duration) {
+        self.answered_by = Some(key_id);
+        self.push(key_id, &Outcome::Abandoned, None, None, spent);
+    }
+
+    /// Takes in what was done for another candidate of the same request.
+    pub fn merge(&mut self, other: Self) {
+        self.attempts.extend(other.attempts);
+        self.failures.extend(other.failures);
+        self.answered_by = self.answered_by.or(other.answered_by);
+        self.first_byte = self.first_byte.into_iter().chain(other.first_byte).min();
+        self.upstream = self.upstream.max(other.upstream);
+        self.usage = match (self.usage, other.usage) {
+            (Some(mine), Some(theirs)) => Some(mine.with_candidate(theirs)),
+            (mine, theirs) => mine.or(theirs),
+        };
+    }
+
+    fn push(
+        &mut self,
+        key_id: KeyId,
+        outcome: &Outcome,
+        status: Option<u16>,
+        reason: Option<String>,
+        spent: Duration,
+    ) {
+        self.upstream += spent;
+        let duration_ms = u64::try_from(spent.as_millis()).unwrap_or(u64::MAX);
+        self.attempts.push(Attempt { key_id, outcome: outcome.name(), status, reason, duration_ms });
+    }
+}
