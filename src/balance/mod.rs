@@ -1,0 +1,1 @@
+//! Decisions as pure state machines; time is an argument.
