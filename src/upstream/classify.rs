@@ -54,9 +54,8 @@ fn judge(error: &RawError) -> Outcome {
         503 => Outcome::ServerFault(ServerFault::Overloaded),
         // The method does not exist, for any key.
         501 => Outcome::ClientFault,
-        // ABORTED and CANCELLED are Google's doing: we would not read the answer to a request that we cancelled.
-        409 if error.canonical_status().is_none() => Outcome::ClientFault,
-        409 | 499 | 500.. => Outcome::ServerFault(ServerFault::Failed),
+        // CANCELLED is Google's doing: we would not read the answer to a request that we cancelled.
+        499 | 500.. => Outcome::ServerFault(ServerFault::Failed),
         _ => bad_request(error),
     }
 }

@@ -3,6 +3,10 @@
 pub mod classify;
 #[cfg(test)]
 pub(crate) mod fixtures;
+pub mod glance;
 pub mod google_error;
+pub mod json_array;
+mod json_scan;
 mod quota_error;
 pub mod redact;
+pub mod sse;
