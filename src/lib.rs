@@ -1,3 +1,5 @@
 //! Gemini Balance: one endpoint in front of many Gemini API keys.
 
+pub mod db;
 pub mod domain;
+pub mod secrets;
