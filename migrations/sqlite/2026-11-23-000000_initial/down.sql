@@ -1,0 +1,4 @@
+DROP TABLE error_logs;
+DROP TABLE request_logs;
+DROP TABLE keys;
+DROP TABLE counters;

@@ -1,0 +1,309 @@
+//! API keys at rest: sealed, found by fingerprint, with the last checkpoint of their health.
+
+use std::collections::HashSet;
+
+use diesel::prelude::*;
+
+use super::{DbConnection, counters, schema::keys};
+use crate::{
+    domain::key::{ApiKey, KeyId},
+    secrets::Sealer,
+};
+
+/// `origin` of keys that come from `API_KEYS` and leave with it.
+const CONFIGURED: &str = "config";
+/// Rows of one statement, well under SQLite's limit of 32,766 variables.
+const CHUNK: usize = 500;
+
+/// What [`sync_configured`] did, in keys.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct KeySync {
+    pub added: usize,
+    pub removed: usize,
+    pub kept: usize,
+}
+
+/// A key as it comes back from the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredKey {
+    pub id: KeyId,
+    pub key: ApiKey,
+    pub label: Option<String>,
+    /// JSON of the last checkpoint; opaque here.
+    pub health: Option<String>,
+    pub health_at_ms: Option<i64>,
+}
+
+/// All keys, and the ids of those that the encryption key in use does not open.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoadedKeys {
+    pub keys: Vec<StoredKey>,
+    pub unreadable: Vec<KeyId>,
+}
+
+#[derive(Insertable)]
+#[diesel(table_name = keys, treat_none_as_default_value = false)]
+struct NewKey {
+    id: i64,
+    fingerprint: Vec<u8>,
+    sealed: Vec<u8>,
+    origin: &'static str,
+    created_at_ms: i64,
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = keys)]
+struct Row {
+    id: i64,
+    sealed: Vec<u8>,
+    label: Option<String>,
+    health: Option<String>,
+    health_at_ms: Option<i64>,
+}
+
+/// A configured key with its fingerprint.
+type Wanted<'a> = (Vec<u8>, &'a ApiKey);
+
+/// Makes the configured keys of the table equal to `configured`; keys added by an admin stay as they are.
+///
+/// A key that stays keeps its id and health. Duplicates in `configured` count once.
+pub fn sync_configured(
+    conn: &mut DbConnection,
+    sealer: &Sealer,
+    configured: &[ApiKey],
+    now_ms: i64,
+) -> QueryResult<KeySync> {
+    let wanted = distinct(sealer, configured);
+    let wanted_fingerprints: HashSet<&[u8]> = wanted.iter().map(|(fingerprint, _)| &**fingerprint).collect();
+    conn.immediate_transaction(|conn| {
+        let stored: Vec<(i64, Vec<u8>, String)> =
+            keys::table.select((keys::id, keys::fingerprint, keys::origin)).load(conn)?;
+        let present: HashSet<&[u8]> = stored.iter().map(|(_, fingerprint, _)| &**fingerprint).collect();
+        let missing: Vec<&Wanted> =
+            wanted.iter().filter(|(fingerprint, _)| !present.contains(&**fingerprint)).collect();
+        let gone: Vec<i64> = stored
+            .iter()
+            .filter(|(_, fingerprint, origin)| {
+                origin == CONFIGURED && !wanted_fingerprints.contains(&**fingerprint)
+            })
+            .map(|(id, ..)| *id)
+            .collect();
+
+        insert_configured(conn, sealer, &missing, now_ms)?;
+        for ids in gone.chunks(CHUNK) {
+            diesel::delete(keys::table.filter(keys::id.eq_any(ids))).execute(conn)?;
+        }
+        Ok(KeySync { added: missing.len(), removed: gone.len(), kept: wanted.len() - missing.len() })
+    })
+}
+
+/// The keys in their order, each once.
+fn distinct<'a>(sealer: &Sealer, configured: &'a [ApiKey]) -> Vec<Wanted<'a>> {
+    let mut seen = HashSet::new();
+    let fresh = configured.iter().filter(|key| seen.insert(key.expose()));
+    fresh.map(|key| (sealer.fingerprint(key.expose()).to_vec(), key)).collect()
+}
+
+fn insert_configured(
+    conn: &mut DbConnection,
+    sealer: &Sealer,
+    missing: &[&Wanted],
+    now_ms: i64,
+) -> QueryResult<()> {
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let first = counters::reserve(conn, "keys", missing.len())?;
+    let rows: Vec<NewKey> = (first..)
+        .zip(missing)
+        .map(|(id, (fingerprint, key))| NewKey {
+            id,
+            fingerprint: fingerprint.clone(),
+            sealed: sealer.seal(key.expose().as_bytes(), &context(id)),
+            origin: CONFIGURED,
+            created_at_ms: now_ms,
+        })
+        .collect();
+    for rows in rows.chunks(CHUNK) {
+        diesel::insert_into(keys::table).values(rows).execute(conn)?;
+    }
+    Ok(())
+}
+
+/// Every key, oldest first. A row that cannot be opened is told by its id and stops nothing.
+pub fn load_keys(conn: &mut DbConnection, sealer: &Sealer) -> QueryResult<LoadedKeys> {
+    let rows: Vec<Row> = keys::table.order(keys::id).select(Row::as_select()).load(conn)?;
+    let mut loaded = LoadedKeys::default();
+    for row in rows {
+        let id = KeyId(row.id);
+        match open(sealer, &row) {
+            Some(key) => loaded.keys.push(StoredKey {
+                id,
+                key,
+                label: row.label,
+                health: row.health,
+                health_at_ms: row.health_at_ms,
+            }),
+            None => loaded.unreadable.push(id),
+        }
+    }
+    Ok(loaded)
+}
+
+fn open(sealer: &Sealer, row: &Row) -> Option<ApiKey> {
+    let plain = sealer.open(&row.sealed, &context(row.id)).ok()?;
+    ApiKey::parse(str::from_utf8(&plain).ok()?).ok()
+}
+
+/// Binds a sealed key to its row, so that rows cannot be exchanged.
+fn context(id: i64) -> String {
+    format!("keys/{id}")
+}
+
+/// Stores checkpoints, all or none; keys that are gone in the meantime are passed over.
+pub fn save_health(conn: &mut DbConnection, checkpoints: &[(KeyId, String)], now_ms: i64) -> QueryResult<()> {
+    conn.immediate_transaction(|conn| {
+        for (id, health) in checkpoints {
+            diesel::update(keys::table.find(id.0))
+                .set((keys::health.eq(health), keys::health_at_ms.eq(now_ms)))
+                .execute(conn)?;
+        }
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{db::test_database, secrets::EncryptionKey};
+
+    fn sealer(passphrase: &str) -> Sealer {
+        Sealer::new(&EncryptionKey::parse(passphrase).unwrap())
+    }
+
+    fn api_keys(texts: &[&str]) -> Vec<ApiKey> {
+        texts.iter().map(|text| ApiKey::parse(text).unwrap()).collect()
+    }
+
+    fn pairs(loaded: &LoadedKeys) -> Vec<(i64, &str)> {
+        loaded.keys.iter().map(|stored| (stored.id.0, stored.key.expose())).collect()
+    }
+
+    #[test]
+    fn configured_keys_come_back_in_their_order() {
+        let ((database, _dir), sealer) = (test_database(), sealer("correct horse battery"));
+
+        database
+            .write_blocking(|conn| {
+                let sync = sync_configured(conn, &sealer, &api_keys(&["k2", "k1", "k2"]), 5)?;
+                assert_eq!(sync, KeySync { added: 2, removed: 0, kept: 0 });
+                assert_eq!(pairs(&load_keys(conn, &sealer)?), [(1, "k2"), (2, "k1")]);
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn a_key_that_stays_keeps_its_id_and_an_id_is_never_used_again() {
+        let ((database, _dir), sealer) = (test_database(), sealer("correct horse battery"));
+
+        database
+            .write_blocking(|conn| {
+                sync_configured(conn, &sealer, &api_keys(&["a", "b", "c"]), 5)?;
+                let second = sync_configured(conn, &sealer, &api_keys(&["b"]), 6)?;
+                let third = sync_configured(conn, &sealer, &api_keys(&["c", "b"]), 7)?;
+
+                assert_eq!(second, KeySync { added: 0, removed: 2, kept: 1 });
+                assert_eq!(third, KeySync { added: 1, removed: 0, kept: 1 });
+                assert_eq!(pairs(&load_keys(conn, &sealer)?), [(2, "b"), (4, "c")]);
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn keys_of_an_admin_outlive_the_configuration() {
+        let ((database, _dir), sealer) = (test_database(), sealer("correct horse battery"));
+
+        database
+            .write_blocking(|conn| {
+                sync_configured(conn, &sealer, &api_keys(&["a", "b"]), 5)?;
+                diesel::update(keys::table.find(1)).set(keys::origin.eq("admin")).execute(conn)?;
+
+                let sync = sync_configured(conn, &sealer, &[], 6)?;
+
+                assert_eq!(sync, KeySync { added: 0, removed: 1, kept: 0 });
+                assert_eq!(pairs(&load_keys(conn, &sealer)?), [(1, "a")]);
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn with_another_encryption_key_rows_are_reported_and_nothing_fails() {
+        let (database, _dir) = test_database();
+        let (right, wrong) = (sealer("correct horse battery"), sealer("quite another passphrase"));
+
+        database
+            .write_blocking(|conn| {
+                sync_configured(conn, &right, &api_keys(&["a", "b"]), 5)?;
+
+                let loaded = load_keys(conn, &wrong)?;
+
+                assert_eq!(loaded.keys, []);
+                assert_eq!(loaded.unreadable, [KeyId(1), KeyId(2)]);
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn exchanged_rows_are_not_opened() {
+        let ((database, _dir), sealer) = (test_database(), sealer("correct horse battery"));
+
+        database
+            .write_blocking(|conn| {
+                sync_configured(conn, &sealer, &api_keys(&["a", "b"]), 5)?;
+                let other: Vec<u8> = keys::table.find(2).select(keys::sealed).first(conn)?;
+                diesel::update(keys::table.find(1)).set(keys::sealed.eq(other)).execute(conn)?;
+
+                assert_eq!(load_keys(conn, &sealer)?.unreadable, [KeyId(1)]);
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn health_is_kept_per_key_and_unknown_keys_are_passed_over() {
+        let ((database, _dir), sealer) = (test_database(), sealer("correct horse battery"));
+
+        database
+            .write_blocking(|conn| {
+                sync_configured(conn, &sealer, &api_keys(&["a", "b"]), 5)?;
+
+                save_health(conn, &[(KeyId(2), "{}".into()), (KeyId(99), "{}".into())], 77)?;
+
+                let healths: Vec<_> =
+                    load_keys(conn, &sealer)?.keys.into_iter().map(|k| (k.health, k.health_at_ms)).collect();
+                assert_eq!(healths, [(None, None), (Some("{}".into()), Some(77))]);
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    #[test]
+    #[ignore = "a measurement: cargo test --release --lib db::keys -- --ignored --nocapture"]
+    fn five_thousand_keys_are_synchronised_within_a_second() {
+        let ((database, _dir), sealer) = (test_database(), sealer("correct horse battery"));
+        let configured: Vec<ApiKey> =
+            (0..5000).map(|n| ApiKey::parse(&format!("AIzaSy{n:033}")).unwrap()).collect();
+
+        let started = std::time::Instant::now();
+        database.write_blocking(|conn| sync_configured(conn, &sealer, &configured, 5)).unwrap();
+        let (inserted, started) = (started.elapsed(), std::time::Instant::now());
+        database.write_blocking(|conn| sync_configured(conn, &sealer, &configured, 6)).unwrap();
+
+        println!("5,000 keys: {inserted:?} when new, {:?} when unchanged", started.elapsed());
+        assert!(inserted.as_secs() < 1);
+    }
+}

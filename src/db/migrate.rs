@@ -1,0 +1,68 @@
+//! The schema: what this version knows, and how a database gets there.
+
+use diesel::sqlite::Sqlite;
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+
+use super::DbConnection;
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+
+type BoxedError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Applies what is missing; each migration in its own transaction.
+pub(super) fn run(conn: &mut DbConnection) -> Result<(), BoxedError> {
+    conn.run_pending_migrations(MIGRATIONS).map(drop)
+}
+
+/// Whether this version has a migration of that name, as `__diesel_schema_migrations` spells it.
+pub(super) fn knows(version: &str) -> bool {
+    known_versions().iter().any(|known| known == version)
+}
+
+fn known_versions() -> Vec<String> {
+    let migrations = diesel::migration::MigrationSource::<Sqlite>::migrations(&MIGRATIONS)
+        .expect("embedded migrations were read at compile time");
+    migrations.iter().map(|migration| migration.name().version().to_string()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use diesel::{Connection, QueryableByName, RunQueryDsl, sql_query, sql_types::Text};
+
+    use super::*;
+
+    #[derive(QueryableByName)]
+    struct Name {
+        #[diesel(sql_type = Text)]
+        name: String,
+    }
+
+    fn tables(conn: &mut DbConnection) -> Vec<String> {
+        let rows: Vec<Name> = sql_query(
+            "SELECT name FROM sqlite_schema WHERE type IN ('table', 'index') AND name NOT LIKE 'sqlite%' ORDER BY name",
+        )
+        .load(conn)
+        .unwrap();
+        rows.into_iter().map(|row| row.name).collect()
+    }
+
+    #[test]
+    fn every_migration_goes_up_down_and_up_again() {
+        let mut conn = DbConnection::establish(":memory:").unwrap();
+
+        run(&mut conn).unwrap();
+        let first = tables(&mut conn);
+        conn.revert_all_migrations(MIGRATIONS).unwrap();
+        assert_eq!(tables(&mut conn), ["__diesel_schema_migrations"]);
+        run(&mut conn).unwrap();
+
+        assert_eq!(tables(&mut conn), first);
+        assert!(first.contains(&"request_logs".to_owned()));
+    }
+
+    #[test]
+    fn versions_are_known_by_their_digits() {
+        assert!(knows("20261123000000"));
+        assert!(!knows("20991231000000"));
+    }
+}

@@ -1,0 +1,60 @@
+//! The tables as diesel sees them; consistent with `migrations/`, see `diesel.toml`.
+
+diesel::table! {
+    counters (name) {
+        name -> Text,
+        value -> BigInt,
+    }
+}
+
+diesel::table! {
+    keys (id) {
+        id -> BigInt,
+        fingerprint -> Binary,
+        sealed -> Binary,
+        origin -> Text,
+        label -> Nullable<Text>,
+        created_at_ms -> BigInt,
+        health -> Nullable<Text>,
+        health_at_ms -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    request_logs (id) {
+        id -> Text,
+        started_at_ms -> BigInt,
+        duration_ms -> BigInt,
+        dialect -> Text,
+        endpoint -> Text,
+        model -> Text,
+        stream -> Bool,
+        status -> Integer,
+        key_id -> Nullable<BigInt>,
+        token_id -> Nullable<Text>,
+        client_ip -> Nullable<Text>,
+        attempts -> Integer,
+        trail -> Text,
+        first_byte_ms -> Nullable<BigInt>,
+        prompt_tokens -> BigInt,
+        cached_tokens -> BigInt,
+        output_tokens -> BigInt,
+        thoughts_tokens -> BigInt,
+        error -> Nullable<Text>,
+        node -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    error_logs (id) {
+        id -> BigInt,
+        request_id -> Text,
+        at_ms -> BigInt,
+        key_id -> Nullable<BigInt>,
+        model -> Text,
+        status -> Nullable<Integer>,
+        kind -> Text,
+        message -> Text,
+        request_body -> Nullable<Text>,
+    }
+}
