@@ -8,7 +8,11 @@ use actix::Message;
 
 pub mod balancer;
 pub mod key;
+pub mod catalog;
 pub mod lease;
+pub mod logger;
+pub mod recheck;
+pub mod scheduler;
 pub mod supervisor;
 
 /// Question: what do you hold? Every actor answers with a snapshot that logs, metrics and tests read alike.

@@ -9,6 +9,7 @@ use std::{
 };
 
 use awc::ClientResponse;
+use bytes::Bytes;
 use futures_util::Stream;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
@@ -42,7 +43,7 @@ pub struct EventStream {
     seen: StreamGlance,
     usage: Option<Usage>,
     /// What was read while nobody was listening yet.
-    held: VecDeque<Event>,
+    held: VecDeque<Bytes>,
     idle_timeout: Duration,
     idle: Pin<Box<Sleep>>,
     deadline: Pin<Box<Sleep>>,
@@ -101,8 +102,8 @@ impl EventStream {
         self.lease.as_ref().map(|lease| lease.key)
     }
 
-    /// The next event; after an error or the end there is nothing more.
-    pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event, Box<Fault>>>> {
+    /// The data of the next event; after an error or the end there is nothing more.
+    pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Box<Fault>>>> {
         match self.held.pop_front() {
             Some(event) => Poll::Ready(Some(Ok(event))),
             None => self.poll_read(cx),
@@ -132,21 +133,22 @@ impl EventStream {
         }
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event, Box<Fault>>>> {
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Box<Fault>>>> {
         loop {
             if self.end.is_some() {
                 return Poll::Ready(None);
             }
-            match self.splitter.next_event() {
+            let next = if self.is_finished { self.splitter.finish() } else { self.splitter.next_event() };
+            match next {
                 Some(Ok(event)) => return Poll::Ready(Some(self.look_at(event))),
                 Some(Err(error)) => return self.fail(malformed(&error.to_string())),
-                None => {}
-            }
-            if self.is_finished {
-                return match self.check_end() {
-                    Ok(()) => Poll::Ready(None),
-                    Err(fault) => self.fail(fault),
-                };
+                None if !self.is_finished => {}
+                None => {
+                    return match self.check_end() {
+                        Ok(()) => Poll::Ready(None),
+                        Err(fault) => self.fail(fault),
+                    };
+                }
             }
             match Pin::new(&mut self.response).poll_next(cx) {
                 Poll::Ready(Some(Ok(chunk))) => {
@@ -154,10 +156,7 @@ impl EventStream {
                     self.idle.as_mut().reset(Instant::now() + self.idle_timeout);
                     self.splitter.push(chunk);
                 }
-                Poll::Ready(None) => {
-                    self.is_finished = true;
-                    self.splitter.finish();
-                }
+                Poll::Ready(None) => self.is_finished = true,
                 Poll::Ready(Some(Err(error))) => {
                     return self.fail(transport_fault(&TransportError::Broken(error.to_string())));
                 }
@@ -176,16 +175,17 @@ impl EventStream {
         self.idle.as_mut().poll(cx).map(|()| TransportError::Idle(self.idle_timeout))
     }
 
-    fn fail(&mut self, fault: Fault) -> Poll<Option<Result<Event, Box<Fault>>>> {
+    fn fail(&mut self, fault: Fault) -> Poll<Option<Result<Bytes, Box<Fault>>>> {
         self.end = Some(End::Failed(fault.clone()));
         Poll::Ready(Some(Err(Box::new(fault))))
     }
 
     /// Takes note of what the event says of the answer; an error event becomes a fault.
-    fn look_at(&mut self, event: Event) -> Result<Event, Box<Fault>> {
+    fn look_at(&mut self, event: Event) -> Result<Bytes, Box<Fault>> {
+        let (Event::Data { data, .. } | Event::Bare(data)) = event;
         let fault = match self.kind {
-            AnswerKind::Generation | AnswerKind::Plain => match glance(&event.data) {
-                Ok(seen) if seen.error => classify_error_event(&event.data),
+            AnswerKind::Generation | AnswerKind::Plain => match glance(&data) {
+                Ok(seen) if seen.error => classify_error_event(&data),
                 Ok(seen) => {
                     self.seen.observe(&seen);
                     self.usage = seen.usage.or(self.usage);
@@ -194,14 +194,14 @@ impl EventStream {
                 Err(_) => Some(malformed("Gemini sent an event that is not JSON")),
             },
             AnswerKind::OpenAi => {
-                let seen = openai_layer::look_at(&event.data);
+                let seen = openai_layer::look_at(&data);
                 self.is_done |= seen.is_done;
                 self.usage = seen.usage.or(self.usage);
                 seen.fault
             }
         };
         match fault {
-            None => Ok(event),
+            None => Ok(data),
             Some(fault) => {
                 self.end = Some(End::Failed(fault.clone()));
                 Err(Box::new(fault))

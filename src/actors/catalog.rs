@@ -1,0 +1,179 @@
+//! The list of models that Google offers to our keys, fetched once in a while and handed to every worker.
+
+use std::{rc::Rc, sync::Arc, time::Duration};
+
+use actix::prelude::*;
+use actix_web::http::Method;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::watch;
+use tracing::{debug, info};
+
+use super::Observe;
+use crate::{
+    domain::model::ModelName,
+    upstream::{
+        call::{AnswerKind, Call, Credential},
+        dispatch::{Dispatcher, UpstreamError},
+        trail::Trail,
+    },
+};
+
+const REFRESH_EVERY: Duration = Duration::from_secs(60 * 60);
+/// While there is no list yet.
+const RETRY_EVERY: Duration = Duration::from_secs(60);
+/// Google had about 60 models in 2026; this many pages of 1,000 are a bound, not an expectation.
+const MAX_PAGES: usize = 5;
+
+/// Models as Google describes them, in Google's order.
+#[derive(Debug, Default)]
+pub struct ModelList {
+    pub models: Vec<Value>,
+}
+
+impl ModelList {
+    pub fn is_empty(&self) -> bool {
+        self.models.is_empty()
+    }
+
+    /// The model of that name, with or without `models/` in front.
+    pub fn find(&self, name: &ModelName) -> Option<&Value> {
+        let resource = name.resource();
+        self.models.iter().find(|model| model["name"] == *resource)
+    }
+}
+
+/// Snapshot: what the catalogue holds.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct CatalogSnapshot {
+    pub models: usize,
+    pub refreshes: u64,
+    pub failures: u64,
+}
+
+pub struct Catalog {
+    dispatcher: Rc<Dispatcher>,
+    /// Hidden from every list.
+    filtered: Vec<ModelName>,
+    published: watch::Sender<Arc<ModelList>>,
+    refreshes: u64,
+    failures: u64,
+}
+
+impl Catalog {
+    /// `dispatcher` belongs to the thread that this actor runs on.
+    pub fn new(
+        dispatcher: Rc<Dispatcher>,
+        filtered: Vec<ModelName>,
+        published: watch::Sender<Arc<ModelList>>,
+    ) -> Self {
+        Self { dispatcher, filtered, published, refreshes: 0, failures: 0 }
+    }
+
+    fn refresh_again(&mut self, ctx: &mut Context<Self>) {
+        let refreshing = ctx.address().send(Refresh).into_actor(self);
+        ctx.spawn(refreshing.map(|_, catalog, ctx| {
+            let wait = if catalog.published.borrow().is_empty() { RETRY_EVERY } else { REFRESH_EVERY };
+            ctx.run_later(wait, Self::refresh_again);
+        }));
+    }
+}
+
+impl Actor for Catalog {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        // The balancer of this thread has to hear of the keys first.
+        ctx.run_later(Duration::from_millis(200), Self::refresh_again);
+    }
+}
+
+/// Command: fetch the list now. Answers with it, or with why there is none; the old list stays then.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Arc<ModelList>, UpstreamError>")]
+pub struct Refresh;
+
+impl Handler<Refresh> for Catalog {
+    type Result = ResponseActFuture<Self, Result<Arc<ModelList>, UpstreamError>>;
+
+    fn handle(&mut self, _: Refresh, _: &mut Context<Self>) -> Self::Result {
+        let dispatcher = self.dispatcher.clone();
+        let fetching = async move { fetch_all(&dispatcher).await }.into_actor(self);
+        Box::pin(fetching.map(|fetched, catalog, _| match fetched {
+            Ok(mut models) => {
+                let is_hidden = |model: &Value| {
+                    let name = model["name"].as_str().and_then(ModelName::parse);
+                    name.is_none_or(|name| catalog.filtered.contains(&name))
+                };
+                models.retain(|model| !is_hidden(model));
+                catalog.refreshes += 1;
+                info!(models = models.len(), "the list of models is here");
+                let list = Arc::new(ModelList { models });
+                catalog.published.send_replace(list.clone());
+                Ok(list)
+            }
+            Err(error) => {
+                catalog.failures += 1;
+                debug!(%error, "the list of models could not be fetched");
+                Err(error)
+            }
+        }))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Page {
+    #[serde(default)]
+    models: Vec<Value>,
+    #[serde(default)]
+    next_page_token: String,
+}
+
+async fn fetch_all(dispatcher: &Dispatcher) -> Result<Vec<Value>, UpstreamError> {
+    let mut models = Vec::new();
+    let mut token = String::new();
+    for _ in 0..MAX_PAGES {
+        let answer = dispatcher.fetch(&list_call(&token), &mut Trail::default()).await?;
+        let page: Page = match serde_json::from_slice(&answer.body) {
+            Ok(page) => page,
+            Err(_) => break,
+        };
+        models.extend(page.models);
+        token = page.next_page_token;
+        if token.is_empty() {
+            break;
+        }
+    }
+    Ok(models)
+}
+
+fn list_call(page_token: &str) -> Call {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.append_pair("pageSize", "1000");
+    if !page_token.is_empty() {
+        query.append_pair("pageToken", page_token);
+    }
+    Call {
+        method: Method::GET,
+        target: format!("/v1beta/models?{}", query.finish()),
+        model: ModelName::parse("models.list").expect("a plain name"),
+        headers: Vec::new(),
+        body: Bytes::new(),
+        credential: Credential::ApiKeyHeader,
+        answer: AnswerKind::Plain,
+    }
+}
+
+impl Handler<Observe<CatalogSnapshot>> for Catalog {
+    type Result = MessageResult<Observe<CatalogSnapshot>>;
+
+    fn handle(&mut self, _: Observe<CatalogSnapshot>, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(CatalogSnapshot {
+            models: self.published.borrow().models.len(),
+            refreshes: self.refreshes,
+            failures: self.failures,
+        })
+    }
+}

@@ -1,0 +1,277 @@
+//! Buffers what the request path has finished with and writes it in batches; nobody waits for it.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use actix::prelude::*;
+use serde::Serialize;
+use tokio::sync::oneshot;
+use tracing::{error, info};
+
+use super::Observe;
+use crate::{
+    db::{
+        Database, error_logs,
+        error_logs::NewErrorLog,
+        request_logs,
+        request_logs::RequestLog,
+    },
+    domain::time::Now,
+};
+
+/// Rows that are written in one transaction.
+const BATCH: usize = 500;
+/// A row waits this long for company at most; so much is lost when the process is killed.
+const FLUSH_EVERY: Duration = Duration::from_millis(500);
+/// Rows that are held while the database does not take them. About 40 MB.
+const CAPACITY: usize = 100_000;
+/// Batches of rows that workers may have sent and the logger not yet taken.
+const MAILBOX: usize = 4_096;
+/// After a failed write.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+/// Rows that one pruning step deletes, so that writers are never held up for long.
+const PRUNE_STEP: u32 = 1_000;
+const PRUNE_PAUSE: Duration = Duration::from_millis(50);
+
+/// How full the queue is, for whoever sends to it and for the metrics.
+#[derive(Debug, Default)]
+pub struct LogQueue {
+    queued: AtomicUsize,
+    written: AtomicU64,
+    dropped: AtomicU64,
+}
+
+impl LogQueue {
+    /// Rows that are not in the database yet.
+    pub fn queued(&self) -> usize {
+        self.queued.load(Ordering::Relaxed)
+    }
+
+    pub fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    /// Counts rows that find no room.
+    pub fn refuse(&self, rows: usize) {
+        self.dropped.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+
+    /// Rows that were given up because the queue was full.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+/// Snapshot: what the logger holds.
+#[derive(Debug, Clone, Serialize)]
+pub struct LoggerSnapshot {
+    pub queued: usize,
+    pub written: u64,
+    pub dropped: u64,
+}
+
+pub struct Logger {
+    database: Database,
+    queue: Arc<LogQueue>,
+    waiting: Batch,
+    is_writing: bool,
+    /// Who waits for everything to be written.
+    flushing: Vec<oneshot::Sender<()>>,
+}
+
+/// Rows of both logs, oldest first.
+#[derive(Debug, Default)]
+struct Batch {
+    requests: VecDeque<RequestLog>,
+    errors: VecDeque<NewErrorLog>,
+}
+
+impl Batch {
+    fn len(&self) -> usize {
+        self.requests.len() + self.errors.len()
+    }
+
+    fn take_first(&mut self, count: usize) -> Self {
+        let errors = count.min(self.errors.len());
+        let requests = (count - errors).min(self.requests.len());
+        Self { requests: self.requests.drain(..requests).collect(), errors: self.errors.drain(..errors).collect() }
+    }
+
+    fn put_back(&mut self, mut older: Self) {
+        older.requests.append(&mut self.requests);
+        older.errors.append(&mut self.errors);
+        *self = older;
+    }
+}
+
+impl Logger {
+    pub fn new(database: Database, queue: Arc<LogQueue>) -> Self {
+        Self { database, queue, waiting: Batch::default(), is_writing: false, flushing: Vec::new() }
+    }
+
+    /// Writes the oldest batch; goes on at once while a whole batch, or somebody, waits.
+    fn write(&mut self, ctx: &mut Context<Self>) {
+        if self.is_writing {
+            return;
+        }
+        if self.waiting.len() == 0 {
+            self.flushing.drain(..).for_each(|flushed| drop(flushed.send(())));
+            return;
+        }
+        self.is_writing = true;
+        let batch = self.waiting.take_first(BATCH);
+        let count = batch.len();
+        let writing = write_batch(self.database.clone(), batch);
+        ctx.spawn(writing.into_actor(self).map(move |rest, logger, ctx| {
+            logger.is_writing = false;
+            if let Some(batch) = rest {
+                logger.waiting.put_back(batch);
+                ctx.run_later(RETRY_AFTER, Self::write);
+                return;
+            }
+            logger.queue.queued.fetch_sub(count, Ordering::Relaxed);
+            logger.queue.written.fetch_add(count as u64, Ordering::Relaxed);
+            if logger.waiting.len() >= BATCH || !logger.flushing.is_empty() {
+                logger.write(ctx);
+            }
+        }));
+    }
+}
+
+/// Gives the batch back when the database does not take it.
+async fn write_batch(database: Database, batch: Batch) -> Option<Batch> {
+    let batch = Arc::new(Mutex::new(batch));
+    let rows = batch.clone();
+    let written = database
+        .write(move |conn| {
+            let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
+            request_logs::insert_request_logs(conn, rows.requests.make_contiguous())?;
+            error_logs::insert_error_logs(conn, rows.errors.make_contiguous())
+        })
+        .await;
+    let failure = written.err()?;
+    let batch = std::mem::take(&mut *batch.lock().unwrap_or_else(PoisonError::into_inner));
+    error!(error = %failure, rows = batch.len(), "log rows could not be written, trying again");
+    Some(batch)
+}
+
+impl Actor for Logger {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        ctx.run_interval(FLUSH_EVERY, Self::write);
+    }
+}
+
+/// Event: requests have ended; workers send them in small batches.
+#[derive(Debug, Default, Message)]
+#[rtype(result = "()")]
+pub struct RequestsFinished {
+    pub requests: Vec<RequestLog>,
+    pub errors: Vec<NewErrorLog>,
+}
+
+impl Handler<RequestsFinished> for Logger {
+    type Result = ();
+
+    fn handle(&mut self, finished: RequestsFinished, ctx: &mut Context<Self>) {
+        let count = finished.requests.len() + finished.errors.len();
+        if self.waiting.len() + count > CAPACITY {
+            self.queue.refuse(count);
+            return;
+        }
+        self.queue.queued.fetch_add(count, Ordering::Relaxed);
+        self.waiting.requests.extend(finished.requests);
+        self.waiting.errors.extend(finished.errors);
+        if self.waiting.len() >= BATCH {
+            self.write(ctx);
+        }
+    }
+}
+
+/// Command: write everything that waits, and answer when it is done; the last one before the process ends.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Flush;
+
+impl Handler<Flush> for Logger {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Flush, ctx: &mut Context<Self>) -> Self::Result {
+        let (flushed, is_flushed) = oneshot::channel();
+        self.flushing.push(flushed);
+        self.write(ctx);
+        Box::pin(async {
+            // Nobody answers when the actor has ended, and then nothing waits any more.
+            let _ = is_flushed.await;
+        })
+    }
+}
+
+/// Command: delete rows that are older than these ages, in small steps. Answers with the number of deleted rows.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "usize")]
+pub struct Prune {
+    pub requests_older_than: Option<Duration>,
+    pub errors_older_than: Option<Duration>,
+}
+
+impl Handler<Prune> for Logger {
+    type Result = ResponseFuture<usize>;
+
+    fn handle(&mut self, prune: Prune, _: &mut Context<Self>) -> Self::Result {
+        let database = self.database.clone();
+        Box::pin(async move {
+            let mut deleted = 0;
+            if let Some(age) = prune.requests_older_than {
+                deleted += delete_in_steps(&database, age, request_logs::delete_older_than).await;
+            }
+            if let Some(age) = prune.errors_older_than {
+                deleted += delete_in_steps(&database, age, error_logs::delete_older_than).await;
+            }
+            info!(deleted, "old log rows were deleted");
+            deleted
+        })
+    }
+}
+
+type DeleteStep = fn(&mut crate::db::DbConnection, i64, u32) -> diesel::QueryResult<usize>;
+
+async fn delete_in_steps(database: &Database, age: Duration, step: DeleteStep) -> usize {
+    let cutoff_ms = Now::read().unix_ms().saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+    let mut deleted = 0;
+    loop {
+        match database.write(move |conn| step(conn, cutoff_ms, PRUNE_STEP)).await {
+            Ok(count) => {
+                deleted += count;
+                if count < PRUNE_STEP as usize {
+                    return deleted;
+                }
+                tokio::time::sleep(PRUNE_PAUSE).await;
+            }
+            Err(failure) => {
+                error!(error = %failure, "old log rows could not be deleted");
+                return deleted;
+            }
+        }
+    }
+}
+
+impl Handler<Observe<LoggerSnapshot>> for Logger {
+    type Result = MessageResult<Observe<LoggerSnapshot>>;
+
+    fn handle(&mut self, _: Observe<LoggerSnapshot>, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(LoggerSnapshot {
+            queued: self.queue.queued(),
+            written: self.queue.written(),
+            dropped: self.queue.dropped(),
+        })
+    }
+}

@@ -1,0 +1,140 @@
+//! The cron table: what happens when. It sends messages; the work is done by whoever gets them.
+
+use std::{future::Future, pin::Pin, str::FromStr, time::Duration};
+
+use actix::prelude::*;
+use chrono::Utc;
+use chrono_tz::Tz;
+use cron::Schedule;
+use serde::Serialize;
+use tracing::debug;
+
+use super::{
+    Observe,
+    logger::{Logger, Prune},
+    recheck::{Recheck, RecheckSuspects},
+};
+
+/// The clock is looked at this often at least, so that a clock that was set is noticed.
+const LONGEST_NAP: Duration = Duration::from_secs(10 * 60);
+
+type Work = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()>>>>;
+
+/// A row of the table.
+struct Task {
+    name: &'static str,
+    schedule: Schedule,
+    /// Runs every so many times that the schedule says.
+    every: u32,
+    skipped: u32,
+    runs: u64,
+    work: Work,
+}
+
+/// Snapshot: a row of the table.
+#[derive(Debug, Clone, Serialize)]
+pub struct TaskSnapshot {
+    pub name: &'static str,
+    pub runs: u64,
+    /// The next time that its schedule says; Unix milliseconds.
+    pub next_at_ms: Option<i64>,
+}
+
+pub struct Scheduler {
+    timezone: Tz,
+    tasks: Vec<Task>,
+}
+
+impl Scheduler {
+    pub fn new(timezone: Tz) -> Self {
+        Self { timezone, tasks: Vec::new() }
+    }
+
+    /// Re-checks suspect keys every so many hours, at a minute that differs from node to node.
+    #[must_use]
+    pub fn rechecking(self, recheck: Addr<Recheck>, hours: u32) -> Self {
+        let minute = rand::random_range(0..60u8);
+        self.task("re-check of suspect keys", &format!("0 {minute} * * * *"), hours.max(1), move || {
+            let recheck = recheck.clone();
+            Box::pin(async move {
+                let _ = recheck.send(RecheckSuspects).await;
+            })
+        })
+    }
+
+    /// Deletes old log rows every night.
+    #[must_use]
+    pub fn pruning(self, logger: Addr<Logger>, prune: Prune) -> Self {
+        self.task("deletion of old log rows", "0 10 0 * * *", 1, move || {
+            let logger = logger.clone();
+            Box::pin(async move {
+                let _ = logger.send(prune).await;
+            })
+        })
+    }
+
+    fn task(
+        mut self,
+        name: &'static str,
+        expression: &str,
+        every: u32,
+        work: impl Fn() -> Pin<Box<dyn Future<Output = ()>>> + 'static,
+    ) -> Self {
+        let schedule = Schedule::from_str(expression).expect("the expressions of this table are written here");
+        self.tasks.push(Task { name, schedule, every, skipped: 0, runs: 0, work: Box::new(work) });
+        self
+    }
+
+    /// Sleeps until the task is due, in naps; it is planned again when its work has ended, so that two runs never
+    /// overlap.
+    fn plan(&self, index: usize, ctx: &mut Context<Self>) {
+        let now = Utc::now().with_timezone(&self.timezone);
+        let Some(due) = self.tasks[index].schedule.after(&now).next() else { return };
+        self.wait(index, due.with_timezone(&Utc), ctx);
+    }
+
+    fn wait(&self, index: usize, due: chrono::DateTime<Utc>, ctx: &mut Context<Self>) {
+        let ahead = (due - Utc::now()).to_std().unwrap_or(Duration::ZERO);
+        ctx.run_later(ahead.min(LONGEST_NAP), move |scheduler, ctx| {
+            if Utc::now() < due {
+                scheduler.wait(index, due, ctx);
+            } else {
+                scheduler.run(index, ctx);
+            }
+        });
+    }
+
+    fn run(&mut self, index: usize, ctx: &mut Context<Self>) {
+        let task = &mut self.tasks[index];
+        task.skipped += 1;
+        if task.skipped < task.every {
+            return self.plan(index, ctx);
+        }
+        (task.skipped, task.runs) = (0, task.runs + 1);
+        debug!(task = task.name, "scheduled work begins");
+        let work = (task.work)();
+        ctx.spawn(work.into_actor(self).map(move |(), scheduler, ctx| scheduler.plan(index, ctx)));
+    }
+}
+
+impl Actor for Scheduler {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        (0..self.tasks.len()).for_each(|index| self.plan(index, ctx));
+    }
+}
+
+impl Handler<Observe<Vec<TaskSnapshot>>> for Scheduler {
+    type Result = MessageResult<Observe<Vec<TaskSnapshot>>>;
+
+    fn handle(&mut self, _: Observe<Vec<TaskSnapshot>>, _: &mut Context<Self>) -> Self::Result {
+        let now = Utc::now().with_timezone(&self.timezone);
+        let snapshot = |task: &Task| TaskSnapshot {
+            name: task.name,
+            runs: task.runs,
+            next_at_ms: task.schedule.after(&now).next().map(|due| due.timestamp_millis()),
+        };
+        MessageResult(self.tasks.iter().map(snapshot).collect())
+    }
+}

@@ -1,0 +1,171 @@
+//! The record of one client request, from its head to the last byte of its answer.
+
+use std::{rc::Rc, sync::Arc, time::Duration};
+
+use actix_web::{HttpMessage, HttpRequest, web::Data};
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::{error::ApiError, gateway::Gateway, outbox::Outbox, request_id::RequestId};
+use crate::{
+    db::{error_logs::NewErrorLog, request_logs::RequestLog},
+    domain::{model::ModelName, time::Now},
+    secrets::TokenId,
+    telemetry::metrics::{DialectLabel, Metrics, OutcomeLabel, RequestLabels},
+    upstream::trail::Trail,
+};
+
+/// What the client of a cut-off answer got; nginx's code for a client that hung up.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+/// Request bodies are kept up to here in the error log.
+const LARGEST_RECORDED_BODY: usize = 64 * 1024;
+
+/// What a request asked for.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    pub dialect: &'static str,
+    pub endpoint: &'static str,
+    pub model: ModelName,
+    pub is_stream: bool,
+}
+
+/// Written down exactly once: by [`finish`](Self::finish), or when it is dropped because the client hung up.
+pub struct Journal {
+    asked: Asked,
+    request_id: String,
+    token: TokenId,
+    client_ip: Option<String>,
+    node: Option<String>,
+    /// Kept for the error log, if the operator wants it.
+    body: Option<Bytes>,
+    started: Instant,
+    started_at_ms: i64,
+    first_content: Option<Instant>,
+    pub trail: Trail,
+    status: u16,
+    error: Option<&'static str>,
+    outbox: Rc<Outbox>,
+    metrics: Arc<Metrics>,
+}
+
+impl Journal {
+    pub fn begin(gateway: &Data<Gateway>, request: &HttpRequest, token: TokenId, asked: Asked, body: &Bytes) -> Self {
+        let request_id = request.extensions().get::<RequestId>().map(RequestId::to_string).unwrap_or_default();
+        Self {
+            asked,
+            request_id,
+            token,
+            client_ip: request.peer_addr().map(|address| address.ip().to_string()),
+            node: gateway.node.clone(),
+            body: gateway.record_request_body.then(|| body.clone()),
+            started: request.extensions().get::<RequestId>().map_or_else(Instant::now, RequestId::started),
+            started_at_ms: Now::read().unix_ms(),
+            first_content: None,
+            trail: Trail::default(),
+            status: CLIENT_CLOSED_REQUEST,
+            error: Some("client_closed_request"),
+            outbox: gateway.outbox.clone(),
+            metrics: gateway.metrics.clone(),
+        }
+    }
+
+    /// The first byte of content goes to the client now.
+    pub fn content_begins(&mut self) {
+        self.first_content.get_or_insert_with(Instant::now);
+    }
+
+    /// The answer is complete.
+    pub fn finish(mut self, status: u16) {
+        (self.status, self.error) = (status, None);
+    }
+
+    /// The client was told an error; `status` is 200 when the answer had begun before.
+    pub fn fail(mut self, status: u16, error: &ApiError) {
+        (self.status, self.error) = (status, Some(error.name()));
+    }
+
+    fn measure(&self, now: Instant) {
+        let Asked { dialect, endpoint, .. } = self.asked;
+        self.metrics.requests.get_or_create(&RequestLabels { dialect, endpoint, status: self.status }).inc();
+        let label = DialectLabel { dialect };
+        self.metrics.duration.get_or_create(&label).observe((now - self.started).as_secs_f64());
+        if let Some(first) = self.first_content {
+            let waited = first - self.started;
+            self.metrics.first_byte.get_or_create(&label).observe(waited.as_secs_f64());
+            let own = waited.saturating_sub(self.waited_for_google(first));
+            self.metrics.overhead.get_or_create(&label).observe(own.as_secs_f64());
+        }
+        for attempt in &self.trail.attempts {
+            self.metrics.attempts.get_or_create(&OutcomeLabel { outcome: attempt.outcome }).inc();
+        }
+        if let Some(usage) = &self.trail.usage {
+            self.metrics.count_tokens(usage);
+        }
+    }
+
+    /// Upstream time before the first content; a stream goes on upstream after it.
+    fn waited_for_google(&self, first_content: Instant) -> Duration {
+        match self.trail.first_byte {
+            Some(first_byte) if self.asked.is_stream => {
+                let own_tail = first_content.saturating_duration_since(first_byte);
+                self.trail.before_last.unwrap_or_default().saturating_sub(own_tail)
+            }
+            _ => self.trail.upstream,
+        }
+    }
+
+    fn row(&self, now: Instant) -> RequestLog {
+        let usage = self.trail.usage.unwrap_or_default();
+        let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        let count = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
+        RequestLog {
+            id: self.request_id.clone(),
+            started_at_ms: self.started_at_ms,
+            duration_ms: ms(now - self.started),
+            dialect: self.asked.dialect.to_owned(),
+            endpoint: self.asked.endpoint.to_owned(),
+            model: self.asked.model.to_string(),
+            stream: self.asked.is_stream,
+            status: self.status.into(),
+            key_id: self.trail.answered_by.map(|key| key.0),
+            token_id: Some(self.token.as_str().to_owned()),
+            client_ip: self.client_ip.clone(),
+            attempts: i32::try_from(self.trail.attempts.len()).unwrap_or(i32::MAX),
+            trail: serde_json::to_string(&self.trail.attempts).unwrap_or_default(),
+            first_byte_ms: self.first_content.map(|first| ms(first - self.started)),
+            prompt_tokens: count(usage.input()),
+            cached_tokens: count(usage.cached_content_token_count),
+            output_tokens: count(usage.candidates_token_count),
+            thoughts_tokens: count(usage.thoughts_token_count),
+            error: self.error.map(str::to_owned),
+            node: self.node.clone(),
+        }
+    }
+
+    fn error_rows(&self) -> Vec<NewErrorLog> {
+        let body = self.body.as_ref().filter(|_| !self.trail.failures.is_empty()).map(|body| {
+            let kept = &body[..body.len().min(LARGEST_RECORDED_BODY)];
+            String::from_utf8_lossy(kept).into_owned()
+        });
+        let at_ms = Now::read().unix_ms();
+        let row = |failure: &crate::upstream::trail::FailedAttempt| NewErrorLog {
+            request_id: self.request_id.clone(),
+            at_ms,
+            key_id: Some(failure.key_id.0),
+            model: self.asked.model.to_string(),
+            status: Some(failure.status).filter(|status| *status != 0).map(i32::from),
+            kind: failure.outcome.to_owned(),
+            message: failure.message.clone(),
+            request_body: body.clone(),
+        };
+        self.trail.failures.iter().map(row).collect()
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        let now = Instant::now();
+        self.measure(now);
+        self.outbox.put(self.row(now), self.error_rows());
+    }
+}
