@@ -1,1 +1,3 @@
 //! Decisions as pure state machines; time is an argument.
+
+pub mod quota;
