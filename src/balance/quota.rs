@@ -12,7 +12,8 @@ use chrono_tz::America::Los_Angeles;
 
 use crate::domain::outcome::{BillingFault, QuotaExceeded, QuotaWindow};
 
-/// Rest of a key for a model that it may not use. Tiers and model lists change rarely, and asking in vain costs a request.
+/// Rest of a key for a model that it may not use. Tiers and model lists change rarely, and asking in vain costs a
+/// request.
 pub const MODEL_UNAVAILABLE_COOLDOWN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Shortest rest, so that no answer of Google's can make us hammer it.
@@ -65,7 +66,8 @@ pub fn billing_cooldown(fault: BillingFault, now: DateTime<Utc>) -> Duration {
     }
 }
 
-/// Rest after the `step`-th failure in a row that nothing explains, counted from 0: 10 s, doubled each time, up to an hour.
+/// Rest after the `step`-th failure in a row that nothing explains, counted from 0: 10 s, doubled each time, up to an
+/// hour.
 ///
 /// `jitter` is a random number from 0 to 1; it adds up to a fifth, so that keys which failed together do not come
 /// back together.
