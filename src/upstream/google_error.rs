@@ -224,8 +224,8 @@ fn truncated(text: &str) -> &str {
 
 /// A duration as Google writes it: `34.074824224s`, and in messages also `1h52m56.4s` or `290.979975ms`.
 ///
-/// `None` when it is negative, malformed, or longer than a `Duration` can hold. Source: `google/protobuf/duration.proto`
-/// for the first form; the others are Go's.
+/// `None` when it is negative, malformed, or longer than a `Duration` can hold. Source of the first form:
+/// `google/protobuf/duration.proto`; the others are Go's.
 pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     let mut total = Duration::ZERO;

@@ -1,6 +1,10 @@
 //! Talks to Google, in Gemini's own format.
 
+<<<<<<< HEAD
 pub mod call;
+=======
+mod answer_reader;
+>>>>>>> judge
 pub mod classify;
 pub mod client;
 pub mod dispatch;
@@ -9,6 +13,7 @@ pub mod events;
 pub(crate) mod fixtures;
 pub mod glance;
 pub mod google_error;
+mod joined;
 pub mod json_array;
 mod json_scan;
 mod quota_error;

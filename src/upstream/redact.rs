@@ -73,7 +73,8 @@ pub fn redact_body(body: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(clean)
 }
 
-/// Where the secrets are, in order and apart from each other. Both ends lie beside ASCII bytes, thus between characters.
+/// Where the secrets are, in order and apart from each other. Both ends lie beside ASCII bytes, thus between
+/// characters.
 fn find_secrets(bytes: &[u8]) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut at = 0;

@@ -12,7 +12,7 @@ use std::{collections::VecDeque, mem};
 use bytes::{Bytes, BytesMut};
 use memchr::memchr2;
 
-use super::json_scan::JsonScan;
+use super::{joined::Joined, json_scan::JsonScan};
 
 /// Largest event that is put together. Images with their signatures make events of a few megabytes; more than this
 /// can only be a fault or an attack on our memory.
@@ -173,60 +173,6 @@ fn value_of(line: &Bytes, field: &[u8]) -> Option<Bytes> {
     let value = line.strip_prefix(field)?.strip_prefix(b":")?;
     let value = value.strip_prefix(b" ").unwrap_or(value);
     Some(line.slice(line.len() - value.len()..))
-}
-
-/// Pieces that belong together: kept as it came while there is one, copied from the second on.
-#[derive(Debug, Default)]
-enum Joined {
-    #[default]
-    Nothing,
-    One(Bytes),
-    Many(BytesMut),
-}
-
-impl Joined {
-    fn append(&mut self, piece: Bytes, separator: &[u8]) {
-        if piece.is_empty() && separator.is_empty() {
-            return;
-        }
-        *self = match mem::take(self) {
-            Self::Nothing => Self::One(piece),
-            Self::One(first) => {
-                let mut all = BytesMut::with_capacity(2 * (first.len() + separator.len() + piece.len()));
-                all.extend_from_slice(&first);
-                all.extend_from_slice(separator);
-                all.extend_from_slice(&piece);
-                Self::Many(all)
-            }
-            Self::Many(mut all) => {
-                all.extend_from_slice(separator);
-                all.extend_from_slice(&piece);
-                Self::Many(all)
-            }
-        }
-    }
-
-    /// All of it; `None` when it is empty.
-    fn take(&mut self) -> Option<Bytes> {
-        let all = match mem::take(self) {
-            Self::Nothing => return None,
-            Self::One(piece) => piece,
-            Self::Many(all) => all.freeze(),
-        };
-        (!all.is_empty()).then_some(all)
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            Self::Nothing => 0,
-            Self::One(piece) => piece.len(),
-            Self::Many(all) => all.len(),
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
 }
 
 /// Frames JSON as one event for a client. Line breaks are left out: within JSON they can only be layout.
