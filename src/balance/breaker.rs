@@ -106,15 +106,15 @@ impl KeyHealth {
             Outcome::Quota(exceeded) => {
                 let unexplained = self.models.get(model).map_or(0, |health| health.unexplained);
                 let (reason, span) = match exceeded.window {
-                    QuotaWindow::Minute => (ModelReason::QuotaMinute, quota::cooldown(exceeded, now.utc)),
-                    QuotaWindow::Day => (ModelReason::QuotaDay, quota::cooldown(exceeded, now.utc)),
-                    QuotaWindow::Unknown => (ModelReason::QuotaUnknown, quota::cooldown(exceeded, now.utc)),
+                    QuotaWindow::Minute => (ModelReason::QuotaMinute, quota::quota_cooldown(exceeded, now.utc)),
+                    QuotaWindow::Day => (ModelReason::QuotaDay, quota::quota_cooldown(exceeded, now.utc)),
+                    QuotaWindow::Unknown => (ModelReason::QuotaUnknown, quota::quota_cooldown(exceeded, now.utc)),
                 };
                 let span = span.unwrap_or_else(|| quota::backoff(unexplained, jitter));
                 self.cool_model(model, now.instant + span, reason)
             }
             Outcome::ModelUnavailable => {
-                self.cool_model(model, now.instant + quota::MODEL_UNAVAILABLE, ModelReason::Unavailable)
+                self.cool_model(model, now.instant + quota::MODEL_UNAVAILABLE_COOLDOWN, ModelReason::Unavailable)
             }
             Outcome::Billing(fault) => {
                 let reason = match fault {

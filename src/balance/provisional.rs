@@ -24,10 +24,10 @@ pub enum Provisional {
 pub fn provisional(outcome: &Outcome, now: Now) -> Provisional {
     match outcome {
         Outcome::Quota(exceeded) => {
-            let span = quota::cooldown(exceeded, now.utc).unwrap_or_else(|| quota::backoff(0, 0.0));
+            let span = quota::quota_cooldown(exceeded, now.utc).unwrap_or_else(|| quota::backoff(0, 0.0));
             Provisional::Model(now.instant + span)
         }
-        Outcome::ModelUnavailable => Provisional::Model(now.instant + quota::MODEL_UNAVAILABLE),
+        Outcome::ModelUnavailable => Provisional::Model(now.instant + quota::MODEL_UNAVAILABLE_COOLDOWN),
         Outcome::KeyInvalid(_) => Provisional::Key(Availability::Out),
         Outcome::Billing(fault) => {
             let until = now.instant + quota::billing_cooldown(*fault, now.utc);

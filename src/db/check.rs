@@ -15,8 +15,8 @@ use super::{DbConnection, DbError, migrate};
 
 /// First bytes of every SQLite database. Source: <https://www.sqlite.org/fileformat2.html>, section 1.3.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
-/// Size in bytes of the header, and so of the smallest database that is not empty.
-const HEADER_BYTES: u64 = 100;
+/// Size in bytes of the header.
+const HEADER_BYTES: usize = 100;
 /// Above this size in bytes the pages are not checked at every start, which would read the whole file.
 const QUICK_CHECK_MAX_BYTES: u64 = 256 * 1024 * 1024;
 
@@ -73,15 +73,33 @@ fn check_file(path: &Path) -> Result<u64, DbError> {
     if metadata.len() == 0 {
         return Ok(0);
     }
-    let mut magic = [0; MAGIC.len()];
-    let is_database = file.read_exact(&mut magic).is_ok() && magic == *MAGIC;
-    if !is_database {
+    let mut header = [0; HEADER_BYTES];
+    let header_is_whole = file.read_exact(&mut header).is_ok();
+    if !header.starts_with(MAGIC) {
         return Err(DbError::NotADatabase { path: path.to_owned() });
     }
-    if metadata.len() < HEADER_BYTES {
-        return Err(corrupted(path, "it ends within its header"));
+    if !header_is_whole || is_cut_short(path, &header, metadata.len()) {
+        return Err(corrupted(path, "it is cut short"));
     }
     Ok(metadata.len())
+}
+
+/// Whether the file has fewer bytes than its header says; SQLite itself overlooks some of these.
+///
+/// The size in the header holds only while the two counters agree, and not beside a log that was not carried over.
+/// Source: <https://www.sqlite.org/fileformat2.html>, section 1.3.7.
+fn is_cut_short(path: &Path, header: &[u8; HEADER_BYTES], size_bytes: u64) -> bool {
+    let number = |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    let page_bytes = match u16::from_be_bytes([header[16], header[17]]) {
+        // 65,536 does not fit into the field.
+        1 => 65_536,
+        size => u64::from(size),
+    };
+    let (change_counter, valid_for) = (number(24), number(92));
+    change_counter == valid_for
+        && !is_filled(&beside(path, "-wal"))
+        && !is_filled(&beside(path, "-journal"))
+        && size_bytes < u64::from(number(28)) * page_bytes
 }
 
 /// Looks inside through a connection that cannot write.
@@ -188,4 +206,210 @@ fn open_error(path: &Path, detail: &str) -> DbError {
 
 fn corrupted(path: &Path, detail: &str) -> DbError {
     DbError::Corrupted { path: path.to_owned(), detail: detail.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::db::Database;
+
+    /// A folder with a database of ours in it, filled and closed.
+    fn closed_database() -> (PathBuf, TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("db ? with # and 100% odd letters");
+        let database = Database::open(&path).unwrap();
+        database
+            .write_blocking(|conn| {
+                conn.batch_execute(
+                    "INSERT INTO counters WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
+                     SELECT 'a rather long name for a counter ' || i, i FROM n",
+                )
+            })
+            .unwrap();
+        (path, dir)
+    }
+
+    /// Names and contents of everything in the folder.
+    fn snapshot(dir: &TempDir) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut files: Vec<_> = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .map(|path| (path.clone(), fs::read(path).unwrap()))
+            .collect();
+        files.sort();
+        files
+    }
+
+    /// Opening fails and nothing in the folder changes.
+    fn refused(path: &Path, dir: &TempDir) -> DbError {
+        let before = snapshot(dir);
+        let error = Database::open(path).err().expect("the file is refused");
+        assert!(snapshot(dir) == before, "the folder was changed: {error}");
+        error
+    }
+
+    #[test]
+    fn a_new_database_is_private_and_so_are_the_files_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("new/folder/db");
+
+        let _open = Database::open(&path).unwrap();
+
+        for file in [path.clone(), beside(&path, "-wal"), beside(&path, "-shm")] {
+            assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "{file:?}");
+        }
+    }
+
+    #[test]
+    fn a_sound_database_opens_again_and_an_empty_file_counts_as_new() {
+        let (path, dir) = closed_database();
+        Database::open(&path).unwrap();
+
+        let empty = dir.path().join("empty");
+        fs::write(&empty, "").unwrap();
+        Database::open(&empty).unwrap();
+    }
+
+    #[test]
+    fn tables_of_another_program_stay_beside_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("default_db");
+        DbConnection::establish(path.to_str().unwrap())
+            .unwrap()
+            .batch_execute("CREATE TABLE t_settings (id INTEGER); INSERT INTO t_settings VALUES (7)")
+            .unwrap();
+
+        let database = Database::open(&path).unwrap();
+
+        let changed = database.write_blocking(|conn| sql_query("UPDATE t_settings SET id = 8").execute(conn));
+        assert_eq!(changed.unwrap(), 1);
+    }
+
+    #[test]
+    fn a_file_that_is_no_database_is_refused_untouched() {
+        let dir = tempfile::tempdir().unwrap();
+        for content in ["hello", "a text that is longer than the header of a database would be"] {
+            let path = dir.path().join("db");
+            fs::write(&path, content).unwrap();
+
+            assert!(matches!(refused(&path, &dir), DbError::NotADatabase { .. }));
+        }
+    }
+
+    #[test]
+    fn a_truncated_database_is_refused_untouched() {
+        let (path, dir) = closed_database();
+        let whole = fs::read(&path).unwrap();
+        for length in [20, 100, 4096, whole.len() / 2, whole.len() - 1] {
+            fs::write(&path, &whole[..length]).unwrap();
+
+            let error = refused(&path, &dir);
+
+            assert!(matches!(error, DbError::Corrupted { .. }), "{length}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_database_with_overwritten_pages_is_refused_untouched() {
+        let (path, dir) = closed_database();
+        let mut bytes = fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle..middle + 8192].fill(0xa5);
+        fs::write(&path, &bytes).unwrap();
+
+        let error = refused(&path, &dir);
+
+        assert!(matches!(error, DbError::Corrupted { .. }), "{error}");
+        assert!(error.to_string().contains("backup"), "{error}");
+    }
+
+    #[test]
+    fn damage_is_found_beside_an_unfinished_log_and_that_log_is_kept() {
+        let (path, dir) = closed_database();
+        let (main, log) = crash_with_log(&path);
+        let mut damaged = main;
+        let middle = damaged.len() / 2;
+        damaged[middle..middle + 8192].fill(0xa5);
+        fs::write(&path, &damaged).unwrap();
+        fs::write(beside(&path, "-wal"), &log).unwrap();
+
+        assert!(matches!(refused(&path, &dir), DbError::Corrupted { .. }));
+    }
+
+    #[test]
+    fn what_a_crash_left_in_the_log_is_recovered() {
+        let (path, _dir) = closed_database();
+        let (main, log) = crash_with_log(&path);
+        fs::write(&path, main).unwrap();
+        fs::write(beside(&path, "-wal"), log).unwrap();
+
+        let database = Database::open(&path).unwrap();
+
+        let deleted = database
+            .write_blocking(|conn| sql_query("DELETE FROM counters WHERE name = 'logged'").execute(conn));
+        assert_eq!(deleted.unwrap(), 1);
+    }
+
+    /// Database and log as they are on disk after a write that was not yet carried over.
+    fn crash_with_log(path: &Path) -> (Vec<u8>, Vec<u8>) {
+        let database = Database::open(path).unwrap();
+        database
+            .write_blocking(|conn| sql_query("INSERT INTO counters VALUES ('logged', 1)").execute(conn))
+            .unwrap();
+        (fs::read(path).unwrap(), fs::read(beside(path, "-wal")).unwrap())
+    }
+
+    #[test]
+    fn a_schema_from_the_future_is_refused_untouched_and_named() {
+        let (path, dir) = closed_database();
+        DbConnection::establish(path.to_str().unwrap())
+            .unwrap()
+            .batch_execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('20991231000000')")
+            .unwrap();
+
+        let error = refused(&path, &dir);
+
+        assert!(matches!(error, DbError::NewerSchema { .. }));
+        assert!(error.to_string().contains("20991231000000"), "{error}");
+    }
+
+    #[test]
+    fn a_read_only_file_is_refused_even_for_root() {
+        let (path, dir) = closed_database();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
+
+        assert!(matches!(refused(&path, &dir), DbError::ReadOnly { .. }));
+    }
+
+    #[test]
+    fn a_read_only_folder_is_refused_even_for_root() {
+        let (path, dir) = closed_database();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o555)).unwrap();
+
+        let error = refused(&path, &dir);
+
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(matches!(error, DbError::Folder { .. }));
+    }
+
+    #[test]
+    fn a_folder_in_the_place_of_the_file_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+
+        assert!(matches!(Database::open(dir.path()), Err(DbError::Open { .. })));
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("file"), "").unwrap();
+
+        let error = Database::open(&dir.path().join("file/db")).err().unwrap();
+
+        assert!(error.to_string().contains("DATA_DIR"), "{error}");
+    }
 }

@@ -1,10 +1,7 @@
 //! Talks to Google, in Gemini's own format.
 
-<<<<<<< HEAD
-pub mod call;
-=======
 mod answer_reader;
->>>>>>> judge
+pub mod call;
 pub mod classify;
 pub mod client;
 pub mod dispatch;
@@ -16,8 +13,8 @@ pub mod google_error;
 mod joined;
 pub mod json_array;
 mod json_scan;
-mod quota_error;
 pub mod openai_layer;
+mod quota_error;
 pub mod redact;
 pub mod sse;
 pub mod trail;

@@ -1,0 +1,59 @@
+//! What is asked of Gemini when the client leaves it open, and what is shown of its answers.
+
+use serde::{Deserialize, Serialize};
+
+use super::reader::Reader;
+use crate::domain::model::ModelName;
+
+/// Defaults for requests and answers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gemini {
+    /// For requests that bring none.
+    pub safety_settings: Vec<SafetySetting>,
+    /// Hidden and refused.
+    pub filtered_models: Vec<ModelName>,
+    /// Whether OpenAI clients see thoughts.
+    pub show_thinking_process: bool,
+}
+
+/// One entry of `safetySettings`; Google decides which words are valid.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SafetySetting {
+    pub category: String,
+    pub threshold: String,
+}
+
+impl Gemini {
+    pub(super) fn read(reader: &mut Reader) -> Self {
+        let passthrough = [("forward", true), ("auto", false), ("convert", false)];
+        if !reader.choice("OPENAI_PASSTHROUGH", &passthrough) {
+            reader.notice("OPENAI_PASSTHROUGH knows only forward yet, which is used");
+        }
+        Self {
+            safety_settings: safety_settings(reader),
+            filtered_models: filtered_models(reader),
+            show_thinking_process: reader.flag("SHOW_THINKING_PROCESS"),
+        }
+    }
+}
+
+fn safety_settings(reader: &mut Reader) -> Vec<SafetySetting> {
+    const NAME: &str = "SAFETY_SETTINGS";
+    let example = r#"[{"category":"HARM_CATEGORY_HARASSMENT","threshold":"OFF"}]"#;
+    let value = reader.json(NAME, example);
+    serde_json::from_value(value).unwrap_or_else(|_| {
+        reader.report(NAME, "is not a list of maps with category and threshold", example);
+        Vec::new()
+    })
+}
+
+fn filtered_models(reader: &mut Reader) -> Vec<ModelName> {
+    const NAME: &str = "FILTERED_MODELS";
+    let example = r#"["gemini-pro-vision"]"#;
+    let names = reader.list(NAME, example);
+    let models: Option<Vec<_>> = names.iter().map(|name| ModelName::parse(name)).collect();
+    models.unwrap_or_else(|| {
+        reader.report(NAME, "holds something that is not the name of a model", example);
+        Vec::new()
+    })
+}

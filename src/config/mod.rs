@@ -1,0 +1,130 @@
+//! The boot configuration: read once, before anything else, and handed out section by section.
+//!
+//! Sources, later wins: the embedded `config/default.toml`, `config/local.toml`, `.env`, the environment. Nothing
+//! else in the gateway reads them. What can be changed while it runs is in `settings`.
+
+mod auth;
+mod dotenv;
+mod gemini;
+mod layers;
+mod logs;
+mod names;
+mod pool;
+mod reader;
+mod server;
+mod storage;
+#[cfg(test)]
+mod tests;
+mod upstream;
+
+use std::{fmt, path::PathBuf};
+
+pub use auth::Auth;
+pub use gemini::{Gemini, SafetySetting};
+pub use layers::Origin;
+pub use logs::{LogFormat, LogLevel, Logs};
+pub use pool::{BalancePolicy, Pool};
+pub use server::Server;
+pub use storage::Storage;
+pub use upstream::{BaseUrl, Upstream};
+
+use reader::Reader;
+
+/// Everything that is fixed while the gateway runs. Secrets in it print masked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub server: Server,
+    pub auth: Auth,
+    pub pool: Pool,
+    pub upstream: Upstream,
+    pub gemini: Gemini,
+    pub logs: Logs,
+    pub storage: Storage,
+}
+
+/// Where configuration is looked for.
+#[derive(Clone)]
+pub struct Sources {
+    /// The working directory: holds `.env` and `config/local.toml`; relative paths start here.
+    pub dir: PathBuf,
+    /// The environment.
+    pub env: Vec<(String, String)>,
+}
+
+impl Sources {
+    /// The working directory and environment of this process; variables that are not UTF-8 are left out.
+    pub fn of_process() -> Self {
+        let env = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Self { dir: PathBuf::from("."), env }
+    }
+}
+
+/// A configuration that can be used, and what its author should know about it.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    pub config: Config,
+    /// Warnings, one sentence each; they hold no secrets.
+    pub notices: Vec<String>,
+}
+
+impl Config {
+    /// Reads all sources; fails with everything that is wrong in them.
+    pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
+        let mut reader = Reader::new(layers::read(sources));
+        let config = Self::read(&mut reader, sources);
+        let (problems, notices) = reader.finish();
+        match config {
+            Some(config) if problems.is_empty() => Ok(Loaded { config, notices }),
+            _ => Err(ConfigErrors { problems }),
+        }
+    }
+
+    /// `None` when a section is so wrong that it cannot be made at all; the reader knows why.
+    fn read(reader: &mut Reader, sources: &Sources) -> Option<Self> {
+        // Every section is read before any is missed, so that one run reports all problems.
+        let (server, auth) = (Server::read(reader), Auth::read(reader));
+        let (pool, upstream) = (Pool::read(reader), Upstream::read(reader));
+        let (gemini, logs) = (Gemini::read(reader), Logs::read(reader));
+        let storage = Storage::read(reader, &sources.dir);
+        Some(Self { server, auth, pool: pool?, upstream: upstream?, gemini, logs: logs?, storage })
+    }
+}
+
+/// One thing that is wrong: `PORT (from .env): "x" is not a whole number from 1 to 65535; for example PORT=8000`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// As it is written in the environment.
+    pub name: String,
+    pub origin: Origin,
+    /// What is wrong with the value; never a secret.
+    pub problem: String,
+    /// A line that would be right.
+    pub example: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, origin, problem, example } = self;
+        write!(f, "{name} (from {origin}): {problem}; for example {example}")
+    }
+}
+
+/// All problems of one run, a line each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigErrors {
+    pub problems: Vec<Problem>,
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.problems.iter().enumerate() {
+            let line_break = if index == 0 { "" } else { "\n" };
+            write!(f, "{line_break}{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigErrors {}

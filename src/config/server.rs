@@ -1,0 +1,87 @@
+//! The HTTP edge: where it listens and what it bears.
+
+use std::time::Duration;
+
+use url::Url;
+
+use super::reader::Reader;
+
+/// Limits of the server. Durations are positive unless said otherwise.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Server {
+    /// An address or a host name.
+    pub host: String,
+    pub port: u16,
+    /// Worker threads; `None` is one per core.
+    pub workers: Option<usize>,
+    /// How long running answers may go on after a stop; may be zero.
+    pub shutdown_timeout: Duration,
+    pub max_body_bytes: usize,
+    /// For the whole head of a request.
+    pub header_timeout: Duration,
+    /// Longest silence while a body arrives.
+    pub body_timeout: Duration,
+    /// For idle connections; zero closes them at once.
+    pub keep_alive: Duration,
+    /// Per worker.
+    pub max_connections: usize,
+    /// `*` is all.
+    pub cors_allowed_origins: Vec<String>,
+    /// Of this process, for logs.
+    pub node_name: Option<String>,
+}
+
+impl Server {
+    pub(super) fn read(reader: &mut Reader) -> Self {
+        Self {
+            host: reader.parsed("HOST", host).unwrap_or_default(),
+            port: reader.number("PORT", 1..=u16::MAX),
+            workers: Some(reader.number("WORKERS", 0..=1024)).filter(|workers| *workers > 0),
+            shutdown_timeout: reader.seconds("SHUTDOWN_TIMEOUT_SECONDS", 0.0..=3600.0),
+            max_body_bytes: reader.number::<usize>("MAX_BODY_MB", 1..=4096) * 1_000_000,
+            header_timeout: reader.seconds("HEADER_TIMEOUT_SECONDS", 0.1..=600.0),
+            body_timeout: reader.seconds("BODY_TIMEOUT_SECONDS", 0.1..=600.0),
+            keep_alive: reader.seconds("KEEP_ALIVE_SECONDS", 0.0..=3600.0),
+            max_connections: reader.number("MAX_CONNECTIONS", 1..=1_000_000),
+            cors_allowed_origins: origins(reader),
+            node_name: node_name(reader),
+        }
+    }
+}
+
+fn host(text: &str) -> Result<String, &'static str> {
+    let is_host = |c: char| c.is_ascii_alphanumeric() || "-._:[]%".contains(c);
+    if text.contains("://") || !text.chars().all(is_host) {
+        return Err("is not an address or a host name");
+    }
+    Ok(text.trim_matches(['[', ']']).to_owned())
+}
+
+fn origins(reader: &mut Reader) -> Vec<String> {
+    const NAME: &str = "CORS_ALLOWED_ORIGINS";
+    let example = r#"["https://chat.example.com"]"#;
+    let origins = reader.list(NAME, example);
+    for origin in &origins {
+        if origin != "*" && !is_origin(origin) {
+            reader.report(
+                NAME,
+                format!("\"{origin}\" is not an origin (scheme, host and port alone)"),
+                example,
+            );
+        }
+    }
+    origins
+}
+
+/// As browsers write it; source: RFC 6454, section 6.2.
+fn is_origin(text: &str) -> bool {
+    Url::parse(text).is_ok_and(|url| url.has_host() && url.origin().ascii_serialization() == text)
+}
+
+fn node_name(reader: &mut Reader) -> Option<String> {
+    let name = reader.optional_text("NODE_NAME")?;
+    if name.chars().count() > 64 || name.chars().any(char::is_control) {
+        reader.report("NODE_NAME", "is longer than 64 characters or not printable", "node-1");
+    }
+    Some(name)
+}
