@@ -3,7 +3,7 @@
 use std::{fmt, marker::PhantomData, time::Duration};
 
 use actix_web::{
-    HttpResponse, HttpResponseBuilder, ResponseError,
+    HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError,
     http::{
         Method, StatusCode,
         header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER},
@@ -75,6 +75,10 @@ pub enum ErrorKind {
 }
 
 impl ApiError {
+    pub fn unknown_path(request: &HttpRequest) -> Self {
+        Self::UnknownPath { method: request.method().clone(), path: request.path().to_owned() }
+    }
+
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::MissingToken => ErrorKind::MissingToken,

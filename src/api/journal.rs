@@ -2,11 +2,16 @@
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
-use actix_web::{HttpMessage, HttpRequest, web::Data};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web::Data};
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::{error::ApiError, gateway::Gateway, outbox::Outbox, request_id::RequestId};
+use super::{
+    error::{ApiError, Envelope, Failure},
+    gateway::Gateway,
+    outbox::Outbox,
+    request_id::RequestId,
+};
 use crate::{
     db::{error_logs::NewErrorLog, request_logs::RequestLog},
     domain::{model::ModelName, time::Now},
@@ -74,8 +79,27 @@ impl Journal {
         self.first_content.get_or_insert_with(Instant::now);
     }
 
+    /// Writes down what the client gets, and hands it on.
+    pub fn conclude<F: Envelope>(
+        self,
+        result: Result<HttpResponse, impl Into<ApiError>>,
+    ) -> Result<HttpResponse, Failure<F>> {
+        match result {
+            Ok(response) => {
+                self.finish(response.status().as_u16());
+                Ok(response)
+            }
+            Err(error) => {
+                let failure = Failure::from(error);
+                self.fail(failure.status(), &failure.error);
+                Err(failure)
+            }
+        }
+    }
+
     /// The answer is complete.
     pub fn finish(mut self, status: u16) {
+        self.content_begins();
         (self.status, self.error) = (status, None);
     }
 
@@ -92,7 +116,7 @@ impl Journal {
         if let Some(first) = self.first_content {
             let waited = first - self.started;
             self.metrics.first_byte.get_or_create(&label).observe(waited.as_secs_f64());
-            let own = waited.saturating_sub(self.waited_for_google(first));
+            let own = waited.saturating_sub(self.trail.upstream);
             self.metrics.overhead.get_or_create(&label).observe(own.as_secs_f64());
         }
         for attempt in &self.trail.attempts {
@@ -100,17 +124,6 @@ impl Journal {
         }
         if let Some(usage) = &self.trail.usage {
             self.metrics.count_tokens(usage);
-        }
-    }
-
-    /// Upstream time before the first content; a stream goes on upstream after it.
-    fn waited_for_google(&self, first_content: Instant) -> Duration {
-        match self.trail.first_byte {
-            Some(first_byte) if self.asked.is_stream => {
-                let own_tail = first_content.saturating_duration_since(first_byte);
-                self.trail.before_last.unwrap_or_default().saturating_sub(own_tail)
-            }
-            _ => self.trail.upstream,
         }
     }
 

@@ -15,6 +15,7 @@ use super::{
     events::EventStream,
     glance::{glance, is_empty_answer},
     google_error::GoogleError,
+    openai_layer,
     redact::redact_body,
     trail::Trail,
 };
@@ -28,6 +29,7 @@ use crate::{
         key::KeyId,
         model::ModelName,
         outcome::{NextStep, Outcome, ServerFault},
+        usage::Usage,
     },
 };
 
@@ -40,6 +42,7 @@ pub struct Answer {
     pub status: u16,
     pub content_type: Option<HeaderValue>,
     pub body: Bytes,
+    pub usage: Option<Usage>,
 }
 
 /// Why a request got no answer that the client could use.
@@ -104,7 +107,7 @@ impl Dispatcher {
             };
             match self.fetch_once(call, &lease, attempts.deadline).await {
                 Ok(answer) => {
-                    attempts.succeeded(lease, answer.status);
+                    attempts.succeeded(lease, &answer);
                     return Ok(answer);
                 }
                 Err(Failure::Empty(answer)) => {
@@ -150,12 +153,13 @@ impl Dispatcher {
         if !status.is_success() {
             return Err(Failure::Refused(Refusal::new(status.as_u16(), body, content_type)));
         }
-        let answer = Answer { status: status.as_u16(), content_type, body };
+        let answer = |usage| Answer { status: status.as_u16(), content_type, body: body.clone(), usage };
         match call.answer {
-            AnswerKind::Plain | AnswerKind::OpenAi => Ok(answer),
-            AnswerKind::Generation => match judge_generation(&answer.body) {
-                Judged::Good => Ok(answer),
-                Judged::Empty => Err(Failure::Empty(answer)),
+            AnswerKind::Plain => Ok(answer(None)),
+            AnswerKind::OpenAi => Ok(answer(openai_layer::look_at(&body).usage)),
+            AnswerKind::Generation => match judge_generation(&body) {
+                Judged::Good(usage) => Ok(answer(usage)),
+                Judged::Empty(usage) => Err(Failure::Empty(answer(usage))),
                 Judged::Fault(fault) => Err(Failure::Refused(Refusal::inside(fault))),
             },
         }
@@ -185,20 +189,21 @@ impl Dispatcher {
 }
 
 enum Judged {
-    Good,
-    Empty,
+    Good(Option<Usage>),
+    Empty(Option<Usage>),
     Fault(Fault),
 }
 
 fn judge_generation(body: &[u8]) -> Judged {
-    if let Ok(seen) = glance(body) {
-        if seen.error {
-            return classify_error_event(body).map_or(Judged::Good, Judged::Fault);
-        }
-        return if is_empty_answer(&seen) { Judged::Empty } else { Judged::Good };
+    let Ok(seen) = glance(body) else {
+        // Not JSON, or cut off: no client could read it.
+        return Judged::Fault(malformed("Gemini answered 200 with a body that is not JSON"));
+    };
+    match seen.error.then(|| classify_error_event(body)).flatten() {
+        Some(fault) => Judged::Fault(fault),
+        None if is_empty_answer(&seen) => Judged::Empty(seen.usage),
+        None => Judged::Good(seen.usage),
     }
-    // Not JSON, or cut off: no client could read it.
-    Judged::Fault(malformed("Gemini answered 200 with a body that is not JSON"))
 }
 
 /// A fault that we saw in an answer which Google itself takes for a success.
@@ -226,7 +231,7 @@ impl Refusal {
     }
 
     /// An error that came inside a 200.
-    fn inside(fault: Fault) -> Self {
+    pub fn inside(fault: Fault) -> Self {
         Self { fault, body: Bytes::new(), content_type: None }
     }
 }
@@ -306,9 +311,10 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    fn succeeded(&mut self, lease: Lease, status: u16) {
+    fn succeeded(&mut self, lease: Lease, answer: &Answer) {
         let spent = self.sent_at.elapsed();
-        self.trail.succeeded(lease.key, status, spent);
+        self.trail.usage = answer.usage;
+        self.trail.succeeded(lease.key, answer.status, spent, spent);
         lease.settle(Outcome::Success, spent);
         self.opened();
     }

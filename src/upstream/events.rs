@@ -113,13 +113,12 @@ impl EventStream {
     /// Writes down how the answer ended and gives the key back.
     pub fn conclude(mut self, trail: &mut Trail) {
         trail.usage = self.usage.or(trail.usage);
-        trail.first_byte = trail.first_byte.or(self.first_byte_at);
         let Some(lease) = self.lease.take() else { return };
         let spent = self.sent_at.elapsed();
         let latency = self.first_byte_at.map_or(spent, |at| at - self.sent_at);
         match self.end.take() {
             Some(End::Complete) => {
-                trail.succeeded(lease.key, 200, spent);
+                trail.succeeded(lease.key, 200, spent, latency);
                 lease.settle(Outcome::Success, latency);
             }
             Some(End::Failed(fault)) => {

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::time::Instant;
 
 use super::classify::Fault;
 use crate::domain::{key::KeyId, outcome::Outcome, usage::Usage};
@@ -40,29 +39,28 @@ pub struct Trail {
     /// The key that gave the answer.
     pub answered_by: Option<KeyId>,
     pub usage: Option<Usage>,
-    /// When the first byte of the answer came from Google.
-    pub first_byte: Option<Instant>,
-    /// Time spent waiting for Google, over all attempts.
+    /// Time spent waiting for Google, over all attempts; a stream counts to its first byte.
     pub upstream: Duration,
 }
 
 impl Trail {
-    pub fn succeeded(&mut self, key_id: KeyId, status: u16, spent: Duration) {
+    /// `waited` is the part of `spent` that the client's first byte had to wait for.
+    pub fn succeeded(&mut self, key_id: KeyId, status: u16, spent: Duration, waited: Duration) {
         self.answered_by = Some(key_id);
-        self.push(key_id, &Outcome::Success, Some(status), None, spent);
+        self.push(key_id, &Outcome::Success, Some(status), None, spent, waited);
     }
 
     pub fn failed(&mut self, key_id: KeyId, fault: &Fault, spent: Duration) {
         let reason = fault.error.reason.clone().unwrap_or_else(|| fault.error.status.clone());
         let reason = Some(reason).filter(|reason| !reason.is_empty());
-        self.push(key_id, &fault.outcome, Some(fault.status).filter(|status| *status != 0), reason, spent);
+        self.push(key_id, &fault.outcome, Some(fault.status).filter(|status| *status != 0), reason, spent, spent);
         let message = fault.error.message.clone();
         self.failures.push(FailedAttempt { key_id, outcome: fault.outcome.name(), status: fault.status, message });
     }
 
     pub fn abandoned(&mut self, key_id: KeyId, spent: Duration) {
         self.answered_by = Some(key_id);
-        self.push(key_id, &Outcome::Abandoned, None, None, spent);
+        self.push(key_id, &Outcome::Abandoned, None, None, spent, spent);
     }
 
     /// Takes in what was done for another candidate of the same request.
@@ -70,7 +68,6 @@ impl Trail {
         self.attempts.extend(other.attempts);
         self.failures.extend(other.failures);
         self.answered_by = self.answered_by.or(other.answered_by);
-        self.first_byte = self.first_byte.into_iter().chain(other.first_byte).min();
         self.upstream = self.upstream.max(other.upstream);
         self.usage = match (self.usage, other.usage) {
             (Some(mine), Some(theirs)) => Some(mine.with_candidate(theirs)),
@@ -85,8 +82,9 @@ impl Trail {
         status: Option<u16>,
         reason: Option<String>,
         spent: Duration,
+        waited: Duration,
     ) {
-        self.upstream += spent;
+        self.upstream += waited;
         let duration_ms = u64::try_from(spent.as_millis()).unwrap_or(u64::MAX);
         self.attempts.push(Attempt { key_id, outcome: outcome.name(), status, reason, duration_ms });
     }

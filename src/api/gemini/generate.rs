@@ -1,0 +1,151 @@
+//! `POST …/models/{model}:{method}`: generations, counts, embeddings and whatever method Google adds.
+
+use std::borrow::Cow;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{
+        Method, StatusCode,
+        header::{CONTENT_TYPE, HeaderName, HeaderValue},
+    },
+    web::{Data, Path},
+};
+use bytes::Bytes;
+
+use super::{
+    Gemini,
+    method::ModelMethod,
+    safety::with_safety_settings,
+    writer::{JsonArray, Sse},
+};
+use crate::{
+    api::{
+        auth::ClientToken,
+        body::Body,
+        error::{ApiError, Failure},
+        gateway::Gateway,
+        journal::{Asked, Journal},
+        stream,
+    },
+    domain::model::ModelName,
+    upstream::{
+        call::{Call, Credential},
+        dispatch::Answer,
+    },
+};
+
+/// What of a client's headers matters to Google; everything else stays here, credentials above all.
+const FORWARDED: [HeaderName; 3] = [
+    CONTENT_TYPE,
+    HeaderName::from_static("x-goog-api-client"),
+    HeaderName::from_static("x-server-timeout"),
+];
+
+/// Forwards a method of a model, at the version that the client chose.
+pub async fn call_method(
+    request: HttpRequest,
+    path: Path<(String, String)>,
+    gateway: Data<Gateway>,
+    token: ClientToken<Gemini>,
+    body: Body<Gemini>,
+) -> Result<HttpResponse, Failure<Gemini>> {
+    let (name, method) = path.into_inner();
+    let method = ModelMethod::parse(&method).ok_or_else(|| ApiError::unknown_path(&request))?;
+    let model = ModelName::parse(&name).ok_or(ApiError::ModelName { name })?;
+    if gateway.filtered_models.contains(&model) {
+        return Err(ApiError::UnknownModel { model: model.to_string() }.into());
+    }
+    let is_stream = method == ModelMethod::StreamGenerate;
+    let asked = Asked { dialect: "gemini", endpoint: method.label(), model: model.clone(), is_stream };
+    let journal = Journal::begin(&gateway, &request, token.id, asked, &body.bytes);
+    let call = Call {
+        method: Method::POST,
+        target: target(&request, &model, &method),
+        model,
+        headers: forwarded_headers(&request),
+        body: prepared_body(&gateway, &method, body.bytes),
+        credential: Credential::ApiKeyHeader,
+        answer: method.answer(),
+    };
+    if is_stream { open_stream(&request, &gateway, call, journal).await } else { fetch(&gateway, call, journal).await }
+}
+
+/// Gets an answer whole and passes it on as it is.
+pub async fn fetch(gateway: &Gateway, call: Call, mut journal: Journal) -> Result<HttpResponse, Failure<Gemini>> {
+    let answer = gateway.dispatcher.fetch(&call, &mut journal.trail).await;
+    journal.conclude(answer.map(respond))
+}
+
+async fn open_stream(
+    request: &HttpRequest,
+    gateway: &Gateway,
+    call: Call,
+    mut journal: Journal,
+) -> Result<HttpResponse, Failure<Gemini>> {
+    let dispatcher = gateway.dispatcher.clone();
+    let opening = Box::pin(async move {
+        let opened = dispatcher.open(&call, &mut journal.trail).await;
+        (opened.map(|source| vec![source]), journal)
+    });
+    if wants_events(request) {
+        stream::respond::<Gemini, _>(opening, Sse, gateway.heartbeat).await
+    } else {
+        stream::respond::<Gemini, _>(opening, JsonArray::default(), gateway.heartbeat).await
+    }
+}
+
+fn respond(answer: Answer) -> HttpResponse {
+    let mut response = HttpResponse::build(StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK));
+    let content_type = answer.content_type.unwrap_or(HeaderValue::from_static("application/json; charset=UTF-8"));
+    response.insert_header((CONTENT_TYPE, content_type));
+    response.body(answer.body)
+}
+
+/// Path and query at Google. Streams are always asked for as events; those who want an array get one from us.
+fn target(request: &HttpRequest, model: &ModelName, method: &ModelMethod) -> String {
+    let mut target = format!("/{}/{}:{}", version(request), model.resource(), method.as_str());
+    let is_stream = *method == ModelMethod::StreamGenerate;
+    let kept = query(request).filter(|(name, _)| !is_credential(name) && !(is_stream && name == "alt"));
+    let alt = is_stream.then_some((Cow::Borrowed("alt"), Cow::Borrowed("sse")));
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(kept.chain(alt));
+    let query = query.finish();
+    if !query.is_empty() {
+        target.push('?');
+        target.push_str(&query);
+    }
+    target
+}
+
+/// The API version in the client's path; it is the segment in front of `models`.
+pub fn version(request: &HttpRequest) -> &str {
+    let mut segments = request.path().split('/').filter(|segment| !segment.is_empty());
+    segments.find(|segment| segment.starts_with('v')).unwrap_or("v1beta")
+}
+
+fn query(request: &HttpRequest) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    url::form_urlencoded::parse(request.query_string().as_bytes())
+}
+
+fn is_credential(parameter: &str) -> bool {
+    matches!(parameter, "key" | "access_token" | "oauth_token")
+}
+
+fn wants_events(request: &HttpRequest) -> bool {
+    query(request).any(|(name, value)| name == "alt" && value == "sse")
+}
+
+pub fn forwarded_headers(request: &HttpRequest) -> Vec<(HeaderName, HeaderValue)> {
+    let header = |name: &HeaderName| Some((name.clone(), request.headers().get(name)?.clone()));
+    FORWARDED.iter().filter_map(header).collect()
+}
+
+fn prepared_body(gateway: &Gateway, method: &ModelMethod, body: Bytes) -> Bytes {
+    match &gateway.safety_settings {
+        Some(settings) if method.generates() => match with_safety_settings(&body, settings) {
+            Cow::Borrowed(_) => body,
+            Cow::Owned(with_settings) => with_settings.into(),
+        },
+        _ => body,
+    }
+}

@@ -1,0 +1,59 @@
+//! For load balancers, orchestrators and Prometheus; no token is needed and nothing here is secret.
+
+use actix_web::{HttpResponse, web::Data};
+use serde_json::json;
+
+use super::gateway::Gateway;
+use crate::actors::{Observe, supervisor::PoolSnapshot};
+
+/// `GET /health`: the process is alive.
+pub async fn health() -> HttpResponse {
+    HttpResponse::Ok().json(json!({"status": "healthy"}))
+}
+
+/// `GET /ready`: requests can be served; if not, 503 with what is missing and how to add it.
+pub async fn ready(gateway: Data<Gateway>) -> HttpResponse {
+    let database = gateway.database.read(crate::db::ping).await;
+    let pool = gateway.supervisor.send(Observe::<PoolSnapshot>::new()).await;
+    let mut problems = Vec::new();
+    if let Err(failure) = database {
+        problems.push(format!("the database does not answer: {failure}"));
+    }
+    match &pool {
+        Ok(pool) => problems.extend(pool_problem(pool)),
+        Err(_) => problems.push("the pool of keys does not answer; restart the gateway".to_owned()),
+    }
+    if gateway.tokens.is_empty() {
+        problems.push(NO_TOKENS.to_owned());
+    }
+    let keys = pool.ok().map(|pool| pool.states);
+    if problems.is_empty() {
+        HttpResponse::Ok().json(json!({"status": "ready", "keys": keys}))
+    } else {
+        HttpResponse::ServiceUnavailable().json(json!({"status": "not ready", "problems": problems, "keys": keys}))
+    }
+}
+
+pub const NO_KEYS: &str = r#"there is no API key; set API_KEYS='["AIza…","AQ.…"]' in the environment or in .env and restart"#;
+pub const NO_TOKENS: &str =
+    r#"there is no client token; set ALLOWED_TOKENS='["sk-…"]' in the environment or in .env and restart"#;
+
+fn pool_problem(pool: &PoolSnapshot) -> Option<String> {
+    let states = &pool.states;
+    let usable = states.active + states.half_open + states.cooling;
+    if usable + states.invalid == 0 {
+        return Some(NO_KEYS.to_owned());
+    }
+    (usable == 0).then(|| format!("all {} API keys are invalid; replace them in API_KEYS and restart", states.invalid))
+}
+
+/// `GET /metrics`: Prometheus' text format.
+pub async fn metrics(gateway: Data<Gateway>) -> HttpResponse {
+    let pool = gateway.supervisor.send(Observe::<PoolSnapshot>::new()).await.ok();
+    match gateway.metrics.encode(pool.as_ref()) {
+        Ok(text) => HttpResponse::Ok()
+            .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
+            .body(text),
+        Err(_) => HttpResponse::InternalServerError().finish(),
+    }
+}

@@ -1,0 +1,85 @@
+//! The HTTP edge: thin handlers, one file per endpoint, and the whole route table.
+
+pub mod auth;
+pub mod body;
+pub mod error;
+pub mod gateway;
+pub mod gemini;
+pub mod health;
+pub mod journal;
+pub mod openai;
+pub mod outbox;
+pub mod request_id;
+pub mod stream;
+
+use actix_web::{
+    HttpRequest, Resource, Scope,
+    web::{self, ServiceConfig, delete, get, post},
+};
+
+use self::{
+    error::{ApiError, Envelope, Failure},
+    gemini::{Gemini, generate::call_method, models as gemini_models},
+    openai::{OpenAi, chat::create_chat_completion, embeddings::create_embeddings, models, passthrough::pass_through},
+};
+
+/// A model's resource name in a path; tuned and dynamic models keep their collection.
+const MODEL: &str = "models/{model:[^/:]+}";
+const COLLECTED_MODEL: &str = "{model:(?:tunedModels|dynamic)/[^/:]+}";
+
+/// Every path that the gateway answers.
+pub fn routes(config: &mut ServiceConfig) {
+    config
+        .service(only::<OpenAi>("/health", "GET, HEAD").route(get().to(health::health)).route(web::head().to(health::health)))
+        .service(only::<OpenAi>("/ready", "GET, HEAD").route(get().to(health::ready)).route(web::head().to(health::ready)))
+        .service(only::<OpenAi>("/metrics", "GET").route(get().to(health::metrics)))
+        .service(gemini_scope("/gemini/v1beta"))
+        .service(gemini_scope("/v1beta"))
+        .service(gemini_scope("/v1alpha"))
+        .service(web::scope("/openai/v1").service(
+            only::<OpenAi>("/{path:.+}", "GET, POST, DELETE")
+                .route(get().to(pass_through))
+                .route(post().to(pass_through))
+                .route(delete().to(pass_through)),
+        ).default_service(web::to(unknown_path::<OpenAi>)))
+        .service(openai_scope("/hf/v1"))
+        .service(openai_scope("/v1"))
+        .default_service(web::to(unknown_path::<OpenAi>));
+}
+
+fn gemini_scope(prefix: &str) -> Scope {
+    web::scope(prefix)
+        .service(only::<Gemini>("/models", "GET").route(get().to(gemini_models::list_models)))
+        .service(model_methods(MODEL))
+        .service(model_methods(COLLECTED_MODEL))
+        .service(only::<Gemini>("/models/{model:[^:]+}", "GET").route(get().to(gemini_models::find_model)))
+        .default_service(web::to(unknown_path::<Gemini>))
+}
+
+/// OpenAI's paths, and those that Google's newer SDKs put under `/v1` as well.
+fn openai_scope(prefix: &str) -> Scope {
+    web::scope(prefix)
+        .service(only::<OpenAi>("/chat/completions", "POST").route(post().to(create_chat_completion)))
+        .service(only::<OpenAi>("/embeddings", "POST").route(post().to(create_embeddings)))
+        .service(only::<OpenAi>("/models", "GET").route(get().to(models::list_models_of_either)))
+        .service(model_methods(MODEL))
+        .service(model_methods(COLLECTED_MODEL))
+        .service(only::<OpenAi>("/models/{model:[^:]+}", "GET").route(get().to(models::find_model_of_either)))
+        .default_service(web::to(unknown_path::<OpenAi>))
+}
+
+fn model_methods(model: &str) -> Resource {
+    only::<Gemini>(&format!("/{model}:{{method}}"), "POST").route(post().to(call_method))
+}
+
+/// A resource that tells, in its dialect, which methods it takes.
+fn only<F: Envelope>(path: &str, allowed: &'static str) -> Resource {
+    web::resource(path).default_service(web::to(move |request: HttpRequest| async move {
+        let (method, path) = (request.method().clone(), request.path().to_owned());
+        Err::<String, _>(Failure::<F>::from(ApiError::WrongMethod { method, path, allowed }))
+    }))
+}
+
+async fn unknown_path<F: Envelope>(request: HttpRequest) -> Result<String, Failure<F>> {
+    Err(ApiError::unknown_path(&request).into())
+}

@@ -1,0 +1,164 @@
+//! `POST /v1/chat/completions`: converted to Gemini and back.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{
+        Method,
+        header::{CONTENT_TYPE, ContentType, HeaderValue},
+    },
+    web::Data,
+};
+use bytes::Bytes;
+use futures_util::future::join_all;
+use uuid::Uuid;
+
+use super::{OpenAi, writer::Chunks};
+use crate::{
+    api::{
+        auth::ClientToken,
+        body::{Body, require_json},
+        error::{ApiError, Failure},
+        gateway::Gateway,
+        journal::{Asked, Journal},
+        stream,
+    },
+    convert::{
+        gemini::GenerateContentResponse,
+        openai::{
+            chat::{ChatRequest, chat_request},
+            request::{ChatOptions, to_gemini},
+            response::{ChatMeta, to_openai},
+            stream::ChatStream,
+        },
+        traits::ModelTraits,
+    },
+    domain::{model::ModelName, time::Now},
+    upstream::{
+        call::{AnswerKind, Call, Credential},
+        dispatch::{Refusal, UpstreamError},
+        malformed,
+        trail::Trail,
+    },
+};
+
+pub async fn create_chat_completion(
+    request: HttpRequest,
+    gateway: Data<Gateway>,
+    token: ClientToken<OpenAi>,
+    body: Body<OpenAi>,
+) -> Result<HttpResponse, Failure<OpenAi>> {
+    require_json(&request)?;
+    let chat = chat_request(&body.bytes)?;
+    let model = model_name(&gateway, &chat.model)?;
+    let call = to_call(&gateway, &chat, &model)?;
+    let asked = Asked { dialect: "openai", endpoint: "chat/completions", model, is_stream: chat.stream };
+    let journal = Journal::begin(&gateway, &request, token.id, asked, &body.bytes);
+    let id = format!("chatcmpl-{}", Uuid::now_v7().simple());
+    let meta = ChatMeta::new(&chat, id, Now::read().utc.timestamp(), gateway.show_thoughts);
+    if chat.stream {
+        open_stream(&gateway, call, &chat, meta, journal).await
+    } else {
+        fetch(&gateway, call, chat.n(), &meta, journal).await
+    }
+}
+
+/// The model that Gemini is asked for. `google/` is how routers of several vendors name Gemini's models.
+pub fn model_name(gateway: &Gateway, name: &str) -> Result<ModelName, ApiError> {
+    let plain = name.strip_prefix("google/").unwrap_or(name);
+    let model = ModelName::parse(plain).ok_or_else(|| ApiError::ModelName { name: name.to_owned() })?;
+    if gateway.filtered_models.contains(&model) {
+        return Err(ApiError::UnknownModel { model: name.to_owned() });
+    }
+    Ok(model)
+}
+
+fn to_call(gateway: &Gateway, chat: &ChatRequest, model: &ModelName) -> Result<Call, ApiError> {
+    let options = ChatOptions {
+        show_thoughts: gateway.show_thoughts,
+        safety_settings: gateway.safety_settings.as_ref().and_then(|json| serde_json::from_str(json.get()).ok()),
+        model: ModelTraits::of(model.as_str()),
+    };
+    let body = to_gemini(chat, &options)?.to_json();
+    let method = if chat.stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
+    Ok(gemini_call(model, method, body.into(), AnswerKind::Generation))
+}
+
+/// A request that we made ourselves; it goes to `v1beta`, which has everything.
+pub fn gemini_call(model: &ModelName, method: &str, body: Bytes, answer: AnswerKind) -> Call {
+    Call {
+        method: Method::POST,
+        target: format!("/v1beta/{}:{method}", model.resource()),
+        model: model.clone(),
+        headers: vec![(CONTENT_TYPE, HeaderValue::from_static("application/json"))],
+        body,
+        credential: Credential::ApiKeyHeader,
+        answer,
+    }
+}
+
+/// Gemini's models take one candidate a request, so `n` answers are `n` requests side by side.
+async fn fetch(
+    gateway: &Gateway,
+    call: Call,
+    n: usize,
+    meta: &ChatMeta,
+    mut journal: Journal,
+) -> Result<HttpResponse, Failure<OpenAi>> {
+    let fetches = (0..n).map(|_| async {
+        let mut trail = Trail::default();
+        (gateway.dispatcher.fetch(&call, &mut trail).await, trail)
+    });
+    let mut answers = Vec::with_capacity(n);
+    let mut failed = None;
+    for (answer, trail) in join_all(fetches).await {
+        journal.trail.merge(trail);
+        match answer {
+            Ok(answer) => answers.push(answer.body),
+            Err(error) => failed = Some(ApiError::from(error)),
+        }
+    }
+    let converted = match failed {
+        Some(error) => Err(error),
+        None => convert(&answers, meta),
+    };
+    journal.conclude(converted.map(|json| HttpResponse::Ok().content_type(ContentType::json()).body(json)))
+}
+
+fn convert(answers: &[Bytes], meta: &ChatMeta) -> Result<Vec<u8>, ApiError> {
+    let parsed: Result<Vec<_>, _> = answers.iter().map(|body| GenerateContentResponse::parse(body)).collect();
+    let parsed = parsed.map_err(|_| {
+        let fault = malformed("Gemini's answer has an unknown shape");
+        UpstreamError::Refused(Box::new(Refusal::inside(fault)))
+    })?;
+    Ok(to_openai(&parsed, meta).to_json())
+}
+
+async fn open_stream(
+    gateway: &Gateway,
+    call: Call,
+    chat: &ChatRequest,
+    meta: ChatMeta,
+    mut journal: Journal,
+) -> Result<HttpResponse, Failure<OpenAi>> {
+    let (dispatcher, n) = (gateway.dispatcher.clone(), chat.n());
+    let opening = Box::pin(async move {
+        let opens = (0..n).map(|_| async {
+            let mut trail = Trail::default();
+            (dispatcher.open(&call, &mut trail).await, trail)
+        });
+        let mut sources = Ok(Vec::with_capacity(n));
+        for (opened, trail) in join_all(opens).await {
+            journal.trail.merge(trail);
+            sources = match (sources, opened) {
+                (Ok(mut sources), Ok(source)) => {
+                    sources.push(source);
+                    Ok(sources)
+                }
+                (Err(error), _) | (_, Err(error)) => Err(error),
+            };
+        }
+        (sources, journal)
+    });
+    let writer = Chunks(ChatStream::new(meta, n, chat.include_usage));
+    stream::respond::<OpenAi, _>(opening, writer, gateway.heartbeat).await
+}

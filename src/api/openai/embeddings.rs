@@ -1,0 +1,71 @@
+//! `POST /v1/embeddings`: converted to batches of Gemini's and joined again.
+
+use actix_web::{HttpRequest, HttpResponse, http::header::ContentType, web::Data};
+use futures_util::future::join_all;
+
+use super::{
+    OpenAi,
+    chat::{gemini_call, model_name},
+};
+use crate::{
+    api::{
+        auth::ClientToken,
+        body::{Body, require_json},
+        error::{ApiError, Failure},
+        gateway::Gateway,
+        journal::{Asked, Journal},
+    },
+    convert::openai::embeddings::{EmbeddingsRequest, embeddings_request, embeddings_response},
+    domain::model::ModelName,
+    upstream::{
+        call::AnswerKind,
+        dispatch::{Refusal, UpstreamError},
+        malformed,
+        trail::Trail,
+    },
+};
+
+pub async fn create_embeddings(
+    request: HttpRequest,
+    gateway: Data<Gateway>,
+    token: ClientToken<OpenAi>,
+    body: Body<OpenAi>,
+) -> Result<HttpResponse, Failure<OpenAi>> {
+    require_json(&request)?;
+    let wanted = embeddings_request(&body.bytes)?;
+    let model = model_name(&gateway, &wanted.model)?;
+    let asked = Asked { dialect: "openai", endpoint: "embeddings", model: model.clone(), is_stream: false };
+    let mut journal = Journal::begin(&gateway, &request, token.id, asked, &body.bytes);
+    let embedded = embed(&gateway, &wanted, &model, &mut journal).await;
+    journal.conclude(embedded.map(|json| HttpResponse::Ok().content_type(ContentType::json()).body(json)))
+}
+
+/// Sends the batches side by side.
+async fn embed(
+    gateway: &Gateway,
+    wanted: &EmbeddingsRequest,
+    model: &ModelName,
+    journal: &mut Journal,
+) -> Result<Vec<u8>, ApiError> {
+    let fetches = wanted.batches(model).into_iter().map(|batch| async move {
+        let call = gemini_call(model, "batchEmbedContents", batch.into(), AnswerKind::Plain);
+        let mut trail = Trail::default();
+        (gateway.dispatcher.fetch(&call, &mut trail).await, trail)
+    });
+    let mut answers = Vec::new();
+    let mut failed = None;
+    for (answer, trail) in join_all(fetches).await {
+        journal.trail.merge(trail);
+        match answer {
+            Ok(answer) => answers.push(answer.body),
+            Err(error) => failed = Some(error),
+        }
+    }
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
+    let json = embeddings_response(wanted, &answers).map_err(|error| {
+        UpstreamError::Refused(Box::new(Refusal::inside(malformed(&error.to_string()))))
+    })?;
+    Ok(json)
+}

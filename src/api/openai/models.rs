@@ -1,0 +1,70 @@
+//! `GET /v1/models` and `GET /v1/models/{id}`, from the catalogue.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::ContentType,
+    web::{Data, Path, Query},
+};
+
+use super::{OpenAi, chat::model_name};
+use crate::{
+    api::{
+        auth::{ClientToken, speaks_gemini},
+        error::{ApiError, Failure},
+        gateway::Gateway,
+        gemini::{self, models::catalogue},
+    },
+    convert::openai::models,
+};
+
+pub async fn list_models(
+    gateway: Data<Gateway>,
+    _token: ClientToken<OpenAi>,
+) -> Result<HttpResponse, Failure<OpenAi>> {
+    let list = catalogue(&gateway).await?;
+    Ok(HttpResponse::Ok().content_type(ContentType::json()).body(models::models_list(&list.models)))
+}
+
+pub async fn find_model(
+    path: Path<String>,
+    gateway: Data<Gateway>,
+    _token: ClientToken<OpenAi>,
+) -> Result<HttpResponse, Failure<OpenAi>> {
+    let id = path.into_inner();
+    let name = model_name(&gateway, &id)?;
+    let list = catalogue(&gateway).await?;
+    let model = list.find(&name).ok_or(ApiError::UnknownModel { model: id })?;
+    Ok(HttpResponse::Ok().content_type(ContentType::json()).body(models::model(model)))
+}
+
+/// `GET /v1/models` belongs to two dialects; the credential tells which one is spoken.
+pub async fn list_models_of_either(
+    request: HttpRequest,
+    gateway: Data<Gateway>,
+    paging: Query<gemini::models::Paging>,
+) -> Result<HttpResponse, actix_web::Error> {
+    use actix_web::FromRequest;
+    if speaks_gemini(&request) {
+        let token = ClientToken::extract(&request).await?;
+        Ok(gemini::models::list_models(gateway, token, paging).await?)
+    } else {
+        let token = ClientToken::extract(&request).await?;
+        Ok(list_models(gateway, token).await?)
+    }
+}
+
+/// `GET /v1/models/{id}`, likewise.
+pub async fn find_model_of_either(
+    request: HttpRequest,
+    path: Path<String>,
+    gateway: Data<Gateway>,
+) -> Result<HttpResponse, actix_web::Error> {
+    use actix_web::FromRequest;
+    if speaks_gemini(&request) {
+        let token = ClientToken::extract(&request).await?;
+        Ok(gemini::models::find_model(request, path, gateway, token).await?)
+    } else {
+        let token = ClientToken::extract(&request).await?;
+        Ok(find_model(path, gateway, token).await?)
+    }
+}

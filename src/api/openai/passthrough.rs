@@ -1,0 +1,90 @@
+//! `/openai/v1/*`: Google's own OpenAI layer, bodies and answers as they come.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{
+        StatusCode,
+        header::{ACCEPT, CONTENT_TYPE},
+    },
+    web::{Data, Path},
+};
+use serde::Deserialize;
+
+use super::{OpenAi, writer::AsTheyCome};
+use crate::{
+    api::{
+        auth::ClientToken,
+        body::Body,
+        error::Failure,
+        gateway::Gateway,
+        journal::{Asked, Journal},
+        stream,
+    },
+    domain::model::ModelName,
+    upstream::call::{AnswerKind, Call, Credential},
+};
+
+/// What is read of a body that is passed on.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Glance {
+    model: String,
+    stream: Option<bool>,
+}
+
+/// Forwards any method and path. `OpenAI-Organization` and its like stay here: Google takes them for credentials.
+pub async fn pass_through(
+    request: HttpRequest,
+    path: Path<String>,
+    gateway: Data<Gateway>,
+    token: ClientToken<OpenAi>,
+    body: Body<OpenAi>,
+) -> Result<HttpResponse, Failure<OpenAi>> {
+    let glance: Glance = serde_json::from_slice(&body.bytes).unwrap_or_default();
+    let model = ModelName::parse(&glance.model).unwrap_or_else(no_model);
+    let is_stream = glance.stream == Some(true);
+    let asked = Asked { dialect: "openai", endpoint: "pass-through", model: model.clone(), is_stream };
+    let journal = Journal::begin(&gateway, &request, token.id, asked, &body.bytes);
+    let query = request.query_string();
+    let separator = if query.is_empty() { "" } else { "?" };
+    let kept = |name| Some((name, request.headers().get(name)?.clone()));
+    let call = Call {
+        method: request.method().clone(),
+        target: format!("/v1beta/openai/{path}{separator}{query}"),
+        model,
+        headers: [&CONTENT_TYPE, &ACCEPT].into_iter().filter_map(|name| kept(name).map(|(n, v)| (n.clone(), v))).collect(),
+        body: body.bytes,
+        credential: Credential::Bearer,
+        answer: AnswerKind::OpenAi,
+    };
+    if is_stream { open_stream(&gateway, call, journal).await } else { fetch(&gateway, call, journal).await }
+}
+
+/// For calls that name no model, such as the list of models.
+fn no_model() -> ModelName {
+    ModelName::parse("openai.other").expect("a plain name")
+}
+
+async fn fetch(gateway: &Gateway, call: Call, mut journal: Journal) -> Result<HttpResponse, Failure<OpenAi>> {
+    let answer = gateway.dispatcher.fetch(&call, &mut journal.trail).await;
+    journal.conclude(answer.map(|answer| {
+        let mut response = HttpResponse::build(StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK));
+        if let Some(content_type) = answer.content_type {
+            response.insert_header((CONTENT_TYPE, content_type));
+        }
+        response.body(answer.body)
+    }))
+}
+
+async fn open_stream(
+    gateway: &Gateway,
+    call: Call,
+    mut journal: Journal,
+) -> Result<HttpResponse, Failure<OpenAi>> {
+    let dispatcher = gateway.dispatcher.clone();
+    let opening = Box::pin(async move {
+        let opened = dispatcher.open(&call, &mut journal.trail).await;
+        (opened.map(|source| vec![source]), journal)
+    });
+    stream::respond::<OpenAi, _>(opening, AsTheyCome, gateway.heartbeat).await
+}

@@ -1,0 +1,82 @@
+//! Streams as OpenAI's clients read them.
+
+use bytes::Bytes;
+
+use super::{OpenAi, envelope::words};
+use crate::{
+    api::{
+        error::{ApiError, Envelope},
+        stream::Writer,
+    },
+    convert::{gemini::GenerateContentResponse, openai::stream::ChatStream},
+    upstream::{
+        dispatch::{Refusal, UpstreamError},
+        malformed,
+    },
+};
+
+/// Ignored by every SDK, as the specification of server-sent events says.
+const HEARTBEAT: &[u8] = b": keep-alive\n\n";
+
+/// Gemini's events as chunks of a chat completion.
+#[derive(Debug)]
+pub struct Chunks(pub ChatStream);
+
+impl Writer for Chunks {
+    const CONTENT_TYPE: &'static str = "text/event-stream";
+
+    fn event(&mut self, index: usize, data: &Bytes, out: &mut Vec<u8>) -> Result<(), ApiError> {
+        let Ok(response) = GenerateContentResponse::parse(data) else {
+            let fault = malformed("Gemini sent an event that is not an answer");
+            return Err(UpstreamError::Refused(Box::new(Refusal::inside(fault))).into());
+        };
+        self.0.event(index, &response, out);
+        Ok(())
+    }
+
+    fn source_ends(&mut self, index: usize, out: &mut Vec<u8>) {
+        self.0.finish(index, out);
+    }
+
+    fn heartbeat(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(HEARTBEAT);
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) {
+        self.0.done(out);
+    }
+
+    fn failure(&mut self, error: &ApiError, out: &mut Vec<u8>) {
+        write_error(error, out);
+    }
+}
+
+/// Chunks of Google's own OpenAI layer, as they come.
+#[derive(Debug)]
+pub struct AsTheyCome;
+
+impl Writer for AsTheyCome {
+    const CONTENT_TYPE: &'static str = "text/event-stream";
+
+    fn event(&mut self, _: usize, data: &Bytes, out: &mut Vec<u8>) -> Result<(), ApiError> {
+        out.extend_from_slice(b"data: ");
+        out.extend_from_slice(data);
+        out.extend_from_slice(b"\n\n");
+        Ok(())
+    }
+
+    fn heartbeat(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(HEARTBEAT);
+    }
+
+    fn end(&mut self, _: &mut Vec<u8>) {}
+
+    fn failure(&mut self, error: &ApiError, out: &mut Vec<u8>) {
+        write_error(error, out);
+    }
+}
+
+fn write_error(error: &ApiError, out: &mut Vec<u8>) {
+    let (kind, code) = words(error, OpenAi::status(error.kind()));
+    ChatStream::error(out, &error.to_string(), kind, code);
+}

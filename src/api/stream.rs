@@ -1,0 +1,220 @@
+//! A streamed answer on its way to the client: held until there is content, then passed on event by event, with signs
+//! of life while Google is silent.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use actix_web::{
+    HttpResponse,
+    http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName},
+};
+use bytes::Bytes;
+use futures_util::{Stream, future::LocalBoxFuture};
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::{
+    error::{ApiError, Envelope, Failure},
+    journal::Journal,
+};
+use crate::upstream::{
+    dispatch::{Refusal, UpstreamError},
+    events::EventStream,
+};
+
+/// Events that are passed on in one write, when so many have come at once.
+const LARGEST_WRITE: usize = 64 * 1024;
+
+/// Writes events as a dialect's clients read them.
+pub trait Writer: 'static {
+    const CONTENT_TYPE: &'static str;
+
+    /// The data of one event of source `index`. An error ends the stream.
+    fn event(&mut self, index: usize, data: &Bytes, out: &mut Vec<u8>) -> Result<(), ApiError>;
+
+    /// Source `index` has ended well.
+    fn source_ends(&mut self, _index: usize, _out: &mut Vec<u8>) {}
+
+    /// A sign of life that this dialect's SDKs bear, before and between events.
+    fn heartbeat(&mut self, out: &mut Vec<u8>);
+
+    /// Everything has been said.
+    fn end(&mut self, out: &mut Vec<u8>);
+
+    /// The stream breaks off here.
+    fn failure(&mut self, error: &ApiError, out: &mut Vec<u8>);
+}
+
+/// Opens the upstream's side; one source for each candidate that the client asked for.
+pub type Opening = LocalBoxFuture<'static, (Result<Vec<EventStream>, UpstreamError>, Journal)>;
+
+/// Waits for the first content; an error until then has its own status. After a silence the answer begins with a
+/// heartbeat, and an error can only come as an event.
+pub async fn respond<F: Envelope, W: Writer>(
+    mut opening: Opening,
+    writer: W,
+    heartbeat: Option<Duration>,
+) -> Result<HttpResponse, Failure<F>> {
+    let patience = heartbeat.unwrap_or(Duration::MAX);
+    let body = match tokio::time::timeout(patience, &mut opening).await {
+        Ok((Ok(sources), journal)) => StreamBody::new(State::Open(sources), Some(journal), writer, heartbeat),
+        Ok((Err(error), journal)) => {
+            let failure = Failure::<F>::from(error);
+            journal.fail(failure.status(), &failure.error);
+            return Err(failure);
+        }
+        Err(_) => StreamBody::new(State::Opening(opening), None, writer, heartbeat),
+    };
+    let mut response = HttpResponse::Ok();
+    response.insert_header((CONTENT_TYPE, W::CONTENT_TYPE)).insert_header((CACHE_CONTROL, "no-cache"));
+    // nginx would otherwise hold events back until a buffer is full.
+    response.insert_header((HeaderName::from_static("x-accel-buffering"), "no"));
+    Ok(response.streaming(body))
+}
+
+enum State {
+    Opening(Opening),
+    Open(Vec<EventStream>),
+    Over,
+}
+
+struct StreamBody<W> {
+    state: State,
+    /// Sources that have not ended, by their index.
+    running: Vec<bool>,
+    journal: Option<Journal>,
+    writer: W,
+    interval: Option<Duration>,
+    silence: Pin<Box<Sleep>>,
+}
+
+impl<W: Writer> StreamBody<W> {
+    fn new(state: State, journal: Option<Journal>, writer: W, interval: Option<Duration>) -> Self {
+        let running = match &state {
+            State::Open(sources) => vec![true; sources.len()],
+            State::Opening(_) | State::Over => Vec::new(),
+        };
+        // The first heartbeat of an answer that was silent until now is due at once.
+        let first = if matches!(state, State::Opening(_)) { Duration::ZERO } else { interval.unwrap_or_default() };
+        Self { state, running, journal, writer, interval, silence: Box::pin(sleep(first)) }
+    }
+
+    /// Ends the answer, well or badly, and writes it down.
+    fn conclude(&mut self, error: Option<&ApiError>, out: &mut Vec<u8>) {
+        match error {
+            None => self.writer.end(out),
+            Some(error) => self.writer.failure(error, out),
+        }
+        self.release();
+        if let Some(journal) = self.journal.take() {
+            match error {
+                None => journal.finish(200),
+                Some(error) => journal.fail(200, error),
+            }
+        }
+    }
+
+    fn poll_opening(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) {
+        let State::Opening(opening) = &mut self.state else { return };
+        if let Poll::Ready((opened, journal)) = opening.as_mut().poll(cx) {
+            self.journal = Some(journal);
+            match opened {
+                Ok(sources) => {
+                    self.running = vec![true; sources.len()];
+                    self.state = State::Open(sources);
+                }
+                Err(error) => self.conclude(Some(&error.into()), out),
+            }
+        }
+    }
+
+    fn poll_sources(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) {
+        let State::Open(sources) = &mut self.state else { return };
+        let mut failed = None;
+        'sources: for (index, source) in sources.iter_mut().enumerate() {
+            while self.running[index] && out.len() < LARGEST_WRITE {
+                let written = match source.poll_event(cx) {
+                    Poll::Ready(Some(Ok(data))) => self.writer.event(index, &data, out),
+                    Poll::Ready(Some(Err(fault))) => {
+                        Err(UpstreamError::Refused(Box::new(Refusal::inside(*fault))).into())
+                    }
+                    Poll::Ready(None) => {
+                        self.running[index] = false;
+                        self.writer.source_ends(index, out);
+                        Ok(())
+                    }
+                    Poll::Pending => break,
+                };
+                if let Err(error) = written {
+                    failed = Some(error);
+                    break 'sources;
+                }
+            }
+        }
+        if failed.is_some() || !self.running.contains(&true) {
+            self.conclude(failed.as_ref(), out);
+        }
+    }
+
+    fn poll_silence(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) {
+        if self.interval.is_some() && self.silence.as_mut().poll(cx).is_ready() {
+            self.writer.heartbeat(out);
+            self.restart_silence();
+            // Registers the next wake-up.
+            let _ = self.silence.as_mut().poll(cx);
+        }
+    }
+
+    fn restart_silence(&mut self) {
+        if let Some(interval) = self.interval {
+            self.silence.as_mut().reset(Instant::now() + interval);
+        }
+    }
+}
+
+impl<W: Writer + Unpin> Stream for StreamBody<W> {
+    type Item = Result<Bytes, Infallible>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        let mut out = Vec::new();
+        this.poll_opening(cx, &mut out);
+        this.poll_sources(cx, &mut out);
+        if !out.is_empty() {
+            if let Some(journal) = &mut this.journal {
+                journal.content_begins();
+            }
+            this.restart_silence();
+            // More may be ready than one write holds, and the timer was moved: come back soon.
+            cx.waker().wake_by_ref();
+            return Poll::Ready(Some(Ok(out.into())));
+        }
+        if matches!(this.state, State::Over) {
+            return Poll::Ready(None);
+        }
+        this.poll_silence(cx, &mut out);
+        if out.is_empty() { Poll::Pending } else { Poll::Ready(Some(Ok(out.into()))) }
+    }
+}
+
+impl<W> StreamBody<W> {
+    /// Gives the keys back with what came of them; what is still running is cancelled by it.
+    fn release(&mut self) {
+        if let State::Open(sources) = std::mem::replace(&mut self.state, State::Over)
+            && let Some(journal) = &mut self.journal
+        {
+            sources.into_iter().for_each(|source| source.conclude(&mut journal.trail));
+        }
+    }
+}
+
+impl<W> Drop for StreamBody<W> {
+    /// The client hung up.
+    fn drop(&mut self) {
+        self.release();
+    }
+}
