@@ -3,6 +3,7 @@
 //! Read the modules in this order: [`domain`] (the words), [`balance`] (the decisions), [`actors`] (who holds what),
 //! [`upstream`] (talking to Google), [`api`] (talking to clients), [`app`] (how it all starts and stops).
 
+pub mod convert;
 pub mod domain;
 pub mod balance;
 pub mod actors;

@@ -1,0 +1,15 @@
+//! The hub: Gemini's own requests and answers, and the rules that they must obey.
+//!
+//! Requests are what we build, so they hold what some dialect can express; answers are what we read, so they name the fields
+//! that matter and pass over the rest. Both borrow their texts, as pictures of several megabytes go through here. A native
+//! Gemini request never does: it is forwarded as it came.
+
+pub mod media;
+pub mod request;
+pub mod response;
+pub mod schema;
+pub mod tool_names;
+pub mod turns;
+
+pub use request::{Content, GenerateContentRequest, Part, Role};
+pub use response::GenerateContentResponse;

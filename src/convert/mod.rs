@@ -1,0 +1,15 @@
+//! Pure translation between the dialects of clients and Gemini's.
+//!
+//! Gemini is the hub: every other format is read into Gemini's requests and written from Gemini's answers, and the formats
+//! never meet each other. Nothing here does I/O, keeps the time or draws random numbers; sending, retrying and choosing a key
+//! is left to the callers.
+
+pub mod error;
+pub mod gemini;
+pub mod openai;
+pub mod traits;
+
+#[cfg(test)]
+mod fixtures;
+
+pub use error::ConvertError;

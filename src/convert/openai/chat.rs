@@ -1,0 +1,338 @@
+//! A chat completion request, read and checked but not yet translated.
+//!
+//! Errors are worded as OpenAI's own server words them. What becomes of each field is told in `fields`.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{
+    fields,
+    json::{self, At, Object, array, string, wrong_type},
+    message::Message,
+    thinking::{Effort, ThinkingOverride},
+    tools::{ToolChoice, Tools},
+};
+use crate::convert::{ConvertError, gemini::tool_names::ToolNames};
+
+/// Most answers to one request; each is a request of its own to Gemini.
+const MAX_N: u64 = 8;
+/// Most stop sequences that Gemini takes; OpenAI itself takes 4.
+const MAX_STOPS: usize = 5;
+
+#[derive(Debug)]
+pub struct ChatRequest {
+    /// As the client wrote it.
+    pub model: String,
+    pub messages: Vec<Message>,
+    pub stream: bool,
+    /// The stream shall end with a chunk of usage.
+    pub include_usage: bool,
+    /// Counts thoughts and answer together.
+    pub max_tokens: Option<u64>,
+    /// 0 to 2.
+    pub temperature: Option<f64>,
+    /// 0 to 1.
+    pub top_p: Option<f64>,
+    pub top_k: Option<u64>,
+    /// -2 to 2.
+    pub presence_penalty: Option<f64>,
+    /// -2 to 2.
+    pub frequency_penalty: Option<f64>,
+    pub seed: Option<i32>,
+    pub stop: Vec<String>,
+    pub response_format: ResponseFormat,
+    pub tools: Tools,
+    pub tool_choice: ToolChoice,
+    /// The names of the tools, for Gemini and back.
+    pub names: Arc<ToolNames>,
+    pub parallel_tool_calls: bool,
+    pub reasoning_effort: Option<Effort>,
+    pub web_search: bool,
+    /// `modalities` named pictures.
+    pub image_output: bool,
+    /// Gemini's name of the tier.
+    pub service_tier: Option<&'static str>,
+    pub google: GoogleOptions,
+    n: u64,
+}
+
+#[derive(Debug, Default, PartialEq)]
+pub enum ResponseFormat {
+    #[default]
+    Text,
+    Json,
+    /// A JSON Schema, as the client wrote it.
+    Schema(Value),
+}
+
+/// `extra_body.google` or `google`, as Google's own OpenAI layer takes them.
+#[derive(Debug, Default)]
+pub struct GoogleOptions {
+    pub thinking: ThinkingOverride,
+    pub cached_content: Option<String>,
+    pub safety_settings: Option<Value>,
+}
+
+/// Reads the body of a chat completion request.
+pub fn chat_request(body: &[u8]) -> Result<ChatRequest, ConvertError> {
+    let mut request = json::body(body)?;
+    let at = request.at();
+    fields::refuse(&mut request)?;
+    let model = request.require_string("model")?;
+    let messages = messages(request.require("messages")?, at.key("messages"))?;
+    let tools =
+        request.take("tools").map_or(Ok(Tools::default()), |tools| Tools::read(tools, at.key("tools")))?;
+    let tool_choice = request.take("tool_choice");
+    let tool_choice = tool_choice
+        .map_or(Ok(ToolChoice::Auto), |choice| ToolChoice::read(choice, at.key("tool_choice"), &tools))?;
+    let effort = request.string("reasoning_effort")?;
+    let mut max_tokens = request.integer("max_tokens", 1..=u64::MAX)?;
+    max_tokens = request.integer("max_completion_tokens", 1..=u64::MAX)?.or(max_tokens);
+    Ok(ChatRequest {
+        model,
+        messages,
+        stream: request.boolean("stream")?.unwrap_or(false),
+        include_usage: include_usage(&mut request)?,
+        max_tokens,
+        temperature: request.number("temperature", 0.0..=2.0)?,
+        top_p: request.number("top_p", 0.0..=1.0)?,
+        top_k: request.integer("top_k", 0..=u64::MAX)?.filter(|top_k| *top_k > 0),
+        presence_penalty: request.number("presence_penalty", -2.0..=2.0)?,
+        frequency_penalty: request.number("frequency_penalty", -2.0..=2.0)?,
+        seed: seed(&mut request)?,
+        stop: stop(&mut request)?,
+        response_format: response_format(&mut request)?,
+        names: Arc::new(tools.names()),
+        tools,
+        tool_choice,
+        parallel_tool_calls: request.boolean("parallel_tool_calls")?.unwrap_or(true),
+        reasoning_effort: effort.map(|word| Effort::read(word, at.key("reasoning_effort"))).transpose()?,
+        web_search: request.object("web_search_options")?.is_some(),
+        image_output: image_output(&mut request)?,
+        service_tier: service_tier(&mut request)?,
+        google: google(&mut request)?,
+        n: request.integer("n", 1..=MAX_N)?.unwrap_or(1),
+    })
+}
+
+impl ChatRequest {
+    /// How many answers are wanted, 1 to 8: the caller sends that many requests.
+    pub fn n(&self) -> usize {
+        usize::try_from(self.n).unwrap_or(1)
+    }
+
+    /// Whether thoughts go to the client: its own word, else the setting.
+    pub fn shows_thoughts(&self, setting: bool) -> bool {
+        self.google.thinking.include_thoughts.unwrap_or(setting)
+    }
+}
+
+fn messages(value: Value, at: At<'_>) -> Result<Vec<Message>, ConvertError> {
+    let list = array(value, &at)?;
+    if list.is_empty() {
+        return Err(ConvertError::EmptyArray { param: at.to_string() });
+    }
+    list.into_iter().enumerate().map(|(index, message)| Message::read(message, at.index(index))).collect()
+}
+
+fn include_usage(request: &mut Object<'_>) -> Result<bool, ConvertError> {
+    let at = request.at();
+    let Some(options) = request.take("stream_options") else {
+        return Ok(false);
+    };
+    Ok(Object::read(options, at.key("stream_options"))?.boolean("include_usage")?.unwrap_or(false))
+}
+
+/// Gemini's seed has 32 bits; a larger one keeps its lowest 32, so that equal seeds stay equal.
+fn seed(request: &mut Object<'_>) -> Result<Option<i32>, ConvertError> {
+    let at = request.at();
+    let Some(value) = request.take("seed") else {
+        return Ok(None);
+    };
+    let whole = value.as_f64().filter(|seed| seed.fract() == 0.0);
+    let seed = value.as_i64().or(value.as_u64().map(|seed| seed as i64)).or(whole.map(|seed| seed as i64));
+    seed.map(|seed| Some(seed as i32)).ok_or_else(|| wrong_type(&at.key("seed"), "an integer", &value))
+}
+
+fn stop(request: &mut Object<'_>) -> Result<Vec<String>, ConvertError> {
+    let at = request.at();
+    let at = at.key("stop");
+    let list = match request.take("stop") {
+        None => return Ok(Vec::new()),
+        Some(Value::String(text)) => vec![Value::String(text)],
+        Some(Value::Array(list)) => list,
+        Some(other) => return Err(wrong_type(&at, "a string or an array of strings", &other)),
+    };
+    let mut stops: Vec<String> = Vec::new();
+    for (index, text) in list.into_iter().enumerate() {
+        let text = string(text, &at.index(index))?;
+        if text.is_empty() || stops.contains(&text) {
+            continue;
+        }
+        stops.push(text);
+        if stops.len() > MAX_STOPS {
+            return Err(ConvertError::ArrayTooLong {
+                param: at.to_string(),
+                max: MAX_STOPS,
+                length: stops.len(),
+            });
+        }
+    }
+    Ok(stops)
+}
+
+fn response_format(request: &mut Object<'_>) -> Result<ResponseFormat, ConvertError> {
+    let at = request.at();
+    let at = at.key("response_format");
+    let Some(format) = request.take("response_format") else {
+        return Ok(ResponseFormat::Text);
+    };
+    let mut format = Object::read(format, at)?;
+    let kind = format.require_string("type")?;
+    match kind.as_str() {
+        "text" => Ok(ResponseFormat::Text),
+        "json_object" => Ok(ResponseFormat::Json),
+        "json_schema" => {
+            let mut named = Object::read(format.require("json_schema")?, at.key("json_schema"))?;
+            let schema = named.object("schema")?;
+            Ok(schema.map_or(ResponseFormat::Json, |schema| ResponseFormat::Schema(Value::Object(schema))))
+        }
+        _ => {
+            let supported = "'text', 'json_object', and 'json_schema'";
+            Err(ConvertError::UnknownValue { param: at.key("type").to_string(), value: kind, supported })
+        }
+    }
+}
+
+fn image_output(request: &mut Object<'_>) -> Result<bool, ConvertError> {
+    let at = request.at();
+    let at = at.key("modalities");
+    let list = request.take("modalities").map_or(Ok(Vec::new()), |list| array(list, &at))?;
+    let has = |modality: &str| list.iter().any(|entry| entry == modality);
+    if has("audio") {
+        let reason = "with 'audio' for chat completions here: spoken answers are not converted.".to_owned();
+        return Err(ConvertError::Unsupported { param: at.to_string(), reason });
+    }
+    Ok(has("image"))
+}
+
+fn service_tier(request: &mut Object<'_>) -> Result<Option<&'static str>, ConvertError> {
+    let tier = request.string("service_tier")?;
+    Ok(match tier.as_deref() {
+        Some("flex") => Some("flex"),
+        Some("priority" | "fast") => Some("priority"),
+        _ => None,
+    })
+}
+
+fn google(request: &mut Object<'_>) -> Result<GoogleOptions, ConvertError> {
+    let at = request.at();
+    let extra =
+        request.take("extra_body").map(|extra| Object::read(extra, at.key("extra_body"))).transpose()?;
+    let Some(google) = extra.and_then(|mut extra| extra.take("google")).or_else(|| request.take("google"))
+    else {
+        return Ok(GoogleOptions::default());
+    };
+    let at = at.key("google");
+    let mut google = Object::read(google, at)?;
+    let thinking = google.take("thinking_config").or_else(|| google.take("thinkingConfig"));
+    let thinking =
+        thinking.map(|config| ThinkingOverride::read(config, at.key("thinking_config"))).transpose()?;
+    Ok(GoogleOptions {
+        thinking: thinking.unwrap_or_default(),
+        cached_content: google.string("cached_content")?,
+        safety_settings: google.take("safety_settings"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(fields: Value) -> Result<ChatRequest, ConvertError> {
+        let mut body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
+        body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        chat_request(body.to_string().as_bytes())
+    }
+
+    fn error(body: &str) -> (String, Option<String>) {
+        let error = chat_request(body.as_bytes()).unwrap_err();
+        (error.to_string(), error.param().map(str::to_owned))
+    }
+
+    #[test]
+    fn what_is_missing_or_of_another_type_is_named() {
+        let message = |text: &str, param: &str| (text.to_owned(), Some(param.to_owned()));
+
+        assert_eq!(error(r#"{"messages":[]}"#), message("Missing required parameter: 'model'.", "model"));
+        assert_eq!(error(r#"{"model":"m"}"#), message("Missing required parameter: 'messages'.", "messages"));
+        assert_eq!(
+            error(r#"{"model":"m","messages":"hi"}"#),
+            message("Invalid type for 'messages': expected an array, but got a string instead.", "messages")
+        );
+        assert_eq!(
+            error(r#"{"model":"m","messages":[{"role":"user"}]}"#),
+            message("Missing required parameter: 'messages[0].content'.", "messages[0].content")
+        );
+        assert_eq!(error(r#"{"model":"m","messages":[]}"#).1.as_deref(), Some("messages"));
+    }
+
+    #[test]
+    fn unreadable_json_is_refused_with_its_place() {
+        let (message, param) = error("{\"model\": \"m\",\n oops}");
+
+        assert!(message.contains("line 2 column 2"), "{message}");
+        assert_eq!(param, None);
+    }
+
+    #[test]
+    fn temperature_and_n_stay_in_their_ranges() {
+        assert_eq!(read(json!({"temperature": 2.5})).unwrap_err().code(), Some("decimal_above_max_value"));
+        assert_eq!(read(json!({"temperature": -0.1})).unwrap_err().param(), Some("temperature"));
+        assert_eq!(read(json!({"n": 9})).unwrap_err().code(), Some("integer_above_max_value"));
+        assert_eq!(read(json!({"n": 8})).unwrap().n(), 8);
+    }
+
+    #[test]
+    fn stops_are_counted_without_doubles_and_empty_ones() {
+        assert_eq!(read(json!({"stop": "a"})).unwrap().stop, ["a"]);
+        assert_eq!(read(json!({"stop": ["a", "", "a", "b"]})).unwrap().stop, ["a", "b"]);
+        assert!(read(json!({"stop": ["a", "b", "c", "d", "e"]})).is_ok());
+        let error = read(json!({"stop": ["a", "b", "c", "d", "e", "f"]})).unwrap_err();
+        assert_eq!((error.param(), error.code()), (Some("stop"), Some("array_above_max_length")));
+    }
+
+    #[test]
+    fn a_large_seed_is_reduced_and_a_small_one_kept() {
+        assert_eq!(read(json!({"seed": 7})).unwrap().seed, Some(7));
+        assert_eq!(read(json!({"seed": -1})).unwrap().seed, Some(-1));
+        assert_eq!(read(json!({"seed": 4_294_967_297_i64})).unwrap().seed, Some(1));
+        assert_eq!(read(json!({"seed": u64::MAX})).unwrap().seed, Some(-1));
+    }
+
+    #[test]
+    fn the_newer_limit_of_tokens_wins() {
+        let request = read(json!({"max_tokens": 10, "max_completion_tokens": 20})).unwrap();
+
+        assert_eq!(request.max_tokens, Some(20));
+    }
+
+    #[test]
+    fn googles_own_options_are_read_from_both_places() {
+        let options = json!({"thinking_config": {"thinking_budget": 800, "include_thoughts": true}});
+        for body in [json!({ "google": options }), json!({"extra_body": {"google": options}})] {
+            let request = read(body).unwrap();
+
+            assert_eq!(request.google.thinking.budget, Some(800));
+            assert!(request.shows_thoughts(false));
+        }
+    }
+
+    #[test]
+    fn spoken_answers_are_refused() {
+        assert_eq!(read(json!({"modalities": ["text", "audio"]})).unwrap_err().param(), Some("modalities"));
+    }
+}

@@ -1,0 +1,167 @@
+//! What becomes of every field of a chat completion request. Nothing is dropped that is not listed here with its reason.
+
+use serde_json::Value;
+
+use super::json::Object;
+use crate::convert::ConvertError;
+
+/// What the gateway does with a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Gemini, or the gateway itself, does the same thing.
+    Honoured,
+    /// Gemini does something close, which the text tells.
+    Mapped(&'static str),
+    /// Has no effect on the answer, for the reason given.
+    Ignored(&'static str),
+    /// Answered with 400 when it asks for something; the text ends the sentence "'x' is not supported …".
+    Refused(&'static str),
+}
+
+use Fate::{Honoured, Ignored, Mapped, Refused};
+
+/// All fields that OpenAI's SDKs can express, and the vendor fields with a meaning. Others are ignored as unknown.
+pub const FIELD_FATES: &[(&str, Fate)] = &[
+    ("model", Honoured),
+    ("messages", Honoured),
+    ("stream", Honoured),
+    ("stream_options", Mapped("include_usage is honoured; obfuscation is never added")),
+    ("max_completion_tokens", Honoured),
+    ("max_tokens", Honoured),
+    ("temperature", Honoured),
+    ("top_p", Honoured),
+    ("top_k", Mapped("a vendor field with the meaning of Gemini's topK")),
+    ("presence_penalty", Mapped("0 is left out; refused on models that take no penalties")),
+    ("frequency_penalty", Mapped("0 is left out; refused on models that take no penalties")),
+    ("seed", Mapped("reduced to 32 bits")),
+    ("n", Mapped("as that many requests to Gemini, at most 8")),
+    ("stop", Mapped("at most 5 different texts")),
+    ("response_format", Mapped("as a JSON schema; as words where a model cannot combine it with tools")),
+    ("tools", Mapped("functions; custom tools become functions with one text argument")),
+    ("tool_choice", Honoured),
+    ("parallel_tool_calls", Mapped("false passes on the first call of an answer only")),
+    ("reasoning_effort", Mapped("to the nearest level or budget; no effect on models that do not think")),
+    ("modalities", Mapped("text and image; audio is refused")),
+    ("web_search_options", Mapped("Google Search; its size and place have no counterpart")),
+    ("service_tier", Mapped("flex and priority; others are the standard tier")),
+    (
+        "google",
+        Mapped("thinking_config, cached_content and safety_settings, as on Google's own OpenAI layer"),
+    ),
+    ("extra_body", Mapped("its `google` field, as above")),
+    ("logprobs", Refused("by Gemini's models: they do not report log probabilities.")),
+    ("top_logprobs", Refused("by Gemini's models: they do not report log probabilities.")),
+    ("logit_bias", Refused("by Gemini's models: tokens cannot be weighted.")),
+    ("audio", Refused("for chat completions here: spoken answers are not converted.")),
+    ("functions", Refused("here: it is deprecated, use 'tools' instead.")),
+    ("function_call", Refused("here: it is deprecated, use 'tool_choice' instead.")),
+    ("prediction", Ignored("only speeds up OpenAI's own models")),
+    ("store", Ignored("the gateway stores no answers")),
+    ("metadata", Ignored("labels of stored answers")),
+    ("user", Ignored("an abuse label of OpenAI's")),
+    ("safety_identifier", Ignored("an abuse label of OpenAI's")),
+    ("prompt_cache_key", Ignored("Gemini's implicit cache needs no key")),
+    ("prompt_cache_options", Ignored("Gemini's implicit cache has no options")),
+    ("prompt_cache_retention", Ignored("Gemini's implicit cache has no options")),
+    ("moderation", Ignored("safety settings of the gateway apply")),
+    ("verbosity", Ignored("a hint that Gemini has no switch for")),
+];
+
+/// Fails on a refused field that asks for something; `null`, `false`, 0, `"none"` and empty lists ask for nothing.
+pub(super) fn refuse(request: &mut Object<'_>) -> Result<(), ConvertError> {
+    for (name, fate) in FIELD_FATES {
+        let Refused(reason) = fate else {
+            continue;
+        };
+        if request.take(name).is_some_and(|value| !asks_for_nothing(&value)) {
+            return Err(ConvertError::Unsupported {
+                param: (*name).to_owned(),
+                reason: (*reason).to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn asks_for_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Bool(true) => false,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text == "none",
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::convert::{
+        openai::{ChatOptions, chat_request, to_gemini},
+        traits::ModelTraits,
+    };
+
+    /// Every field of `CompletionCreateParams` of openai 3.54.0 with a value that asks for something.
+    fn sdk_fields() -> Value {
+        json!({
+            "model": "gemini-2.0-flash", "messages": [{"role": "user", "content": "hi"}], "stream": true,
+            "stream_options": {"include_usage": true}, "max_completion_tokens": 5, "max_tokens": 5, "temperature": 0.5,
+            "top_p": 0.5, "presence_penalty": 0.5, "frequency_penalty": 0.5, "seed": 7, "n": 2, "stop": ["a"],
+            "logprobs": true, "top_logprobs": 2, "logit_bias": {"1": 2}, "response_format": {"type": "json_object"},
+            "tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "none", "parallel_tool_calls": false,
+            "functions": [{"name": "f"}], "function_call": "auto", "reasoning_effort": "low", "verbosity": "low",
+            "modalities": ["text"], "audio": {"format": "wav", "voice": "alloy"}, "web_search_options": {},
+            "service_tier": "flex", "prediction": {"type": "content", "content": "x"}, "store": true, "metadata": {"a": "b"},
+            "user": "u", "safety_identifier": "s", "prompt_cache_key": "k", "prompt_cache_options": {"mode": "x"},
+            "prompt_cache_retention": "24h", "moderation": {"model": "x"},
+        })
+    }
+
+    fn convert(extra: &[(&str, &Value)]) -> Result<Vec<u8>, ConvertError> {
+        let mut body = json!({"model": "gemini-2.0-flash", "messages": [{"role": "user", "content": "hi"}]});
+        for (name, value) in extra {
+            body[*name] = (*value).clone();
+        }
+        let request = chat_request(body.to_string().as_bytes())?;
+        let options = ChatOptions { model: ModelTraits::of("gemini-2.0-flash"), ..ChatOptions::default() };
+        Ok(to_gemini(&request, &options)?.to_json())
+    }
+
+    #[test]
+    fn every_field_of_the_sdk_has_a_fate_and_meets_it() {
+        let plain = convert(&[]).unwrap();
+        for (name, value) in sdk_fields().as_object().unwrap() {
+            let fate = FIELD_FATES.iter().find(|(field, _)| field == name).map(|(_, fate)| fate);
+
+            let outcome = convert(&[(name, value)]);
+
+            match fate.unwrap_or_else(|| panic!("{name} has no fate")) {
+                Honoured | Mapped(_) => assert!(outcome.is_ok(), "{name}: {outcome:?}"),
+                Ignored(_) => assert_eq!(outcome.as_ref(), Ok(&plain), "{name}"),
+                Refused(_) => {
+                    let error = outcome.unwrap_err();
+                    assert_eq!(
+                        (error.param(), error.code()),
+                        (Some(name.as_str()), Some("unsupported_parameter"))
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn null_in_any_field_changes_nothing() {
+        let plain = convert(&[]);
+        for (name, _) in FIELD_FATES.iter().filter(|(name, _)| !["model", "messages"].contains(name)) {
+            assert_eq!(convert(&[(name, &Value::Null)]), plain, "{name}");
+        }
+    }
+
+    #[test]
+    fn unknown_fields_are_ignored() {
+        assert_eq!(convert(&[("enable_thinking", &json!({"x": [1]}))]), convert(&[]));
+    }
+}

@@ -1,0 +1,24 @@
+//! OpenAI's chat completions, embeddings and models.
+//!
+//! A chat goes `chat_request` → `to_gemini` → Gemini → `to_openai`, or through a `ChatStream`; both ends of the way back are
+//! fed by one `Answer`, so that a stream says what the whole answer would have said.
+
+mod answer;
+pub mod chat;
+mod citations;
+pub mod fields;
+mod json;
+pub mod message;
+pub mod request;
+pub mod response;
+pub mod stream;
+pub mod thinking;
+mod tool_call;
+pub mod tools;
+pub mod types;
+mod usage;
+
+pub use chat::{ChatRequest, chat_request};
+pub use request::{ChatOptions, to_gemini};
+pub use response::{ChatMeta, to_openai};
+pub use stream::ChatStream;

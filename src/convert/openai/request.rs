@@ -1,0 +1,357 @@
+//! A chat completion request as a request to Gemini.
+
+use std::borrow::Cow;
+
+use serde_json::{Value, value::RawValue};
+
+use super::{
+    chat::{ChatRequest, ResponseFormat},
+    message::{Message, ToolCall, UserPart},
+    thinking, tools,
+};
+use crate::convert::{
+    ConvertError,
+    gemini::{
+        GenerateContentRequest, Part,
+        request::GenerationConfig,
+        schema,
+        turns::{Conversation, Orphan, PastCall, PastResult, to_raw},
+    },
+    traits::ModelTraits,
+};
+
+/// What a translation depends on beside the request.
+#[derive(Debug, Clone)]
+pub struct ChatOptions {
+    /// Thoughts are asked for, unless the client says otherwise.
+    pub show_thoughts: bool,
+    /// The gateway's `safetySettings`; the client's own win.
+    pub safety_settings: Option<Value>,
+    pub model: ModelTraits,
+}
+
+impl Default for ChatOptions {
+    fn default() -> Self {
+        Self { show_thoughts: false, safety_settings: None, model: ModelTraits::of("") }
+    }
+}
+
+/// Fails only where this model cannot do what is asked, or where the history does not fit together.
+pub fn to_gemini<'a>(
+    request: &'a ChatRequest,
+    options: &'a ChatOptions,
+) -> Result<GenerateContentRequest<'a>, ConvertError> {
+    let traits = &options.model;
+    let (tools, tool_config) = tools::to_gemini(request, traits)?;
+    let json_in_words = !tools.is_empty() && !traits.json_with_functions;
+    let mut conversation = conversation(request);
+    if json_in_words && let Some(words) = format_in_words(&request.response_format) {
+        conversation.system(words);
+    }
+    let (system_instruction, contents) = conversation.finish(traits).map_err(orphan)?;
+    let safety = request.google.safety_settings.as_ref().or(options.safety_settings.as_ref());
+    let mut generation_config = generation_config(request, options)?;
+    if !json_in_words {
+        set_format(&mut generation_config, &request.response_format);
+    }
+    Ok(GenerateContentRequest {
+        system_instruction,
+        contents,
+        tools,
+        tool_config,
+        safety_settings: safety.map(Cow::Borrowed),
+        generation_config,
+        cached_content: request.google.cached_content.as_deref(),
+        service_tier: request.service_tier,
+    })
+}
+
+fn orphan(orphan: Orphan) -> ConvertError {
+    let Orphan { message, id } = orphan;
+    ConvertError::OrphanToolResult { param: format!("messages[{message}].tool_call_id"), id }
+}
+
+fn conversation(request: &ChatRequest) -> Conversation<'_> {
+    let mut conversation = Conversation::default();
+    for (index, message) in request.messages.iter().enumerate() {
+        match message {
+            Message::System(texts) => texts.iter().for_each(|text| conversation.system(text.as_str())),
+            Message::User(parts) => parts.iter().for_each(|part| conversation.user(user_part(part))),
+            Message::Assistant { texts, calls } => {
+                let texts = texts.iter().filter(|text| !text.is_empty());
+                texts.for_each(|text| conversation.model(Part::text(text.as_str())));
+                calls.iter().for_each(|call| conversation.call(past_call(request, call)));
+            }
+            Message::Tool { id, text, media } => {
+                let media = media.iter().map(|media| media.to_part()).collect();
+                conversation.result(PastResult { id, response: tool_response(text), media, message: index });
+            }
+        }
+    }
+    conversation
+}
+
+/// An empty text becomes a space, since a part must say something.
+fn user_part(part: &UserPart) -> Part<'_> {
+    match part {
+        UserPart::Text(text) if text.is_empty() => Part::text(" "),
+        UserPart::Text(text) => Part::text(text.as_str()),
+        UserPart::Media(media) => media.to_part(),
+    }
+}
+
+fn past_call<'a>(request: &'a ChatRequest, call: &'a ToolCall) -> PastCall<'a> {
+    PastCall {
+        id: &call.id,
+        name: request.names.to_gemini(&call.name),
+        args: Cow::Borrowed(&call.args),
+        signature: call.signature.as_deref(),
+    }
+}
+
+/// A JSON object goes as it is; anything else is a text and becomes `{"result": text}`.
+fn tool_response(text: &str) -> Cow<'_, RawValue> {
+    match serde_json::from_str::<&RawValue>(text) {
+        Ok(raw) if raw.get().starts_with('{') => Cow::Borrowed(raw),
+        Ok(_) | Err(_) => to_raw(&serde_json::json!({ "result": text })),
+    }
+}
+
+fn generation_config<'a>(
+    request: &'a ChatRequest,
+    options: &'a ChatOptions,
+) -> Result<GenerationConfig<'a>, ConvertError> {
+    let show_thoughts = options.show_thoughts;
+    Ok(GenerationConfig {
+        temperature: request.temperature,
+        top_p: request.top_p,
+        top_k: request.top_k,
+        max_output_tokens: request.max_tokens,
+        stop_sequences: &request.stop,
+        presence_penalty: penalty("presence_penalty", request.presence_penalty, &options.model)?,
+        frequency_penalty: penalty("frequency_penalty", request.frequency_penalty, &options.model)?,
+        seed: request.seed,
+        response_modalities: if request.image_output { &["TEXT", "IMAGE"] } else { &[] },
+        thinking_config: thinking::config(
+            request.reasoning_effort,
+            &request.google.thinking,
+            show_thoughts,
+            &options.model,
+        ),
+        ..GenerationConfig::default()
+    })
+}
+
+/// 0 means no penalty, which every model can do.
+fn penalty(name: &str, value: Option<f64>, traits: &ModelTraits) -> Result<Option<f64>, ConvertError> {
+    match value.filter(|value| *value != 0.0) {
+        Some(_) if !traits.penalties => {
+            let reason = "with this model: Gemini takes no penalties since version 2.5.".to_owned();
+            Err(ConvertError::Unsupported { param: name.to_owned(), reason })
+        }
+        value => Ok(value),
+    }
+}
+
+fn set_format(config: &mut GenerationConfig<'_>, format: &ResponseFormat) {
+    config.response_mime_type = match format {
+        ResponseFormat::Text => None,
+        ResponseFormat::Json | ResponseFormat::Schema(_) => Some("application/json"),
+    };
+    if let ResponseFormat::Schema(schema) = format {
+        config.response_json_schema = Some(schema::clean(schema));
+    }
+}
+
+/// The format as an instruction, for models that refuse a JSON type beside tools.
+fn format_in_words(format: &ResponseFormat) -> Option<String> {
+    match format {
+        ResponseFormat::Text => None,
+        ResponseFormat::Json => Some("Give the final answer as one JSON value and nothing else.".to_owned()),
+        ResponseFormat::Schema(schema) => Some(format!(
+            "Give the final answer as one JSON value and nothing else, valid by this JSON Schema: {schema}"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::convert::{fixtures, gemini::turns::SIGNATURE_PLACEHOLDER, openai::chat_request};
+
+    fn convert(model: &str, messages: Value, fields: Value) -> Result<Value, ConvertError> {
+        let mut body = json!({"model": model, "messages": messages});
+        body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        let request = chat_request(body.to_string().as_bytes())?;
+        let options = ChatOptions { model: ModelTraits::of(model), ..ChatOptions::default() };
+        Ok(serde_json::from_slice(&to_gemini(&request, &options)?.to_json()).unwrap())
+    }
+
+    fn hi() -> Value {
+        json!([{"role": "user", "content": "hi"}])
+    }
+
+    #[test]
+    fn a_tool_round_trip_keeps_ids_signatures_and_order() {
+        let call = |id: &str, signature: Option<&str>| {
+            let extra = signature.map(|text| json!({"google": {"thought_signature": text}}));
+            json!({"id": id, "type": "function", "function": {"name": "get weather", "arguments": "{\"city\": \"Rome\"}"}, "extra_content": extra})
+        };
+        let messages = json!([
+            {"role": "developer", "content": [{"type": "text", "text": "be brief"}]},
+            {"role": "user", "content": "weather?"},
+            {"role": "assistant", "content": null, "tool_calls": [call("call_1", Some("c2ln")), call("call_2", None)]},
+            {"role": "tool", "tool_call_id": "call_2", "content": "rain"},
+            {"role": "tool", "tool_call_id": "call_1", "content": "{\"sky\": \"clear\"}"},
+        ]);
+        let tools = json!({"tools": [{"type": "function", "function": {"name": "get weather"}}]});
+
+        let request = convert("gemini-3.8-flash", messages, tools).unwrap();
+
+        assert_eq!(
+            request,
+            json!({
+                "systemInstruction": {"parts": [{"text": "be brief"}]},
+                "contents": [
+                    {"role": "user", "parts": [{"text": "weather?"}]},
+                    {"role": "model", "parts": [
+                        {"functionCall": {"name": "get_weather", "args": {"city": "Rome"}, "id": "call_1"}, "thoughtSignature": "c2ln"},
+                        {"functionCall": {"name": "get_weather", "args": {"city": "Rome"}, "id": "call_2"}},
+                    ]},
+                    {"role": "user", "parts": [
+                        {"functionResponse": {"name": "get_weather", "response": {"sky": "clear"}, "id": "call_1"}},
+                        {"functionResponse": {"name": "get_weather", "response": {"result": "rain"}, "id": "call_2"}},
+                    ]},
+                ],
+                "tools": [{"functionDeclarations": [{"name": "get_weather"}]}],
+            })
+        );
+    }
+
+    #[test]
+    fn a_result_for_no_call_names_its_message() {
+        let messages =
+            json!([{"role": "user", "content": "hi"}, {"role": "tool", "tool_call_id": "x", "content": "y"}]);
+
+        let error = convert("gemini-2.5-flash", messages, json!({})).unwrap_err();
+
+        assert_eq!(error.param(), Some("messages[1].tool_call_id"));
+    }
+
+    #[test]
+    fn a_call_without_its_signature_gets_the_placeholder_on_gemini_3() {
+        let calls = json!([{"id": "a", "type": "function", "function": {"name": "f", "arguments": ""}}]);
+        let messages = json!([{"role": "user", "content": "hi"}, {"role": "assistant", "tool_calls": calls}]);
+
+        let signature = |model: &str| {
+            let request = convert(model, messages.clone(), json!({})).unwrap();
+            request["contents"][1]["parts"][0]["thoughtSignature"].clone()
+        };
+
+        assert_eq!(signature("gemini-3.8-flash"), SIGNATURE_PLACEHOLDER);
+        assert_eq!(signature("gemini-2.5-flash"), Value::Null);
+    }
+
+    #[test]
+    fn sampling_and_format_go_to_the_generation_config() {
+        let fields = json!({
+            "temperature": 0.2, "top_p": 0.9, "seed": 7, "stop": ["a", "b"], "max_tokens": 50, "reasoning_effort": "low",
+            "frequency_penalty": 0, "response_format": {"type": "json_schema", "json_schema": {"name": "s", "strict": true,
+                "schema": {"$schema": "x", "type": "object", "properties": {"a": {"type": ["string", "null"]}}}}},
+        });
+
+        let request = convert("gemini-2.5-flash", hi(), fields).unwrap();
+
+        assert_eq!(
+            request["generationConfig"],
+            json!({
+                "temperature": 0.2, "topP": 0.9, "maxOutputTokens": 50, "stopSequences": ["a", "b"], "seed": 7,
+                "responseMimeType": "application/json",
+                "responseJsonSchema": {"type": "object", "properties": {"a": {"type": ["string", "null"]}}},
+                "thinkingConfig": {"thinkingBudget": 1024},
+            })
+        );
+    }
+
+    #[test]
+    fn gemini_2_5_reads_the_format_in_words_when_there_are_tools() {
+        let fields = json!({
+            "response_format": {"type": "json_object"}, "tools": [{"type": "function", "function": {"name": "f"}}],
+        });
+
+        let words = convert("gemini-2.5-flash", hi(), fields.clone()).unwrap();
+        let typed = convert("gemini-3.8-flash", hi(), fields).unwrap();
+
+        assert!(words["systemInstruction"]["parts"][0]["text"].as_str().unwrap().contains("JSON"));
+        assert_eq!(words.get("generationConfig"), None);
+        assert_eq!(typed["generationConfig"], json!({"responseMimeType": "application/json"}));
+    }
+
+    #[test]
+    fn a_penalty_goes_to_models_that_take_it_and_is_refused_by_others() {
+        let fields = json!({"presence_penalty": 0.5});
+
+        let taken = convert("gemini-2.0-flash", hi(), fields.clone()).unwrap();
+        let refused = convert("gemini-3.8-flash", hi(), fields).unwrap_err();
+
+        assert_eq!(taken["generationConfig"], json!({"presencePenalty": 0.5}));
+        assert_eq!(
+            (refused.param(), refused.code()),
+            (Some("presence_penalty"), Some("unsupported_parameter"))
+        );
+    }
+
+    #[test]
+    fn the_clients_own_safety_settings_win() {
+        let own = json!([{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "OFF"}]);
+        let body = json!({"model": "m", "messages": hi(), "google": {"safety_settings": own}});
+        let request = chat_request(body.to_string().as_bytes()).unwrap();
+        let options = ChatOptions { safety_settings: Some(json!([])), ..ChatOptions::default() };
+
+        assert_eq!(to_gemini(&request, &options).unwrap().safety_settings.as_deref(), Some(&own));
+    }
+
+    #[test]
+    fn empty_messages_vanish_and_neighbours_merge() {
+        let messages = json!([
+            {"role": "user", "content": "a"}, {"role": "assistant", "content": ""}, {"role": "user", "content": ""},
+        ]);
+        let body = json!({"model": "m", "messages": messages});
+        let request = chat_request(body.to_string().as_bytes()).unwrap();
+
+        let options = ChatOptions::default();
+        let contents = to_gemini(&request, &options).unwrap().contents;
+
+        assert_eq!(contents.len(), 1);
+        let texts: Vec<_> = contents[0].parts.iter().filter_map(|part| part.text.as_deref()).collect();
+        assert_eq!(texts, ["a", " "]);
+    }
+
+    #[test]
+    fn requests_of_real_clients_convert_or_are_refused_for_a_documented_reason() {
+        for (path, text) in
+            fixtures::files("clients", ".json").iter().filter(|(path, _)| path.contains("openai-"))
+        {
+            let file: Value = serde_json::from_str(text).unwrap();
+            for recorded in file["requests"].as_array().unwrap() {
+                if recorded["target"] != "/v1/chat/completions" {
+                    continue;
+                }
+                let call = recorded["call"].as_str().unwrap();
+                let body = recorded["body"].to_string();
+
+                let outcome = chat_request(body.as_bytes()).map(|request| {
+                    let options = ChatOptions::default();
+                    to_gemini(&request, &options).map(|gemini| gemini.to_json().len())
+                });
+
+                // This one asks for log probabilities, which no model gives.
+                let param = outcome.as_ref().err().and_then(ConvertError::param);
+                let expected = (call == "chat.json_schema").then_some("logprobs");
+                assert_eq!(param, expected, "{path} {call}");
+            }
+        }
+    }
+}

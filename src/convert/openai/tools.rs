@@ -1,0 +1,330 @@
+//! Tools and the choice among them.
+
+use serde_json::{Value, json};
+
+use super::{
+    chat::ChatRequest,
+    json::{At, Object, array, string, wrong_type},
+};
+use crate::convert::{
+    ConvertError,
+    gemini::{
+        request::{CallingMode, Empty, FunctionCallingConfig, FunctionDeclaration, Tool, ToolConfig},
+        schema,
+        tool_names::ToolNames,
+    },
+    traits::ModelTraits,
+};
+
+/// More tools than any client sends; a bound on the work that one request can cause.
+const MAX_TOOLS: usize = 1024;
+
+#[derive(Debug, Default)]
+pub struct Tools {
+    pub functions: Vec<Function>,
+    /// Google Search, asked for by a tool of its type or by the function name that the Python gateway knew.
+    pub search: bool,
+}
+
+#[derive(Debug)]
+pub struct Function {
+    pub name: String,
+    pub description: Option<String>,
+    /// JSON Schema, as the client wrote it.
+    pub parameters: Option<Value>,
+    /// A custom tool: one free text instead of arguments.
+    pub free_text: bool,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+pub enum ToolChoice {
+    #[default]
+    Auto,
+    None,
+    Required,
+    /// One function, by the client's name.
+    Named(String),
+    /// Some of the functions, of which one must be called if `required`.
+    Allowed {
+        required: bool,
+        names: Vec<String>,
+    },
+}
+
+impl Tools {
+    pub(super) fn read(value: Value, at: At<'_>) -> Result<Self, ConvertError> {
+        let list = array(value, &at)?;
+        if list.len() > MAX_TOOLS {
+            return Err(ConvertError::ArrayTooLong {
+                param: at.to_string(),
+                max: MAX_TOOLS,
+                length: list.len(),
+            });
+        }
+        let mut tools = Self::default();
+        for (index, tool) in list.into_iter().enumerate() {
+            tools.add(tool, at.index(index))?;
+        }
+        Ok(tools)
+    }
+
+    fn add(&mut self, value: Value, at: At<'_>) -> Result<(), ConvertError> {
+        let mut tool = Object::read(value, at)?;
+        let kind = tool.require_string("type")?;
+        match kind.as_str() {
+            "function" => {
+                let mut function = Object::read(tool.require("function")?, at.key("function"))?;
+                let name = function.require_string("name")?;
+                if name == "googleSearch" {
+                    self.search = true;
+                    return Ok(());
+                }
+                let (description, parameters) =
+                    (function.string("description")?, function.take("parameters"));
+                self.functions.push(Function { name, description, parameters, free_text: false });
+            }
+            "custom" => self.functions.push(custom(tool.require("custom")?, at.key("custom"))?),
+            "google_search" | "googleSearch" | "web_search" | "web_search_preview" => self.search = true,
+            _ => {
+                let param = at.key("type").to_string();
+                return Err(ConvertError::UnknownValue {
+                    param,
+                    value: kind,
+                    supported: "'function' and 'custom'",
+                });
+            }
+        }
+        Ok(())
+    }
+
+    pub fn names(&self) -> ToolNames {
+        let mut names = ToolNames::new(self.functions.iter().map(|function| function.name.as_str()));
+        for function in self.functions.iter().filter(|function| function.free_text) {
+            names.mark_free_text(&function.name);
+        }
+        names
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.functions.iter().any(|function| function.name == name)
+    }
+}
+
+fn custom(value: Value, at: At<'_>) -> Result<Function, ConvertError> {
+    let mut custom = Object::read(value, at)?;
+    let format = custom.take("format");
+    if format.is_some_and(|format| format.get("type").is_some_and(|kind| kind != "text")) {
+        let reason = "by Gemini's models: the text of a custom tool cannot be bound to a grammar.".to_owned();
+        return Err(ConvertError::Unsupported { param: at.key("format").to_string(), reason });
+    }
+    let input = json!({"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]});
+    let name = custom.require_string("name")?;
+    Ok(Function {
+        name,
+        description: custom.string("description")?,
+        parameters: Some(input),
+        free_text: true,
+    })
+}
+
+impl ToolChoice {
+    pub(super) fn read(value: Value, at: At<'_>, tools: &Tools) -> Result<Self, ConvertError> {
+        let choice = match value {
+            Value::String(word) => Self::from_word(word, &at)?,
+            Value::Object(_) => Self::from_object(value, at)?,
+            other => return Err(wrong_type(&at, "a string or an object", &other)),
+        };
+        choice.check(tools, &at)?;
+        Ok(choice)
+    }
+
+    fn from_word(word: String, at: &At<'_>) -> Result<Self, ConvertError> {
+        match word.as_str() {
+            "auto" => Ok(Self::Auto),
+            "none" => Ok(Self::None),
+            "required" | "any" => Ok(Self::Required),
+            _ => {
+                let supported = "'none', 'auto', and 'required'";
+                Err(ConvertError::UnknownValue { param: at.to_string(), value: word, supported })
+            }
+        }
+    }
+
+    fn from_object(value: Value, at: At<'_>) -> Result<Self, ConvertError> {
+        let mut choice = Object::read(value, at)?;
+        let kind = choice.require_string("type")?;
+        match kind.as_str() {
+            "function" => Object::read(choice.require("function")?, at.key("function"))?
+                .require_string("name")
+                .map(Self::Named),
+            "custom" => Object::read(choice.require("custom")?, at.key("custom"))?
+                .require_string("name")
+                .map(Self::Named),
+            "allowed_tools" => allowed(choice.require("allowed_tools")?, at.key("allowed_tools")),
+            _ => {
+                let (param, supported) =
+                    (at.key("type").to_string(), "'function', 'custom', and 'allowed_tools'");
+                Err(ConvertError::UnknownValue { param, value: kind, supported })
+            }
+        }
+    }
+
+    fn check(&self, tools: &Tools, at: &At<'_>) -> Result<(), ConvertError> {
+        let reason = match self {
+            Self::Auto | Self::None => return Ok(()),
+            Self::Required if !tools.functions.is_empty() => return Ok(()),
+            Self::Required => "'tool_choice' is only allowed when 'tools' are specified.".to_owned(),
+            Self::Named(name) if tools.has(name) => return Ok(()),
+            Self::Named(name) => format!("the tool '{name}' is not found in 'tools'."),
+            Self::Allowed { names, .. } => match names.iter().find(|name| !tools.has(name)) {
+                None => return Ok(()),
+                Some(name) => format!("the tool '{name}' is not found in 'tools'."),
+            },
+        };
+        Err(ConvertError::InvalidValue { param: at.to_string(), reason })
+    }
+}
+
+fn allowed(value: Value, at: At<'_>) -> Result<ToolChoice, ConvertError> {
+    let mut choice = Object::read(value, at)?;
+    let required = choice.string("mode")?.is_some_and(|mode| mode == "required");
+    let at_tools = at.key("tools");
+    let mut names = Vec::new();
+    for (index, tool) in array(choice.require("tools")?, &at_tools)?.into_iter().enumerate() {
+        let at = at_tools.index(index);
+        let mut tool = Object::read(tool, at)?;
+        let inner = tool.take("custom").map_or_else(|| tool.require("function"), Ok)?;
+        names.push(string(Object::read(inner, at.key("function"))?.require("name")?, &at)?);
+    }
+    if names.is_empty() {
+        return Err(ConvertError::EmptyArray { param: at_tools.to_string() });
+    }
+    Ok(ToolChoice::Allowed { required, names })
+}
+
+/// `tools` and `toolConfig`; fails where the model cannot combine a search with functions.
+pub(super) fn to_gemini<'a>(
+    request: &'a ChatRequest,
+    traits: &ModelTraits,
+) -> Result<(Vec<Tool<'a>>, Option<ToolConfig<'a>>), ConvertError> {
+    let declarations = declarations(request);
+    let search = request.web_search || request.tools.search;
+    if search && !declarations.is_empty() && !traits.functions_with_search {
+        let param = if request.web_search { "web_search_options" } else { "tools" };
+        let reason = "with this model: it cannot combine a web search with functions.".to_owned();
+        return Err(ConvertError::Unsupported { param: param.to_owned(), reason });
+    }
+    let config = if declarations.is_empty() { None } else { tool_config(request) };
+    let mut tools = Vec::new();
+    if !declarations.is_empty() {
+        tools.push(Tool { function_declarations: declarations, ..Tool::default() });
+    }
+    if search {
+        tools.push(Tool { google_search: Some(Empty {}), ..Tool::default() });
+    }
+    Ok((tools, config))
+}
+
+fn declarations(request: &ChatRequest) -> Vec<FunctionDeclaration<'_>> {
+    let offered = |function: &&Function| match &request.tool_choice {
+        ToolChoice::Allowed { names, .. } => names.contains(&function.name),
+        ToolChoice::Auto | ToolChoice::None | ToolChoice::Required | ToolChoice::Named(_) => true,
+    };
+    let mut declarations = Vec::new();
+    for function in request.tools.functions.iter().filter(offered) {
+        declarations.push(FunctionDeclaration {
+            name: request.names.to_gemini(&function.name),
+            description: function.description.as_deref(),
+            parameters_json_schema: function.parameters.as_ref().and_then(schema::parameters),
+        });
+    }
+    declarations
+}
+
+fn tool_config(request: &ChatRequest) -> Option<ToolConfig<'_>> {
+    let (mode, only): (_, &[String]) = match &request.tool_choice {
+        ToolChoice::Auto | ToolChoice::Allowed { required: false, .. } => return None,
+        ToolChoice::None => (CallingMode::None, &[]),
+        ToolChoice::Required => (CallingMode::Any, &[]),
+        ToolChoice::Named(name) => (CallingMode::Any, std::slice::from_ref(name)),
+        ToolChoice::Allowed { required: true, names } => (CallingMode::Any, names),
+    };
+    let allowed_function_names = only.iter().map(|name| request.names.to_gemini(name)).collect();
+    Some(ToolConfig { function_calling_config: FunctionCallingConfig { mode, allowed_function_names } })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::convert::openai::chat_request;
+
+    fn convert(fields: Value, model: &str) -> Result<Value, ConvertError> {
+        let mut body = json!({"model": model, "messages": [{"role": "user", "content": "hi"}]});
+        body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        let request = chat_request(body.to_string().as_bytes())?;
+        let (tools, config) = to_gemini(&request, &ModelTraits::of(model))?;
+        Ok(json!({"tools": tools, "config": config}))
+    }
+
+    fn function(name: &str) -> Value {
+        json!({"type": "function", "function": {"name": name, "parameters": {"type": "object", "properties": {}}}})
+    }
+
+    #[test]
+    fn every_choice_has_its_mode() {
+        let config = |choice: Value| {
+            let fields = json!({"tools": [function("f"), function("g h")], "tool_choice": choice});
+            convert(fields, "gemini-2.5-flash").unwrap()["config"]["functionCallingConfig"].clone()
+        };
+        let allowed = |mode| {
+            let tools = json!([{"type": "function", "function": {"name": "f"}}]);
+            json!({"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}})
+        };
+
+        assert_eq!(config(json!("auto")), Value::Null);
+        assert_eq!(config(json!("none")), json!({"mode": "NONE"}));
+        assert_eq!(config(json!("required")), json!({"mode": "ANY"}));
+        assert_eq!(
+            config(json!({"type": "function", "function": {"name": "g h"}})),
+            json!({"mode": "ANY", "allowedFunctionNames": ["g_h"]})
+        );
+        assert_eq!(config(allowed("required")), json!({"mode": "ANY", "allowedFunctionNames": ["f"]}));
+        assert_eq!(config(allowed("auto")), Value::Null);
+    }
+
+    #[test]
+    fn a_choice_of_a_tool_that_is_not_there_is_refused() {
+        let choice = json!({"type": "function", "function": {"name": "x"}});
+
+        let error = convert(json!({"tools": [function("f")], "tool_choice": choice}), "gemini-2.5-flash")
+            .unwrap_err();
+
+        assert_eq!(error.param(), Some("tool_choice"));
+        assert!(convert(json!({"tool_choice": "required"}), "gemini-2.5-flash").is_err());
+        assert!(convert(json!({"tool_choice": "auto"}), "gemini-2.5-flash").is_ok());
+    }
+
+    #[test]
+    fn a_search_beside_functions_needs_gemini_3() {
+        let fields = json!({"tools": [function("f")], "web_search_options": {}});
+
+        let tools = convert(fields.clone(), "gemini-3.8-flash").unwrap()["tools"].clone();
+        let error = convert(fields, "gemini-2.5-flash").unwrap_err();
+
+        assert_eq!(tools, json!([{"functionDeclarations": [{"name": "f"}]}, {"googleSearch": {}}]));
+        assert_eq!(
+            (error.param(), error.code()),
+            (Some("web_search_options"), Some("unsupported_parameter"))
+        );
+    }
+
+    #[test]
+    fn a_custom_tool_is_a_function_with_one_text() {
+        let fields = json!({"tools": [{"type": "custom", "custom": {"name": "sh", "description": "runs"}}]});
+
+        let tools = convert(fields, "gemini-2.5-flash").unwrap()["tools"].clone();
+
+        let declared = &tools[0]["functionDeclarations"][0];
+        assert_eq!(declared["parametersJsonSchema"]["properties"], json!({"input": {"type": "string"}}));
+    }
+}
