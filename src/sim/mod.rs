@@ -116,9 +116,9 @@ impl Sim {
         self.world.requests()
     }
 
-    /// Ends the server; with `is_graceful` running answers may finish.
-    pub async fn stop(self, is_graceful: bool) {
-        self.server.stop(is_graceful).await;
+    /// Ends the server and waits until it has; running answers break off.
+    pub async fn stop(self) {
+        self.server.stop(false).await;
     }
 }
 
