@@ -3,7 +3,6 @@
 //! Read the modules in this order: [`domain`] (the words), [`balance`] (the decisions), [`actors`] (who holds what),
 //! [`upstream`] (talking to Google), [`api`] (talking to clients), [`app`] (how it all starts and stops).
 
-pub mod convert;
 pub mod domain;
 pub mod balance;
 pub mod actors;
@@ -15,3 +14,5 @@ pub mod secrets;
 pub mod config;
 pub mod telemetry;
 pub mod app;
+pub mod cli;
+pub mod sim;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use actix::Addr;
-use tokio::time::sleep;
+use tokio::{sync::mpsc, time::sleep};
 
 use crate::{
     actors::logger::{LogQueue, Logger, RequestsFinished},
@@ -23,12 +23,14 @@ pub struct Outbox {
     logger: Addr<Logger>,
     queue: Arc<LogQueue>,
     waiting: RefCell<RequestsFinished>,
+    /// Tells the app, by being dropped, that nothing is held here any more.
+    _guard: Option<mpsc::Sender<()>>,
     me: Weak<Self>,
 }
 
 impl Outbox {
-    pub fn new(logger: Addr<Logger>, queue: Arc<LogQueue>) -> Rc<Self> {
-        Rc::new_cyclic(|me| Self { logger, queue, waiting: RefCell::default(), me: me.clone() })
+    pub fn new(logger: Addr<Logger>, queue: Arc<LogQueue>, guard: Option<mpsc::Sender<()>>) -> Rc<Self> {
+        Rc::new_cyclic(|me| Self { logger, queue, waiting: RefCell::default(), _guard: guard, me: me.clone() })
     }
 
     pub fn put(&self, request: RequestLog, errors: Vec<NewErrorLog>) {

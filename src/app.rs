@@ -1,0 +1,351 @@
+//! Starts everything in order, and stops it in reverse with a deadline.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener, ToSocketAddrs},
+    sync::Arc,
+    time::Duration,
+};
+
+use actix::prelude::*;
+use actix_web::{
+    App, HttpServer,
+    dev::{Server, ServerHandle},
+    middleware::from_fn,
+    web::Data,
+};
+use serde_json::value::{RawValue, to_raw_value};
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
+use tracing::{info, warn};
+
+use crate::{
+    actors::{
+        balancer::Balancer,
+        catalog::{Catalog, ModelList},
+        logger::{Flush, LogQueue, Logger, Prune},
+        recheck::Recheck,
+        scheduler::Scheduler,
+        supervisor::{Checkpoint, PoolKey, Supervisor},
+    },
+    api::{
+        self,
+        gateway::{Gateway, Limits},
+        health::{NO_KEYS, NO_TOKENS},
+        outbox::Outbox,
+        request_id::name_request,
+    },
+    config::{Auth, Config, Gemini, Storage},
+    db::{Database, DbError, keys},
+    domain::time::Now,
+    secrets::{Sealer, Secret, TokenSet, is_example_token, load_or_create_admin_token, load_or_create_key_file},
+    telemetry::metrics::Metrics,
+    upstream::{client::UpstreamClient, dispatch::Dispatcher},
+};
+
+/// How long finished requests may take to reach the logger once the server has stopped.
+const OUTBOX_DEADLINE: Duration = Duration::from_secs(2);
+/// How long the database may take to accept what is left.
+const FLUSH_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Why the gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Database(#[from] DbError),
+    #[error("{0}")]
+    Secrets(io::Error),
+    #[error(
+        "AUTH_TOKEN is a well-known example, so anybody could guess it: set it to a random value, or leave it out to have one made"
+    )]
+    ExampleAuthToken,
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: String, source: io::Error },
+}
+
+/// A gateway that runs. It serves on threads of its own until [`stop`](Self::stop).
+pub struct Running {
+    pub address: SocketAddr,
+    pub supervisor: Addr<Supervisor>,
+    pub logger: Addr<Logger>,
+    pub database: Database,
+    server: ServerHandle,
+    /// Ends when the server has ended.
+    serving: actix_web::rt::task::JoinHandle<io::Result<()>>,
+    /// Open while a worker may still hold finished requests.
+    outboxes: mpsc::Receiver<()>,
+    outbox_guard: mpsc::Sender<()>,
+    arbiters: Vec<Arbiter>,
+}
+
+/// Starts a gateway; needs a running actix system.
+pub async fn start(config: Config) -> Result<Running, StartError> {
+    let listener = listen(&config)?;
+    let address = listener.local_addr().map_err(|source| StartError::Listen { address: address_of(&config), source })?;
+    let storage = open_storage(&config)?;
+    let tokens = Arc::new(client_tokens(&config.auth, &config.storage)?);
+    let queue = Arc::<LogQueue>::default();
+    let metrics = Arc::new(Metrics::new(queue.clone()));
+
+    let (keys_arbiter, log_arbiter, service_arbiter) = (Arbiter::new(), Arbiter::new(), Arbiter::new());
+    let supervisor = {
+        let (keys, max_failures) = (storage.keys, config.pool.max_failures);
+        let database = storage.database.clone();
+        Supervisor::start_in_arbiter(&keys_arbiter.handle(), move |_| Supervisor::new(keys, max_failures, database))
+    };
+    let logger = {
+        let (database, queue) = (storage.database.clone(), queue.clone());
+        Logger::start_in_arbiter(&log_arbiter.handle(), move |_| Logger::new(database, queue))
+    };
+    let (published, models) = watch::channel(Arc::<ModelList>::default());
+    let catalog = {
+        let (config, supervisor) = (config.clone(), supervisor.clone());
+        Catalog::start_in_arbiter(&service_arbiter.handle(), move |_| {
+            let dispatcher = dispatcher(&config, &supervisor).into();
+            Catalog::new(dispatcher, config.gemini.filtered_models.clone(), published)
+        })
+    };
+    start_schedule(&config, &service_arbiter, &supervisor, &logger);
+
+    let (outbox_guard, outboxes) = mpsc::channel(1);
+    let shared = Shared {
+        config: Arc::new(config),
+        tokens,
+        metrics,
+        queue,
+        supervisor: supervisor.clone(),
+        logger: logger.clone(),
+        catalog,
+        models,
+        database: storage.database.clone(),
+        outbox_guard: outbox_guard.downgrade(),
+    };
+    let server = serve(listener, shared)?;
+    Ok(Running {
+        address,
+        supervisor,
+        logger,
+        database: storage.database,
+        server: server.handle(),
+        serving: actix_web::rt::spawn(server),
+        outboxes,
+        outbox_guard,
+        arbiters: vec![keys_arbiter, log_arbiter, service_arbiter],
+    })
+}
+
+impl Running {
+    /// Ends when the server ends by itself, which it only does when it fails.
+    pub async fn failed(&mut self) -> io::Result<()> {
+        (&mut self.serving).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+    }
+
+    /// Stops accepting, lets running answers finish, then writes down what is left.
+    pub async fn stop(self) {
+        self.server.stop(true).await;
+        let Self { outbox_guard, mut outboxes, .. } = self;
+        drop(outbox_guard);
+        if timeout(OUTBOX_DEADLINE, outboxes.recv()).await.is_err() {
+            warn!("some finished requests did not reach the logger in time");
+        }
+        let saved = async { tokio::join!(self.logger.send(Flush), self.supervisor.send(Checkpoint)) };
+        if timeout(FLUSH_DEADLINE, saved).await.is_err() {
+            warn!("the database did not take the last log rows in time");
+        }
+        for arbiter in self.arbiters {
+            arbiter.stop();
+        }
+    }
+}
+
+fn address_of(config: &Config) -> String {
+    format!("{}:{}", config.server.host, config.server.port)
+}
+
+fn listen(config: &Config) -> Result<TcpListener, StartError> {
+    /// Connections that the kernel holds until a worker takes them.
+    const BACKLOG: i32 = 4096;
+    let failed = |source| StartError::Listen { address: address_of(config), source };
+    let address = (config.server.host.as_str(), config.server.port).to_socket_addrs().map_err(failed)?.next();
+    let address = address.ok_or_else(|| failed(io::Error::other("the host name has no address")))?;
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None).map_err(failed)?;
+    socket.set_reuse_address(true).map_err(failed)?;
+    socket.bind(&address.into()).map_err(failed)?;
+    socket.listen(BACKLOG).map_err(failed)?;
+    socket.set_nonblocking(true).map_err(failed)?;
+    Ok(socket.into())
+}
+
+struct OpenStorage {
+    database: Database,
+    keys: Vec<PoolKey>,
+}
+
+/// Opens the database and brings its keys up to `API_KEYS`.
+fn open_storage(config: &Config) -> Result<OpenStorage, StartError> {
+    let database = Database::open(&config.storage.database)?;
+    let sealer = Sealer::new(&match config.storage.encryption_key.clone() {
+        Some(key) => key,
+        None => {
+            let kept = load_or_create_key_file(&config.storage.data_dir, "encryption.key").map_err(StartError::Secrets)?;
+            kept.value
+        }
+    });
+    if let Some(configured) = &config.pool.api_keys {
+        let now_ms = Now::read().unix_ms();
+        let synced = database.write_blocking(|conn| keys::sync_configured(conn, &sealer, configured, now_ms))?;
+        info!(added = synced.added, removed = synced.removed, kept = synced.kept, "the keys of API_KEYS are stored");
+    }
+    let loaded = database.read_blocking(|conn| keys::load_keys(conn, &sealer))?;
+    if !loaded.unreadable.is_empty() {
+        warn!(
+            keys = loaded.unreadable.len(),
+            "stored keys cannot be opened with this encryption key and stay out of use; restore ENCRYPTION_KEY or the key file"
+        );
+    }
+    let to_pool_key = |stored: keys::StoredKey| PoolKey {
+        id: stored.id,
+        secret: stored.key,
+        health: stored.health.and_then(|json| serde_json::from_str(&json).ok()),
+    };
+    let keys: Vec<_> = loaded.keys.into_iter().map(to_pool_key).collect();
+    if keys.is_empty() {
+        warn!("{NO_KEYS}");
+    }
+    Ok(OpenStorage { database, keys })
+}
+
+/// Who may use the gateway. The admin token opens the client API as well, as users of gemini-balance expect.
+fn client_tokens(auth: &Auth, storage: &Storage) -> Result<TokenSet, StartError> {
+    if auth.auth_token.as_ref().is_some_and(|token| is_example_token(token.expose())) {
+        return Err(StartError::ExampleAuthToken);
+    }
+    if auth.auth_token.is_none() {
+        let kept = load_or_create_admin_token(&storage.data_dir).map_err(StartError::Secrets)?;
+        if kept.is_new {
+            info!("AUTH_TOKEN is not set, so an admin token was made; it is in {}", kept.path.display());
+        }
+    }
+    let tokens = TokenSet::configured(&auth.allowed_tokens, auth.auth_token.as_ref());
+    if tokens.is_empty() {
+        warn!("{NO_TOKENS}");
+    }
+    Ok(tokens)
+}
+
+fn start_schedule(config: &Config, arbiter: &Arbiter, supervisor: &Addr<Supervisor>, logger: &Addr<Logger>) {
+    let (config, supervisor, logger) = (config.clone(), supervisor.clone(), logger.clone());
+    let prune = Prune {
+        requests_older_than: config.logs.request_retention,
+        errors_older_than: config.logs.error_retention,
+    };
+    Scheduler::start_in_arbiter(&arbiter.handle(), move |_| {
+        let mut scheduler = Scheduler::new(config.logs.timezone).pruning(logger, prune);
+        if let Some(interval) = config.pool.check_interval {
+            let recheck = Recheck::new(supervisor, &config.upstream, config.pool.test_model.clone()).start();
+            let hours = u32::try_from(interval.as_secs() / 3600).unwrap_or(u32::MAX);
+            scheduler = scheduler.rechecking(recheck, hours);
+        }
+        scheduler
+    });
+}
+
+/// A way to Google for the thread that calls this, with a balancer of its own.
+fn dispatcher(config: &Config, supervisor: &Addr<Supervisor>) -> Dispatcher {
+    let balancer = Balancer::new(config.pool.balance_policy, supervisor.clone()).start();
+    Dispatcher::new(UpstreamClient::new(&config.upstream), balancer, config.pool.max_attempts as usize)
+}
+
+/// What all workers share.
+#[derive(Clone)]
+struct Shared {
+    config: Arc<Config>,
+    tokens: Arc<TokenSet>,
+    metrics: Arc<Metrics>,
+    queue: Arc<LogQueue>,
+    supervisor: Addr<Supervisor>,
+    logger: Addr<Logger>,
+    catalog: Addr<Catalog>,
+    models: watch::Receiver<Arc<ModelList>>,
+    database: Database,
+    outbox_guard: mpsc::WeakSender<()>,
+}
+
+impl Shared {
+    /// One worker's share; made on its thread.
+    fn gateway(&self) -> Gateway {
+        let config = &self.config;
+        Gateway {
+            dispatcher: dispatcher(config, &self.supervisor).into(),
+            tokens: self.tokens.clone(),
+            catalog: self.catalog.clone(),
+            models: self.models.clone(),
+            supervisor: self.supervisor.clone(),
+            database: self.database.clone(),
+            outbox: Outbox::new(self.logger.clone(), self.queue.clone(), self.outbox_guard.upgrade()),
+            metrics: self.metrics.clone(),
+            limits: Limits {
+                max_body_bytes: config.server.max_body_bytes,
+                body_timeout: config.server.body_timeout,
+            },
+            heartbeat: config.upstream.stream_heartbeat,
+            safety_settings: safety_settings(&config.gemini),
+            filtered_models: config.gemini.filtered_models.clone().into(),
+            show_thoughts: config.gemini.show_thinking_process,
+            record_request_body: config.logs.record_request_body,
+            node: config.server.node_name.clone(),
+        }
+    }
+}
+
+fn safety_settings(gemini: &Gemini) -> Option<Box<RawValue>> {
+    if gemini.safety_settings.is_empty() {
+        return None;
+    }
+    to_raw_value(&gemini.safety_settings).ok()
+}
+
+fn serve(listener: TcpListener, shared: Shared) -> Result<Server, StartError> {
+    let config = shared.config.clone();
+    let failed = |source| StartError::Listen { address: address_of(&config), source };
+    let factory = move || {
+        App::new()
+            .app_data(Data::new(shared.gateway()))
+            .wrap(from_fn(name_request))
+            .wrap(cors(&shared.config.server.cors_allowed_origins))
+            .configure(api::routes)
+    };
+    let server = HttpServer::new(factory)
+        .workers(config.server.workers.unwrap_or_else(num_cpus))
+        .client_request_timeout(config.server.header_timeout)
+        .keep_alive(config.server.keep_alive)
+        .max_connections(config.server.max_connections)
+        .shutdown_timeout(config.server.shutdown_timeout.as_secs())
+        // Events must leave at once.
+        .tcp_nodelay(true)
+        // A client that closes its side has hung up: its upstream call is cancelled.
+        .h1_allow_half_closed(false)
+        .disable_signals()
+        .listen(listener)
+        .map_err(failed)?;
+    Ok(server.run())
+}
+
+fn num_cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Browsers may call the gateway from these origins; they send a token in a header, never a cookie.
+fn cors(origins: &[String]) -> actix_cors::Cors {
+    let cors = actix_cors::Cors::default()
+        .allow_any_method()
+        .allow_any_header()
+        .expose_any_header()
+        .max_age(Duration::from_secs(600).as_secs() as usize);
+    if origins.iter().any(|origin| origin == "*") {
+        return cors.allow_any_origin().send_wildcard();
+    }
+    origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
+}

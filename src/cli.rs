@@ -1,0 +1,60 @@
+//! The command line: what can be started, and how a start that fails explains itself.
+
+mod demo;
+mod healthcheck;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, Sources};
+
+/// Exit status of a start with a wrong configuration, or one that its surroundings do not allow.
+pub(crate) const MISCONFIGURED: u8 = 2;
+
+/// One endpoint in front of many Gemini API keys, for OpenAI and Gemini clients.
+///
+/// Configured by environment variables, `.env` and `config/local.toml`; see config/default.toml for all of them.
+#[derive(Debug, Parser)]
+#[command(name = "gemini-balance", version, about, long_about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve until a signal comes (the default).
+    Serve,
+    /// Serve over a built-in simulated Gemini: everything can be tried without a key or a network.
+    Demo(demo::Options),
+    /// Ask the gateway on this machine whether it is alive; status 0 if so. For containers.
+    Healthcheck,
+}
+
+/// Runs what the arguments of this process ask for.
+pub fn run() -> ExitCode {
+    match Arguments::parse().command.unwrap_or(Command::Serve) {
+        Command::Serve => with_config(serve::run),
+        Command::Demo(options) => demo::run(&options),
+        Command::Healthcheck => with_config(|config| healthcheck::run(&config.server)),
+    }
+}
+
+/// Reads the configuration and starts logging, or says everything that is wrong with it.
+fn with_config(run: impl FnOnce(Config) -> ExitCode) -> ExitCode {
+    match Config::load(&Sources::of_process()) {
+        Ok(loaded) => {
+            crate::telemetry::init(&loaded.config.logs);
+            for notice in &loaded.notices {
+                tracing::warn!("{notice}");
+            }
+            run(loaded.config)
+        }
+        Err(errors) => {
+            eprintln!("{errors}");
+            ExitCode::from(MISCONFIGURED)
+        }
+    }
+}

@@ -1,0 +1,52 @@
+"""Where the suites of the Python SDKs find the gateway, and how they steer the simulated Gemini behind it.
+
+GATEWAY_URL, GATEWAY_TOKEN and SIM_URL are required. SDK_TARGET=sim says that GATEWAY_URL is the simulation itself: then the
+OpenAI client speaks to Google's own OpenAI layer, and what only a gateway does is skipped.
+"""
+
+import os
+import time
+
+import httpx
+import pytest
+
+GATEWAY = os.environ["GATEWAY_URL"].rstrip("/")
+TOKEN = os.environ["GATEWAY_TOKEN"]
+SIM = os.environ["SIM_URL"].rstrip("/")
+IS_GATEWAY = os.environ.get("SDK_TARGET", "gateway") == "gateway"
+OPENAI_BASE = f"{GATEWAY}/v1" if IS_GATEWAY else f"{GATEWAY}/v1beta/openai"
+
+gateway_only = pytest.mark.skipif(not IS_GATEWAY, reason="Google's own layer does not do this")
+
+
+class Sim:
+    """The simulation's control endpoints."""
+
+    def state(self):
+        return httpx.get(f"{SIM}/_sim/state").json()
+
+    def set_weather(self, *spells):
+        httpx.put(f"{SIM}/_sim/weather", json=list(spells)).raise_for_status()
+
+    def set_behaviour(self, key, **behaviour):
+        httpx.put(f"{SIM}/_sim/keys/{key}", json=behaviour).raise_for_status()
+
+    def keys(self):
+        return list(self.state()["keys"])
+
+    def wait_for_cancellation(self, before, seconds=1.0):
+        """The cancellations since `before`; fails when none comes in time."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            cancelled = self.state()["cancelled"][len(before["cancelled"]) :]
+            if cancelled:
+                return cancelled
+            time.sleep(0.01)
+        raise AssertionError("the upstream connection is still open")
+
+
+@pytest.fixture
+def sim():
+    sim = Sim()
+    yield sim
+    sim.set_weather()
