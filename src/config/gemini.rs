@@ -40,7 +40,7 @@ impl Gemini {
 fn safety_settings(reader: &mut Reader) -> Vec<SafetySetting> {
     const NAME: &str = "SAFETY_SETTINGS";
     let example = r#"[{"category":"HARM_CATEGORY_HARASSMENT","threshold":"OFF"}]"#;
-    let value = reader.json(NAME, example);
+    let Some(value) = reader.json(NAME, example) else { return Vec::new() };
     serde_json::from_value(value).unwrap_or_else(|_| {
         reader.report(NAME, "is not a list of maps with category and threshold", example);
         Vec::new()

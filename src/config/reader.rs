@@ -187,11 +187,14 @@ impl Reader {
         let items = match self.value(name) {
             Value::String(text) if unquoted(&text).starts_with('[') => {
                 match self.parse_json(name, &text, example) {
-                    Value::Array(items) => items,
+                    Some(Value::Array(items)) => items,
                     _ => Vec::new(),
                 }
             }
-            Value::String(text) => return unquoted(&text).split([',', '\n']).map(str::to_owned).collect(),
+            Value::String(text) => {
+                let items = unquoted(&text).split([',', '\n']);
+                return items.map(|item| unquoted(item).to_owned()).collect();
+            }
             Value::Array(items) => items,
             Value::Null => Vec::new(),
             _ => {
@@ -208,34 +211,37 @@ impl Reader {
 
     /// A map of texts, in the order in which it was written.
     pub fn map(&mut self, name: &'static str, example: &str) -> Vec<(String, String)> {
-        let Value::Object(map) = self.json(name, example) else {
-            self.report(name, "is not a map", example);
-            return Vec::new();
-        };
-        let texts: Option<Vec<_>> =
-            map.iter().map(|(key, value)| as_text(value).map(|text| (key.clone(), text))).collect();
+        let Some(value) = self.json(name, example) else { return Vec::new() };
+        let texts: Option<Vec<_>> = value.as_object().and_then(|map| {
+            map.iter().map(|(key, value)| as_text(value).map(|text| (key.clone(), text))).collect()
+        });
         texts.unwrap_or_else(|| {
-            self.report(name, "is a map with something else than texts in it", example);
+            self.report(name, "is not a map of texts", example);
             Vec::new()
         })
     }
 
-    /// Any JSON; what is not JSON is reported and given as an empty object.
-    pub fn json(&mut self, name: &'static str, example: &str) -> Value {
+    /// Any JSON; `None` when it is none, which is reported.
+    pub fn json(&mut self, name: &'static str, example: &str) -> Option<Value> {
         match self.value(name) {
             Value::String(text) => self.parse_json(name, &text, example),
-            value => value,
+            value => Some(value),
         }
     }
 
-    fn parse_json(&mut self, name: &'static str, text: &str, example: &str) -> Value {
-        serde_json::from_str(unquoted(text)).unwrap_or_else(|error| {
-            let (line, column) = (error.line(), error.column());
-            let problem =
-                format!("is not valid JSON at line {line}, column {column} (texts need double quotes)");
-            self.report(name, problem, example);
-            Value::Object(serde_json::Map::new())
-        })
+    /// The error of the parser is not repeated, as it may quote the value.
+    fn parse_json(&mut self, name: &'static str, text: &str, example: &str) -> Option<Value> {
+        serde_json::from_str(unquoted(text))
+            .map_err(|error| {
+                let (line, column) = (error.line(), error.column());
+                let place = format!("line {line}, column {column}");
+                self.report(
+                    name,
+                    format!("is not valid JSON at {place} (texts need double quotes)"),
+                    example,
+                );
+            })
+            .ok()
     }
 }
 
@@ -249,9 +255,12 @@ fn as_text(value: &Value) -> Option<String> {
     }
 }
 
-/// Without a pair of quotes around it: `docker --env-file` leaves them on.
+/// Without a pair of quotes around the whole: `docker --env-file` leaves them on. `"a","b"` has no such pair.
 fn unquoted(text: &str) -> &str {
     let text = text.trim();
-    let inner = |quote: char| text.strip_prefix(quote)?.strip_suffix(quote);
-    inner('\'').or_else(|| inner('"')).unwrap_or(text).trim()
+    let inner = |quote: char| {
+        let inner = text.strip_prefix(quote)?.strip_suffix(quote)?.trim();
+        (inner.starts_with(['[', '{']) || !inner.contains(quote)).then_some(inner)
+    };
+    inner('\'').or_else(|| inner('"')).unwrap_or(text)
 }

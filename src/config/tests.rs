@@ -165,7 +165,9 @@ fn a_local_file_may_use_the_types_of_toml_and_any_letter_case() {
 
 #[test]
 fn lists_may_be_json_or_comma_separated_with_quotes_left_on() {
-    for text in [r#"["a","b"]"#, "a,b", " a , b ,", r#"'["a", "b"]'"#, "a\nb", "'a,b'"] {
+    for text in
+        [r#"["a","b"]"#, "a,b", " a , b ,", r#"'["a", "b"]'"#, "a\nb", "'a,b'", r#""a", "b""#, "'a','b'"]
+    {
         let tokens = env("ALLOWED_TOKENS", text).config().auth.allowed_tokens;
         assert_eq!(tokens, [Secret::new("a"), Secret::new("b")], "{text}");
     }
@@ -270,6 +272,15 @@ fn secrets_appear_neither_in_errors_nor_in_debug_output() {
 }
 
 #[test]
+fn one_mistake_is_one_problem() {
+    for name in ["SAFETY_SETTINGS", "CUSTOM_HEADERS", "API_KEYS", "ALLOWED_TOKENS", "FILTERED_MODELS"] {
+        for value in ["[{", "[[1]]"] {
+            assert_eq!(env(name, value).errors().len(), 1, "{name}={value}");
+        }
+    }
+}
+
+#[test]
 fn a_malformed_local_file_is_reported_by_line_and_not_quoted() {
     let errors = Place::empty().local_toml("port = 1\nauth_token = \"hunter2\n").errors();
 
@@ -299,7 +310,8 @@ fn unknown_names_are_noticed_in_the_env_file_and_near_misses_in_the_environment(
         notices,
         [
             ".env: line 3 is not of the form NAME=value and was ignored",
-            ".env: not settings of the gateway, and ignored: ALOWED_TOKENS (did you mean ALLOWED_TOKENS?), COMPOSE_PROJECT_NAME",
+            ".env: not settings of the gateway, and ignored: \
+             ALOWED_TOKENS (did you mean ALLOWED_TOKENS?), COMPOSE_PROJECT_NAME",
             "the environment has API_KEY, which is not a setting; did you mean API_KEYS?",
         ]
     );

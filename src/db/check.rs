@@ -63,25 +63,26 @@ fn check_file(path: &Path) -> Result<u64, DbError> {
     if metadata.permissions().readonly() {
         return Err(DbError::ReadOnly { path: path.to_owned() });
     }
-    let mut file =
-        OpenOptions::new().read(true).write(true).open(path).map_err(|error| match error.kind() {
-            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-                DbError::ReadOnly { path: path.to_owned() }
-            }
-            _ => open_error(path, &error.to_string()),
-        })?;
+    let file = OpenOptions::new().read(true).write(true).open(path).map_err(|error| match error.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            DbError::ReadOnly { path: path.to_owned() }
+        }
+        _ => open_error(path, &error.to_string()),
+    })?;
     if metadata.len() == 0 {
         return Ok(0);
     }
-    let mut header = [0; HEADER_BYTES];
-    let header_is_whole = file.read_exact(&mut header).is_ok();
+    let mut header = Vec::new();
+    file.take(HEADER_BYTES as u64)
+        .read_to_end(&mut header)
+        .map_err(|error| open_error(path, &error.to_string()))?;
     if !header.starts_with(MAGIC) {
         return Err(DbError::NotADatabase { path: path.to_owned() });
     }
-    if !header_is_whole || is_cut_short(path, &header, metadata.len()) {
-        return Err(corrupted(path, "it is cut short"));
+    match header.first_chunk() {
+        Some(header) if !is_cut_short(path, header, metadata.len()) => Ok(metadata.len()),
+        _ => Err(corrupted(path, "it is cut short")),
     }
-    Ok(metadata.len())
 }
 
 /// Whether the file has fewer bytes than its header says; SQLite itself overlooks some of these.

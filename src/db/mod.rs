@@ -28,7 +28,7 @@ type DbPool = Pool<ConnectionManager<DbConnection>>;
 
 /// Connections that only read. Few, since nothing on the request path reads.
 const READERS: u32 = 2;
-/// Rows that one step of pruning may delete: bounds the variables of its statement and how long it keeps others waiting.
+/// Rows that one step of pruning may delete: bounds the variables of its statement, and how long others wait.
 const MAX_PRUNE_STEP: u32 = 10_000;
 /// How long a query waits for a connection before it fails.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -117,7 +117,12 @@ fn run_blocking<T>(
 ///
 /// `NORMAL` can lose the last transactions when the *machine* loses power, never the database; source:
 /// <https://www.sqlite.org/pragma.html#pragma_synchronous>.
-const WRITER_PRAGMAS: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;";
+const WRITER_PRAGMAS: &str = "
+    PRAGMA busy_timeout = 5000;
+    PRAGMA journal_mode = WAL;
+    PRAGMA synchronous = NORMAL;
+    PRAGMA foreign_keys = ON;
+";
 const READER_PRAGMAS: &str = "PRAGMA busy_timeout = 5000; PRAGMA foreign_keys = ON; PRAGMA query_only = ON;";
 
 /// A pool of `size` connections that live as long as it does.
