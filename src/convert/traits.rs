@@ -140,13 +140,20 @@ impl ModelTraits {
 
 /// Whether a name fits a pattern in which `*` stands for any text, also none.
 fn fits(pattern: &str, name: &str) -> bool {
-    let Some((head, tail)) = pattern.split_once('*') else {
+    let Some((head, rest)) = pattern.split_once('*') else {
         return pattern == name;
     };
-    let Some(rest) = name.strip_prefix(head) else {
+    let Some(mut name) = name.strip_prefix(head) else {
         return false;
     };
-    (0..=rest.len()).filter_map(|at| rest.get(at..)).any(|rest| fits(tail, rest))
+    let (middle, tail) = rest.rsplit_once('*').unwrap_or(("", rest));
+    for literal in middle.split('*').filter(|literal| !literal.is_empty()) {
+        let Some((_, behind)) = name.split_once(literal) else {
+            return false;
+        };
+        name = behind;
+    }
+    name.ends_with(tail)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! that matter and pass over the rest. Both borrow their texts, as pictures of several megabytes go through here. A native
 //! Gemini request never does: it is forwarded as it came.
 
+pub mod embeddings;
 pub mod media;
 pub mod request;
 pub mod response;

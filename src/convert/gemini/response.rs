@@ -1,4 +1,4 @@
-//! `GenerateContentResponse`, a whole answer or one event of a stream, and the other answers that we read.
+//! `GenerateContentResponse`, a whole answer or one event of a stream, and the entries of the model list.
 //!
 //! Google adds fields and enum values at any time and leaves out what is empty, so every field may be missing and names stay
 //! text. Texts, pictures and arguments are borrowed from the body they were read from.
@@ -204,23 +204,6 @@ impl UsageMetadata<'_> {
     }
 }
 
-/// Answer of `batchEmbedContents`.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct BatchEmbedContentsResponse {
-    #[serde(deserialize_with = "null_as_default")]
-    pub embeddings: Vec<ContentEmbedding>,
-    /// Only from gemini-embedding-2 on.
-    pub usage_metadata: Option<Usage>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub struct ContentEmbedding {
-    #[serde(deserialize_with = "null_as_default")]
-    pub values: Vec<f32>,
-}
-
 /// One entry of `models.list`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -233,7 +216,7 @@ pub struct Model {
 }
 
 /// `null` where a list or object is expected is the same as nothing.
-fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub(super) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Default + Deserialize<'de>,

@@ -6,9 +6,13 @@
 mod answer;
 pub mod chat;
 mod citations;
+pub mod embeddings;
 pub mod fields;
 mod json;
 pub mod message;
+pub mod models;
+#[cfg(test)]
+mod properties;
 pub mod request;
 pub mod response;
 pub mod stream;
@@ -19,6 +23,8 @@ pub mod types;
 mod usage;
 
 pub use chat::{ChatRequest, chat_request};
+pub use embeddings::{EmbeddingsRequest, embeddings_request, embeddings_response};
+pub use models::{model, models_list};
 pub use request::{ChatOptions, to_gemini};
 pub use response::{ChatMeta, to_openai};
 pub use stream::ChatStream;
