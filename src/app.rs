@@ -40,7 +40,7 @@ use crate::{
     config::{Auth, Config, Gemini, Storage},
     db::{Database, DbError, keys},
     domain::time::Now,
-    secrets::{Sealer, Secret, TokenSet, is_example_token, load_or_create_admin_token, load_or_create_key_file},
+    secrets::{Sealer, TokenSet, is_example_token, load_or_create_admin_token, load_or_create_key_file},
     telemetry::metrics::Metrics,
     upstream::{client::UpstreamClient, dispatch::Dispatcher},
 };
@@ -83,7 +83,9 @@ pub struct Running {
 /// Starts a gateway; needs a running actix system.
 pub async fn start(config: Config) -> Result<Running, StartError> {
     let listener = listen(&config)?;
-    let address = listener.local_addr().map_err(|source| StartError::Listen { address: address_of(&config), source })?;
+    let address = listener
+        .local_addr()
+        .map_err(|source| StartError::Listen { address: address_of(&config), source })?;
     let storage = open_storage(&config)?;
     let tokens = Arc::new(client_tokens(&config.auth, &config.storage)?);
     let queue = Arc::<LogQueue>::default();
@@ -93,7 +95,9 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let supervisor = {
         let (keys, max_failures) = (storage.keys, config.pool.max_failures);
         let database = storage.database.clone();
-        Supervisor::start_in_arbiter(&keys_arbiter.handle(), move |_| Supervisor::new(keys, max_failures, database))
+        Supervisor::start_in_arbiter(&keys_arbiter.handle(), move |_| {
+            Supervisor::new(keys, max_failures, database)
+        })
     };
     let logger = {
         let (database, queue) = (storage.database.clone(), queue.clone());
@@ -170,7 +174,8 @@ fn listen(config: &Config) -> Result<TcpListener, StartError> {
     let failed = |source| StartError::Listen { address: address_of(config), source };
     let address = (config.server.host.as_str(), config.server.port).to_socket_addrs().map_err(failed)?.next();
     let address = address.ok_or_else(|| failed(io::Error::other("the host name has no address")))?;
-    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None).map_err(failed)?;
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)
+        .map_err(failed)?;
     socket.set_reuse_address(true).map_err(failed)?;
     socket.bind(&address.into()).map_err(failed)?;
     socket.listen(BACKLOG).map_err(failed)?;
@@ -189,14 +194,21 @@ fn open_storage(config: &Config) -> Result<OpenStorage, StartError> {
     let sealer = Sealer::new(&match config.storage.encryption_key.clone() {
         Some(key) => key,
         None => {
-            let kept = load_or_create_key_file(&config.storage.data_dir, "encryption.key").map_err(StartError::Secrets)?;
+            let kept = load_or_create_key_file(&config.storage.data_dir, "encryption.key")
+                .map_err(StartError::Secrets)?;
             kept.value
         }
     });
     if let Some(configured) = &config.pool.api_keys {
         let now_ms = Now::read().unix_ms();
-        let synced = database.write_blocking(|conn| keys::sync_configured(conn, &sealer, configured, now_ms))?;
-        info!(added = synced.added, removed = synced.removed, kept = synced.kept, "the keys of API_KEYS are stored");
+        let synced =
+            database.write_blocking(|conn| keys::sync_configured(conn, &sealer, configured, now_ms))?;
+        info!(
+            added = synced.added,
+            removed = synced.removed,
+            kept = synced.kept,
+            "the keys of API_KEYS are stored"
+        );
     }
     let loaded = database.read_blocking(|conn| keys::load_keys(conn, &sealer))?;
     if !loaded.unreadable.is_empty() {

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     balance::{
-        policy::PolicyKind,
+        policy,
         provisional::{Provisional, provisional},
         table::{RoutingTable, Unavailable},
     },
@@ -24,6 +24,7 @@ use crate::{
         key::{ApiKey, KeyId},
         model::ModelName,
         outcome::Outcome,
+        policy::PolicyKind,
         time::Now,
     },
 };
@@ -66,9 +67,9 @@ pub struct Balancer {
 }
 
 impl Balancer {
-    pub fn new(policy: PolicyKind, supervisor: Addr<Supervisor>) -> Self {
+    pub fn new(kind: PolicyKind, supervisor: Addr<Supervisor>) -> Self {
         Self {
-            table: RoutingTable::new(policy.build()),
+            table: RoutingTable::new(policy::build(kind)),
             supervisor,
             successes: HashMap::new(),
             waiting: 0,

@@ -37,6 +37,11 @@ impl ModelList {
         self.models.is_empty()
     }
 
+    /// Google's names, such as `models/gemini-2.5-flash`.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.models.iter().filter_map(|model| model["name"].as_str())
+    }
+
     /// The model of that name, with or without `models/` in front.
     pub fn find(&self, name: &ModelName) -> Option<&Value> {
         let resource = name.resource();

@@ -16,12 +16,7 @@ use tracing::{error, info};
 
 use super::Observe;
 use crate::{
-    db::{
-        Database, error_logs,
-        error_logs::NewErrorLog,
-        request_logs,
-        request_logs::RequestLog,
-    },
+    db::{Database, error_logs, error_logs::NewErrorLog, request_logs, request_logs::RequestLog},
     domain::time::Now,
 };
 
@@ -100,7 +95,10 @@ impl Batch {
     fn take_first(&mut self, count: usize) -> Self {
         let errors = count.min(self.errors.len());
         let requests = (count - errors).min(self.requests.len());
-        Self { requests: self.requests.drain(..requests).collect(), errors: self.errors.drain(..errors).collect() }
+        Self {
+            requests: self.requests.drain(..requests).collect(),
+            errors: self.errors.drain(..errors).collect(),
+        }
     }
 
     fn put_back(&mut self, mut older: Self) {
@@ -121,7 +119,10 @@ impl Logger {
             return;
         }
         if self.waiting.len() == 0 {
-            self.flushing.drain(..).for_each(|flushed| drop(flushed.send(())));
+            for flushed in self.flushing.drain(..) {
+                // Whoever gave up waiting needs no answer.
+                let _ = flushed.send(());
+            }
             return;
         }
         self.is_writing = true;

@@ -7,8 +7,8 @@ use std::marker::PhantomData;
 use actix::Message;
 
 pub mod balancer;
-pub mod key;
 pub mod catalog;
+pub mod key;
 pub mod lease;
 pub mod logger;
 pub mod recheck;

@@ -16,7 +16,7 @@ use super::{
     supervisor::{FindSuspects, Supervisor, Suspect},
 };
 use crate::{
-    config::upstream::Upstream,
+    config::Upstream,
     domain::{
         model::ModelName,
         outcome::{KeyFault, Outcome},
@@ -52,7 +52,12 @@ pub struct Recheck {
 impl Recheck {
     /// Must be made on the thread that it runs on.
     pub fn new(supervisor: Addr<Supervisor>, upstream: &Upstream, test_model: ModelName) -> Self {
-        Self { supervisor, client: Rc::new(UpstreamClient::new(upstream)), test_model, last: RecheckSnapshot::default() }
+        Self {
+            supervisor,
+            client: Rc::new(UpstreamClient::new(upstream)),
+            test_model,
+            last: RecheckSnapshot::default(),
+        }
     }
 }
 
@@ -78,7 +83,8 @@ impl Handler<RecheckSuspects> for Recheck {
     type Result = ResponseActFuture<Self, ()>;
 
     fn handle(&mut self, _: RecheckSuspects, _: &mut Context<Self>) -> Self::Result {
-        let (supervisor, client, model) = (self.supervisor.clone(), self.client.clone(), self.test_model.clone());
+        let (supervisor, client, model) =
+            (self.supervisor.clone(), self.client.clone(), self.test_model.clone());
         let checking = async move {
             let suspects = supervisor.send(FindSuspects).await.unwrap_or_default();
             let checks = suspects.into_iter().map(|suspect| check(client.clone(), model.clone(), suspect));
@@ -112,7 +118,9 @@ async fn check(client: Rc<UpstreamClient>, model: ModelName, suspect: Suspect) -
 async fn look_at(client: &UpstreamClient, model: &ModelName, suspect: &Suspect) -> Found {
     for call in [get_model(model), count_tokens(model)] {
         let deadline = Instant::now() + PATIENCE;
-        let Ok(mut response) = client.send(&call, &suspect.secret, deadline).await else { return Found::Nothing };
+        let Ok(mut response) = client.send(&call, &suspect.secret, deadline).await else {
+            return Found::Nothing;
+        };
         let status = response.status();
         let Ok(body) = client.collect(&mut response, deadline).await else { return Found::Nothing };
         if status.is_success() {

@@ -80,7 +80,8 @@ impl Scheduler {
         every: u32,
         work: impl Fn() -> Pin<Box<dyn Future<Output = ()>>> + 'static,
     ) -> Self {
-        let schedule = Schedule::from_str(expression).expect("the expressions of this table are written here");
+        let schedule =
+            Schedule::from_str(expression).expect("the expressions of this table are written here");
         self.tasks.push(Task { name, schedule, every, skipped: 0, runs: 0, work: Box::new(work) });
         self
     }

@@ -125,7 +125,8 @@ impl Supervisor {
         let health = KeyHealth::restore(&entry.health, self.max_failures, now);
         entry.incarnation += 1;
         entry.last_start = now.instant;
-        entry.actor = KeyActor::new(key, entry.incarnation, health, entry.gauge.clone(), ctx.address()).start();
+        entry.actor =
+            KeyActor::new(key, entry.incarnation, health, entry.gauge.clone(), ctx.address()).start();
         info!(key.id = %key, incarnation = entry.incarnation, "the actor of key {key} is back");
     }
 
@@ -169,8 +170,9 @@ impl Supervisor {
                 StateSnapshot::Invalid { .. } => states.invalid += 1,
             }
         }
-        let is_partly_cooling =
-            |entry: &&Entry| entry.routing.availability == Availability::Ready && !entry.routing.cooling.is_empty();
+        let is_partly_cooling = |entry: &&Entry| {
+            entry.routing.availability == Availability::Ready && !entry.routing.cooling.is_empty()
+        };
         PoolSnapshot {
             states,
             partly_cooling: self.keys.values().filter(is_partly_cooling).count(),
@@ -347,8 +349,7 @@ impl Handler<Checkpoint> for Supervisor {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, _: Checkpoint, _: &mut Context<Self>) -> Self::Result {
-        let rows: Vec<_> =
-            self.unsaved.drain().map(|(key, health)| (key, health_json(&health))).collect();
+        let rows: Vec<_> = self.unsaved.drain().map(|(key, health)| (key, health_json(&health))).collect();
         let now_ms = Now::read().unix_ms();
         let saving = self.database.write(move |conn| db::keys::save_health(conn, &rows, now_ms));
         Box::pin(async move {

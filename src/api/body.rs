@@ -30,7 +30,8 @@ impl<F: Envelope> FromRequest for Body<F> {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let gateway = request.app_data::<Data<Gateway>>().cloned();
-        let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let announced =
+            request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         let payload = payload.take();
         Box::pin(async move {
             let gateway = gateway.ok_or(ApiError::Internal)?;

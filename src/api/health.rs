@@ -30,11 +30,13 @@ pub async fn ready(gateway: Data<Gateway>) -> HttpResponse {
     if problems.is_empty() {
         HttpResponse::Ok().json(json!({"status": "ready", "keys": keys}))
     } else {
-        HttpResponse::ServiceUnavailable().json(json!({"status": "not ready", "problems": problems, "keys": keys}))
+        HttpResponse::ServiceUnavailable()
+            .json(json!({"status": "not ready", "problems": problems, "keys": keys}))
     }
 }
 
-pub const NO_KEYS: &str = r#"there is no API key; set API_KEYS='["AIza…","AQ.…"]' in the environment or in .env and restart"#;
+pub const NO_KEYS: &str =
+    r#"there is no API key; set API_KEYS='["AIza…","AQ.…"]' in the environment or in .env and restart"#;
 pub const NO_TOKENS: &str =
     r#"there is no client token; set ALLOWED_TOKENS='["sk-…"]' in the environment or in .env and restart"#;
 
@@ -44,7 +46,8 @@ fn pool_problem(pool: &PoolSnapshot) -> Option<String> {
     if usable + states.invalid == 0 {
         return Some(NO_KEYS.to_owned());
     }
-    (usable == 0).then(|| format!("all {} API keys are invalid; replace them in API_KEYS and restart", states.invalid))
+    (usable == 0)
+        .then(|| format!("all {} API keys are invalid; replace them in API_KEYS and restart", states.invalid))
 }
 
 /// `GET /metrics`: Prometheus' text format.

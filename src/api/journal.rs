@@ -54,8 +54,15 @@ pub struct Journal {
 }
 
 impl Journal {
-    pub fn begin(gateway: &Data<Gateway>, request: &HttpRequest, token: TokenId, asked: Asked, body: &Bytes) -> Self {
-        let request_id = request.extensions().get::<RequestId>().map(RequestId::to_string).unwrap_or_default();
+    pub fn begin(
+        gateway: &Data<Gateway>,
+        request: &HttpRequest,
+        token: TokenId,
+        asked: Asked,
+        body: &Bytes,
+    ) -> Self {
+        let request_id =
+            request.extensions().get::<RequestId>().map(RequestId::to_string).unwrap_or_default();
         Self {
             asked,
             request_id,

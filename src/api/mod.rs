@@ -20,7 +20,10 @@ use actix_web::{
 use self::{
     error::{ApiError, Envelope, Failure},
     gemini::{Gemini, generate::call_method, models as gemini_models},
-    openai::{OpenAi, chat::create_chat_completion, embeddings::create_embeddings, models, passthrough::pass_through},
+    openai::{
+        OpenAi, chat::create_chat_completion, embeddings::create_embeddings, models,
+        passthrough::pass_through,
+    },
 };
 
 /// A model's resource name in a path; tuned and dynamic models keep their collection.
@@ -30,18 +33,30 @@ const COLLECTED_MODEL: &str = "{model:(?:tunedModels|dynamic)/[^/:]+}";
 /// Every path that the gateway answers.
 pub fn routes(config: &mut ServiceConfig) {
     config
-        .service(only::<OpenAi>("/health", "GET, HEAD").route(get().to(health::health)).route(web::head().to(health::health)))
-        .service(only::<OpenAi>("/ready", "GET, HEAD").route(get().to(health::ready)).route(web::head().to(health::ready)))
+        .service(
+            only::<OpenAi>("/health", "GET, HEAD")
+                .route(get().to(health::health))
+                .route(web::head().to(health::health)),
+        )
+        .service(
+            only::<OpenAi>("/ready", "GET, HEAD")
+                .route(get().to(health::ready))
+                .route(web::head().to(health::ready)),
+        )
         .service(only::<OpenAi>("/metrics", "GET").route(get().to(health::metrics)))
         .service(gemini_scope("/gemini/v1beta"))
         .service(gemini_scope("/v1beta"))
         .service(gemini_scope("/v1alpha"))
-        .service(web::scope("/openai/v1").service(
-            only::<OpenAi>("/{path:.+}", "GET, POST, DELETE")
-                .route(get().to(pass_through))
-                .route(post().to(pass_through))
-                .route(delete().to(pass_through)),
-        ).default_service(web::to(unknown_path::<OpenAi>)))
+        .service(
+            web::scope("/openai/v1")
+                .service(
+                    only::<OpenAi>("/{path:.+}", "GET, POST, DELETE")
+                        .route(get().to(pass_through))
+                        .route(post().to(pass_through))
+                        .route(delete().to(pass_through)),
+                )
+                .default_service(web::to(unknown_path::<OpenAi>)),
+        )
         .service(openai_scope("/hf/v1"))
         .service(openai_scope("/v1"))
         .default_service(web::to(unknown_path::<OpenAi>));

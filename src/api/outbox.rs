@@ -30,7 +30,13 @@ pub struct Outbox {
 
 impl Outbox {
     pub fn new(logger: Addr<Logger>, queue: Arc<LogQueue>, guard: Option<mpsc::Sender<()>>) -> Rc<Self> {
-        Rc::new_cyclic(|me| Self { logger, queue, waiting: RefCell::default(), _guard: guard, me: me.clone() })
+        Rc::new_cyclic(|me| Self {
+            logger,
+            queue,
+            waiting: RefCell::default(),
+            _guard: guard,
+            me: me.clone(),
+        })
     }
 
     pub fn put(&self, request: RequestLog, errors: Vec<NewErrorLog>) {

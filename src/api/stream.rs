@@ -30,7 +30,7 @@ use crate::upstream::{
 const LARGEST_WRITE: usize = 64 * 1024;
 
 /// Writes events as a dialect's clients read them.
-pub trait Writer: 'static {
+pub trait Writer: Unpin + 'static {
     const CONTENT_TYPE: &'static str;
 
     /// The data of one event of source `index`. An error ends the stream.
@@ -99,7 +99,8 @@ impl<W: Writer> StreamBody<W> {
             State::Opening(_) | State::Over => Vec::new(),
         };
         // The first heartbeat of an answer that was silent until now is due at once.
-        let first = if matches!(state, State::Opening(_)) { Duration::ZERO } else { interval.unwrap_or_default() };
+        let first =
+            if matches!(state, State::Opening(_)) { Duration::ZERO } else { interval.unwrap_or_default() };
         Self { state, running, journal, writer, interval, silence: Box::pin(sleep(first)) }
     }
 
@@ -176,7 +177,7 @@ impl<W: Writer> StreamBody<W> {
     }
 }
 
-impl<W: Writer + Unpin> Stream for StreamBody<W> {
+impl<W: Writer> Stream for StreamBody<W> {
     type Item = Result<Bytes, Infallible>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

@@ -106,16 +106,22 @@ impl KeyHealth {
             Outcome::Quota(exceeded) => {
                 let unexplained = self.models.get(model).map_or(0, |health| health.unexplained);
                 let (reason, span) = match exceeded.window {
-                    QuotaWindow::Minute => (ModelReason::QuotaMinute, quota::quota_cooldown(exceeded, now.utc)),
+                    QuotaWindow::Minute => {
+                        (ModelReason::QuotaMinute, quota::quota_cooldown(exceeded, now.utc))
+                    }
                     QuotaWindow::Day => (ModelReason::QuotaDay, quota::quota_cooldown(exceeded, now.utc)),
-                    QuotaWindow::Unknown => (ModelReason::QuotaUnknown, quota::quota_cooldown(exceeded, now.utc)),
+                    QuotaWindow::Unknown => {
+                        (ModelReason::QuotaUnknown, quota::quota_cooldown(exceeded, now.utc))
+                    }
                 };
                 let span = span.unwrap_or_else(|| quota::backoff(unexplained, jitter));
                 self.cool_model(model, now.instant + span, reason)
             }
-            Outcome::ModelUnavailable => {
-                self.cool_model(model, now.instant + quota::MODEL_UNAVAILABLE_COOLDOWN, ModelReason::Unavailable)
-            }
+            Outcome::ModelUnavailable => self.cool_model(
+                model,
+                now.instant + quota::MODEL_UNAVAILABLE_COOLDOWN,
+                ModelReason::Unavailable,
+            ),
             Outcome::Billing(fault) => {
                 let reason = match fault {
                     BillingFault::PrepayDepleted => CoolingReason::PrepayDepleted,
@@ -190,7 +196,10 @@ impl KeyHealth {
             KeyState::Invalid { .. } => Availability::Out,
         };
         let cooling = self.models.iter().filter(|(_, health)| health.cooling);
-        Routing { availability, cooling: cooling.map(|(model, health)| (model.clone(), health.until)).collect() }
+        Routing {
+            availability,
+            cooling: cooling.map(|(model, health)| (model.clone(), health.until)).collect(),
+        }
     }
 
     fn succeed(&mut self, model: &ModelName) -> bool {
@@ -320,7 +329,12 @@ impl KeyHealth {
         let mut cooldowns: Vec<_> =
             self.models.iter().filter(|(_, health)| health.cooling).map(cooldown).collect();
         cooldowns.sort_by(|a, b| a.model.cmp(&b.model));
-        HealthSnapshot { state, consecutive_failures: self.consecutive_failures, trips: self.trips, cooldowns }
+        HealthSnapshot {
+            state,
+            consecutive_failures: self.consecutive_failures,
+            trips: self.trips,
+            cooldowns,
+        }
     }
 
     /// The health that a snapshot tells of. What ran out meanwhile is over at the next [`expire`](Self::expire).

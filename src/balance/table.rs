@@ -126,11 +126,9 @@ impl<T> RoutingTable<T> {
 
     /// Keeps a key from a model until the key's actor has spoken; never shortens what is known already.
     pub fn suspend_model(&mut self, key: KeyId, model: &ModelName, until: Instant) {
-        self.change(key, |routing| {
-            match routing.cooling.iter_mut().find(|(cooling, _)| cooling == model) {
-                Some((_, known)) => *known = until.max(*known),
-                None => routing.cooling.push((model.clone(), until)),
-            }
+        self.change(key, |routing| match routing.cooling.iter_mut().find(|(cooling, _)| cooling == model) {
+            Some((_, known)) => *known = until.max(*known),
+            None => routing.cooling.push((model.clone(), until)),
         });
     }
 
@@ -185,7 +183,8 @@ impl<T> RoutingTable<T> {
             return Unavailable::AllTried;
         }
         let soonest = |cooling: &BTreeSet<(Instant, u32)>| cooling.first().map(|&(until, _)| until);
-        let until = soonest(&self.cooling).into_iter().chain(for_model.and_then(|table| soonest(&table.cooling)));
+        let until =
+            soonest(&self.cooling).into_iter().chain(for_model.and_then(|table| soonest(&table.cooling)));
         match until.min() {
             Some(until) => Unavailable::CoolingUntil(until),
             None if !self.half_open.is_empty() || self.has_half_open() => Unavailable::AllTried,
@@ -284,10 +283,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::balance::policy::PolicyKind;
+    use crate::{balance::policy, domain::policy::PolicyKind};
 
     fn table() -> RoutingTable<()> {
-        RoutingTable::new(PolicyKind::RoundRobin.build())
+        RoutingTable::new(policy::build(PolicyKind::RoundRobin))
     }
 
     fn model(name: &str) -> ModelName {
@@ -380,7 +379,8 @@ mod tests {
 
     fn changes() -> impl Strategy<Value = Vec<Change>> {
         let change = prop_oneof![
-            (0i64..8, 0u8..4, prop::collection::vec(0u8..3, 0..3)).prop_map(|(k, a, m)| Change::Apply(k, a, m)),
+            (0i64..8, 0u8..4, prop::collection::vec(0u8..3, 0..3))
+                .prop_map(|(k, a, m)| Change::Apply(k, a, m)),
             (0i64..8, 0u8..3).prop_map(|(k, m)| Change::Suspend(k, m)),
             (0i64..8).prop_map(Change::Remove),
         ];

@@ -23,7 +23,7 @@ pub use auth::Auth;
 pub use gemini::{Gemini, SafetySetting};
 pub use layers::Origin;
 pub use logs::{LogFormat, LogLevel, Logs};
-pub use pool::{BalancePolicy, Pool};
+pub use pool::Pool;
 pub use server::Server;
 pub use storage::Storage;
 pub use upstream::{BaseUrl, Upstream};

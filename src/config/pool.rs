@@ -6,6 +6,7 @@ use super::reader::Reader;
 use crate::domain::{
     key::{ApiKey, InvalidApiKey},
     model::ModelName,
+    policy::PolicyKind,
 };
 
 /// The pool of keys.
@@ -21,20 +22,12 @@ pub struct Pool {
     pub check_interval: Option<Duration>,
     /// Keys are checked with it.
     pub test_model: ModelName,
-    pub balance_policy: BalancePolicy,
-}
-
-/// How a key is chosen among those that are ready.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BalancePolicy {
-    RoundRobin,
-    LeastInFlight,
+    pub balance_policy: PolicyKind,
 }
 
 impl Pool {
     pub(super) fn read(reader: &mut Reader) -> Option<Self> {
-        let policies =
-            [("round_robin", BalancePolicy::RoundRobin), ("least_in_flight", BalancePolicy::LeastInFlight)];
+        let policies = PolicyKind::ALL.map(|kind| (kind.name(), kind));
         let api_keys = api_keys(reader);
         let max_failures = reader.number("MAX_FAILURES", 1..=100);
         let max_attempts = max_attempts(reader);

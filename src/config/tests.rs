@@ -156,7 +156,7 @@ fn a_local_file_may_use_the_types_of_toml_and_any_letter_case() {
 
     assert_eq!((config.server.port, config.server.workers), (9000, Some(2)));
     assert_eq!(config.auth.allowed_tokens, [Secret::new("a"), Secret::new("b")]);
-    assert_eq!(config.upstream.attempt_timeout, Duration::from_millis(1500));
+    assert_eq!(config.upstream.total_timeout, Duration::from_millis(1500));
     assert!(!config.gemini.show_thinking_process);
     let headers: BTreeSet<_> =
         config.upstream.custom_headers.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();

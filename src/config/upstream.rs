@@ -11,8 +11,8 @@ use crate::secrets::Secret;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Upstream {
     pub base_url: BaseUrl,
-    /// For one attempt from first to last byte: `TIME_OUT`.
-    pub attempt_timeout: Duration,
+    /// For one request, from its first attempt to the last byte of its answer: `TIME_OUT`.
+    pub total_timeout: Duration,
     /// TLS included.
     pub connect_timeout: Duration,
     pub first_byte_timeout: Duration,
@@ -69,7 +69,7 @@ fn is_version(segment: &str) -> bool {
 impl Upstream {
     pub(super) fn read(reader: &mut Reader) -> Option<Self> {
         let base_url = reader.parsed("BASE_URL", BaseUrl::parse);
-        let attempt_timeout = reader.seconds("TIME_OUT", 1.0..=3600.0);
+        let total_timeout = reader.seconds("TIME_OUT", 1.0..=3600.0);
         let connect_timeout = reader.seconds("CONNECT_TIMEOUT_SECONDS", 0.1..=600.0);
         let first_byte_timeout = reader.seconds("FIRST_BYTE_TIMEOUT_SECONDS", 0.1..=3600.0);
         let idle_timeout = reader.seconds("IDLE_TIMEOUT_SECONDS", 0.1..=3600.0);
@@ -81,7 +81,7 @@ impl Upstream {
         }
         Some(Self {
             base_url: base_url?,
-            attempt_timeout,
+            total_timeout,
             connect_timeout,
             first_byte_timeout,
             idle_timeout,

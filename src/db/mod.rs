@@ -97,6 +97,11 @@ impl Database {
     }
 }
 
+/// Does the database answer?
+pub fn ping(conn: &mut DbConnection) -> QueryResult<()> {
+    conn.batch_execute("SELECT 1")
+}
+
 /// The one door to blocking code.
 async fn run<T, F>(pool: DbPool, work: F) -> Result<T, DbError>
 where

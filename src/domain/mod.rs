@@ -3,5 +3,6 @@
 pub mod key;
 pub mod model;
 pub mod outcome;
+pub mod policy;
 pub mod time;
 pub mod usage;

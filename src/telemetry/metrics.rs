@@ -102,8 +102,16 @@ impl Metrics {
             registry: Registry::default(),
             queue,
         };
-        registry.register("requests", "Client requests by dialect, endpoint and status", metrics.requests.clone());
-        registry.register("rejected_requests", "Requests refused before routing, by cause", metrics.rejected.clone());
+        registry.register(
+            "requests",
+            "Client requests by dialect, endpoint and status",
+            metrics.requests.clone(),
+        );
+        registry.register(
+            "rejected_requests",
+            "Requests refused before routing, by cause",
+            metrics.rejected.clone(),
+        );
         registry.register("attempts", "Calls to Google by outcome", metrics.attempts.clone());
         registry.register_with_unit(
             "request_duration",
@@ -131,9 +139,21 @@ impl Metrics {
             metrics.partly_cooling.clone(),
         );
         registry.register("in_flight", "Attempts that are not settled yet", metrics.in_flight.clone());
-        registry.register("key_actor_respawns", "Key actors started again, by cause", metrics.respawns.clone());
-        registry.register("log_queue_rows", "Log rows that are not in the database yet", metrics.log_queue.clone());
-        registry.register("log_rows", "Log rows written, and given up since the queue was full", metrics.log_rows.clone());
+        registry.register(
+            "key_actor_respawns",
+            "Key actors started again, by cause",
+            metrics.respawns.clone(),
+        );
+        registry.register(
+            "log_queue_rows",
+            "Log rows that are not in the database yet",
+            metrics.log_queue.clone(),
+        );
+        registry.register(
+            "log_rows",
+            "Log rows written, and given up since the queue was full",
+            metrics.log_rows.clone(),
+        );
         Self { registry, ..metrics }
     }
 

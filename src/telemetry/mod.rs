@@ -4,13 +4,13 @@ pub mod metrics;
 
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::config::logs::{LogFormat, Logs};
+use crate::config::{LogFormat, Logs};
 
 /// Starts logging to standard error. `RUST_LOG` refines what `LOG_LEVEL` sets.
 ///
 /// Libraries are held at `info`: at `debug` some of them print request heads, and with them keys and tokens.
 pub fn init(config: &Logs) {
-    let level = config.level.as_filter();
+    let level = config.level.as_str();
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new(format!("warn,gemini_balance={level}")));
     let registry = tracing_subscriber::registry().with(filter);

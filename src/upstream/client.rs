@@ -1,6 +1,6 @@
 //! The HTTP client of one worker thread: addresses, headers and timeouts; no judgement.
 
-use std::time::Duration;
+use std::{str::FromStr, time::Duration};
 
 use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use awc::{Client, ClientResponse, Connector, error::SendRequestError};
@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::call::{Call, Credential};
 use crate::{
-    config::upstream::Upstream,
+    config::Upstream,
     domain::{key::ApiKey, outcome::ServerFault},
 };
 
@@ -75,8 +75,8 @@ impl UpstreamClient {
             .finish();
         Self {
             client,
-            origin: config.origin.clone(),
-            custom_headers: config.custom_headers.clone(),
+            origin: config.base_url.origin.clone(),
+            custom_headers: custom_headers(config),
             first_byte_timeout: config.first_byte_timeout,
             idle_timeout: config.idle_timeout,
             total_timeout: config.total_timeout,
@@ -117,7 +117,11 @@ impl UpstreamClient {
     }
 
     /// Reads a body to its end.
-    pub async fn collect(&self, response: &mut ClientResponse, deadline: Instant) -> Result<Bytes, TransportError> {
+    pub async fn collect(
+        &self,
+        response: &mut ClientResponse,
+        deadline: Instant,
+    ) -> Result<Bytes, TransportError> {
         let mut whole = BytesMut::new();
         loop {
             let chunk = match timeout(self.idle_timeout, response.next()).await {
@@ -135,6 +139,19 @@ impl UpstreamClient {
             whole.extend_from_slice(&chunk);
         }
     }
+}
+
+/// The configuration has checked that they are headers.
+fn custom_headers(config: &Upstream) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &config.custom_headers {
+        if let (Ok(name), Ok(mut value)) = (HeaderName::from_str(name), HeaderValue::from_str(value.expose()))
+        {
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
+    }
+    headers
 }
 
 /// Which of awc's errors mean that nobody was there, and which that the connection broke.

@@ -146,8 +146,14 @@ impl Dispatcher {
         }
     }
 
-    async fn fetch_once(&self, call: &Call, lease: &Lease, deadline: Instant) -> Result<Answer, Failure<Answer>> {
-        let mut response = self.client.send(call, &lease.secret, deadline).await.map_err(Failure::Transport)?;
+    async fn fetch_once(
+        &self,
+        call: &Call,
+        lease: &Lease,
+        deadline: Instant,
+    ) -> Result<Answer, Failure<Answer>> {
+        let mut response =
+            self.client.send(call, &lease.secret, deadline).await.map_err(Failure::Transport)?;
         let (status, content_type) = (response.status(), response.headers().get(CONTENT_TYPE).cloned());
         let body = self.client.collect(&mut response, deadline).await.map_err(Failure::Transport)?;
         if !status.is_success() {
@@ -171,7 +177,8 @@ impl Dispatcher {
         lease: &Lease,
         deadline: Instant,
     ) -> Result<EventStream, Failure<EventStream>> {
-        let mut response = self.client.send(call, &lease.secret, deadline).await.map_err(Failure::Transport)?;
+        let mut response =
+            self.client.send(call, &lease.secret, deadline).await.map_err(Failure::Transport)?;
         let (status, content_type) = (response.status(), response.headers().get(CONTENT_TYPE).cloned());
         if !status.is_success() {
             let body = self.client.collect(&mut response, deadline).await.map_err(Failure::Transport)?;
@@ -207,7 +214,7 @@ fn judge_generation(body: &[u8]) -> Judged {
 }
 
 /// A fault that we saw in an answer which Google itself takes for a success.
-pub(super) fn malformed(message: &str) -> Fault {
+pub fn malformed(message: &str) -> Fault {
     Fault {
         status: 502,
         outcome: Outcome::ServerFault(ServerFault::Failed),
@@ -295,9 +302,10 @@ impl<'a> Attempts<'a> {
                 UpstreamError::Refused(refusal)
             }
             (Some(error @ UpstreamError::Transport(_)), _) => error,
-            (_, Unavailable::CoolingUntil(until)) => {
-                UpstreamError::AllCooling { model, retry_after: until.saturating_duration_since(Instant::now()) }
-            }
+            (_, Unavailable::CoolingUntil(until)) => UpstreamError::AllCooling {
+                model,
+                retry_after: until.saturating_duration_since(Instant::now()),
+            },
             (Some(UpstreamError::Refused(refusal)), Unavailable::AllTried)
                 if matches!(refusal.fault.outcome, Outcome::Quota(_)) =>
             {

@@ -57,7 +57,12 @@ pub struct EventStream {
 }
 
 impl EventStream {
-    pub(super) fn new(response: ClientResponse, kind: AnswerKind, idle_timeout: Duration, deadline: Instant) -> Self {
+    pub(super) fn new(
+        response: ClientResponse,
+        kind: AnswerKind,
+        idle_timeout: Duration,
+        deadline: Instant,
+    ) -> Self {
         Self {
             response,
             kind,

@@ -53,9 +53,21 @@ impl Trail {
     pub fn failed(&mut self, key_id: KeyId, fault: &Fault, spent: Duration) {
         let reason = fault.error.reason.clone().unwrap_or_else(|| fault.error.status.clone());
         let reason = Some(reason).filter(|reason| !reason.is_empty());
-        self.push(key_id, &fault.outcome, Some(fault.status).filter(|status| *status != 0), reason, spent, spent);
+        self.push(
+            key_id,
+            &fault.outcome,
+            Some(fault.status).filter(|status| *status != 0),
+            reason,
+            spent,
+            spent,
+        );
         let message = fault.error.message.clone();
-        self.failures.push(FailedAttempt { key_id, outcome: fault.outcome.name(), status: fault.status, message });
+        self.failures.push(FailedAttempt {
+            key_id,
+            outcome: fault.outcome.name(),
+            status: fault.status,
+            message,
+        });
     }
 
     pub fn abandoned(&mut self, key_id: KeyId, spent: Duration) {

@@ -26,7 +26,8 @@ impl Envelope for Gemini {
             }
             return refusal.fault.error.to_json();
         }
-        let mut body = json!({"code": status, "message": message(error), "status": status_name(status, error.kind())});
+        let mut body =
+            json!({"code": status, "message": message(error), "status": status_name(status, error.kind())});
         if let Some(details) = details(error) {
             body["details"] = details;
         }

@@ -35,11 +35,8 @@ use crate::{
 };
 
 /// What of a client's headers matters to Google; everything else stays here, credentials above all.
-const FORWARDED: [HeaderName; 3] = [
-    CONTENT_TYPE,
-    HeaderName::from_static("x-goog-api-client"),
-    HeaderName::from_static("x-server-timeout"),
-];
+const FORWARDED: [HeaderName; 3] =
+    [CONTENT_TYPE, HeaderName::from_static("x-goog-api-client"), HeaderName::from_static("x-server-timeout")];
 
 /// Forwards a method of a model, at the version that the client chose.
 pub async fn call_method(
@@ -67,11 +64,19 @@ pub async fn call_method(
         credential: Credential::ApiKeyHeader,
         answer: method.answer(),
     };
-    if is_stream { open_stream(&request, &gateway, call, journal).await } else { fetch(&gateway, call, journal).await }
+    if is_stream {
+        open_stream(&request, &gateway, call, journal).await
+    } else {
+        fetch(&gateway, call, journal).await
+    }
 }
 
 /// Gets an answer whole and passes it on as it is.
-pub async fn fetch(gateway: &Gateway, call: Call, mut journal: Journal) -> Result<HttpResponse, Failure<Gemini>> {
+pub async fn fetch(
+    gateway: &Gateway,
+    call: Call,
+    mut journal: Journal,
+) -> Result<HttpResponse, Failure<Gemini>> {
     let answer = gateway.dispatcher.fetch(&call, &mut journal.trail).await;
     journal.conclude(answer.map(respond))
 }
@@ -96,7 +101,8 @@ async fn open_stream(
 
 fn respond(answer: Answer) -> HttpResponse {
     let mut response = HttpResponse::build(StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK));
-    let content_type = answer.content_type.unwrap_or(HeaderValue::from_static("application/json; charset=UTF-8"));
+    let content_type =
+        answer.content_type.unwrap_or(HeaderValue::from_static("application/json; charset=UTF-8"));
     response.insert_header((CONTENT_TYPE, content_type));
     response.body(answer.body)
 }

@@ -17,7 +17,8 @@ pub enum ModelMethod {
 impl ModelMethod {
     /// `None` for what could not stand in a path of Google's.
     pub fn parse(name: &str) -> Option<Self> {
-        let is_plain = !name.is_empty() && name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric());
+        let is_plain =
+            !name.is_empty() && name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric());
         Some(match name {
             "generateContent" => Self::Generate,
             "streamGenerateContent" => Self::StreamGenerate,

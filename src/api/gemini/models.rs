@@ -46,7 +46,8 @@ pub async fn list_models(
     paging: Query<Paging>,
 ) -> Result<HttpResponse, Failure<Gemini>> {
     let list = catalogue(&gateway).await?;
-    let start = paging.token.as_deref().and_then(|token| token.parse().ok()).unwrap_or(0).min(list.models.len());
+    let start =
+        paging.token.as_deref().and_then(|token| token.parse().ok()).unwrap_or(0).min(list.models.len());
     let size = paging.size.filter(|size| *size > 0).unwrap_or(DEFAULT_PAGE).min(LARGEST_PAGE);
     let end = (start + size).min(list.models.len());
     let mut page = json!({ "models": list.models[start..end] });

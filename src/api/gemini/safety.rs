@@ -16,7 +16,9 @@ struct TopLevel {
 /// or when it is no JSON object, which is for Google to say.
 pub fn with_safety_settings<'a>(body: &'a [u8], settings: &RawValue) -> Cow<'a, [u8]> {
     match serde_json::from_slice::<TopLevel>(body) {
-        Ok(TopLevel { safety_settings: None }) => insert_first(body, settings).map_or(Cow::Borrowed(body), Cow::Owned),
+        Ok(TopLevel { safety_settings: None }) => {
+            insert_first(body, settings).map_or(Cow::Borrowed(body), Cow::Owned)
+        }
         Ok(_) | Err(_) => Cow::Borrowed(body),
     }
 }

@@ -28,7 +28,7 @@ impl Writer for Sse {
         out.extend_from_slice(b"\r\n");
     }
 
-    fn end(&mut self, _: &mut BytesMut) {}
+    fn end(&mut self, _: &mut Vec<u8>) {}
 
     fn failure(&mut self, error: &ApiError, out: &mut Vec<u8>) {
         out.extend_from_slice(&data_event(&error_json(error)));

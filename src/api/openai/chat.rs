@@ -35,8 +35,7 @@ use crate::{
     domain::{model::ModelName, time::Now},
     upstream::{
         call::{AnswerKind, Call, Credential},
-        dispatch::{Refusal, UpstreamError},
-        malformed,
+        dispatch::{Refusal, UpstreamError, malformed},
         trail::Trail,
     },
 };
@@ -75,7 +74,10 @@ pub fn model_name(gateway: &Gateway, name: &str) -> Result<ModelName, ApiError> 
 fn to_call(gateway: &Gateway, chat: &ChatRequest, model: &ModelName) -> Result<Call, ApiError> {
     let options = ChatOptions {
         show_thoughts: gateway.show_thoughts,
-        safety_settings: gateway.safety_settings.as_ref().and_then(|json| serde_json::from_str(json.get()).ok()),
+        safety_settings: gateway
+            .safety_settings
+            .as_ref()
+            .and_then(|json| serde_json::from_str(json.get()).ok()),
         model: ModelTraits::of(model.as_str()),
     };
     let body = to_gemini(chat, &options)?.to_json();
@@ -125,7 +127,8 @@ async fn fetch(
 }
 
 fn convert(answers: &[Bytes], meta: &ChatMeta) -> Result<Vec<u8>, ApiError> {
-    let parsed: Result<Vec<_>, _> = answers.iter().map(|body| GenerateContentResponse::parse(body)).collect();
+    let parsed: Result<Vec<_>, _> =
+        answers.iter().map(|body| serde_json::from_slice::<GenerateContentResponse>(body)).collect();
     let parsed = parsed.map_err(|_| {
         let fault = malformed("Gemini's answer has an unknown shape");
         UpstreamError::Refused(Box::new(Refusal::inside(fault)))

@@ -19,8 +19,7 @@ use crate::{
     domain::model::ModelName,
     upstream::{
         call::AnswerKind,
-        dispatch::{Refusal, UpstreamError},
-        malformed,
+        dispatch::{Refusal, UpstreamError, malformed},
         trail::Trail,
     },
 };
@@ -47,8 +46,8 @@ async fn embed(
     model: &ModelName,
     journal: &mut Journal,
 ) -> Result<Vec<u8>, ApiError> {
-    let fetches = wanted.batches(model).into_iter().map(|batch| async move {
-        let call = gemini_call(model, "batchEmbedContents", batch.into(), AnswerKind::Plain);
+    let fetches = wanted.to_gemini(model).into_iter().map(|batch| async move {
+        let call = gemini_call(model, "batchEmbedContents", batch.to_json().into(), AnswerKind::Plain);
         let mut trail = Trail::default();
         (gateway.dispatcher.fetch(&call, &mut trail).await, trail)
     });
@@ -57,15 +56,18 @@ async fn embed(
     for (answer, trail) in join_all(fetches).await {
         journal.trail.merge(trail);
         match answer {
-            Ok(answer) => answers.push(answer.body),
+            Ok(answer) => {
+                answers.push(serde_json::from_slice(&answer.body).map_err(|error| unreadable(&error))?)
+            }
             Err(error) => failed = Some(error),
         }
     }
     if let Some(error) = failed {
         return Err(error.into());
     }
-    let json = embeddings_response(wanted, &answers).map_err(|error| {
-        UpstreamError::Refused(Box::new(Refusal::inside(malformed(&error.to_string()))))
-    })?;
-    Ok(json)
+    Ok(embeddings_response(answers, wanted, model).map_err(|error| unreadable(&error))?.to_json())
+}
+
+fn unreadable(error: &dyn std::fmt::Display) -> UpstreamError {
+    UpstreamError::Refused(Box::new(Refusal::inside(malformed(&error.to_string()))))
 }

@@ -2,7 +2,6 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header::ContentType,
     web::{Data, Path, Query},
 };
 
@@ -22,7 +21,7 @@ pub async fn list_models(
     _token: ClientToken<OpenAi>,
 ) -> Result<HttpResponse, Failure<OpenAi>> {
     let list = catalogue(&gateway).await?;
-    Ok(HttpResponse::Ok().content_type(ContentType::json()).body(models::models_list(&list.models)))
+    Ok(HttpResponse::Ok().json(models::models_list(list.names())))
 }
 
 pub async fn find_model(
@@ -34,7 +33,7 @@ pub async fn find_model(
     let name = model_name(&gateway, &id)?;
     let list = catalogue(&gateway).await?;
     let model = list.find(&name).ok_or(ApiError::UnknownModel { model: id })?;
-    Ok(HttpResponse::Ok().content_type(ContentType::json()).body(models::model(model)))
+    Ok(HttpResponse::Ok().json(models::model(model["name"].as_str().unwrap_or_default())))
 }
 
 /// `GET /v1/models` belongs to two dialects; the credential tells which one is spoken.

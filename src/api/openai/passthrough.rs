@@ -52,7 +52,10 @@ pub async fn pass_through(
         method: request.method().clone(),
         target: format!("/v1beta/openai/{path}{separator}{query}"),
         model,
-        headers: [&CONTENT_TYPE, &ACCEPT].into_iter().filter_map(|name| kept(name).map(|(n, v)| (n.clone(), v))).collect(),
+        headers: [&CONTENT_TYPE, &ACCEPT]
+            .into_iter()
+            .filter_map(|name| kept(name).map(|(n, v)| (n.clone(), v)))
+            .collect(),
         body: body.bytes,
         credential: Credential::Bearer,
         answer: AnswerKind::OpenAi,

@@ -9,10 +9,7 @@ use crate::{
         stream::Writer,
     },
     convert::{gemini::GenerateContentResponse, openai::stream::ChatStream},
-    upstream::{
-        dispatch::{Refusal, UpstreamError},
-        malformed,
-    },
+    upstream::dispatch::{Refusal, UpstreamError, malformed},
 };
 
 /// Ignored by every SDK, as the specification of server-sent events says.
@@ -26,7 +23,7 @@ impl Writer for Chunks {
     const CONTENT_TYPE: &'static str = "text/event-stream";
 
     fn event(&mut self, index: usize, data: &Bytes, out: &mut Vec<u8>) -> Result<(), ApiError> {
-        let Ok(response) = GenerateContentResponse::parse(data) else {
+        let Ok(response) = serde_json::from_slice::<GenerateContentResponse>(data) else {
             let fault = malformed("Gemini sent an event that is not an answer");
             return Err(UpstreamError::Refused(Box::new(Refusal::inside(fault))).into());
         };

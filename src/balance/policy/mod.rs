@@ -3,36 +3,14 @@
 mod least_in_flight;
 mod round_robin;
 
-use serde::{Deserialize, Serialize};
-
 use super::ready::ReadyList;
+use crate::domain::policy::PolicyKind;
 
-/// Which policy chooses; the value of `BALANCE_POLICY`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PolicyKind {
-    /// Each ready key in turn.
-    #[default]
-    RoundRobin,
-    /// The least busy of the next few in turn.
-    LeastInFlight,
-}
-
-impl PolicyKind {
-    pub const ALL: [Self; 2] = [Self::RoundRobin, Self::LeastInFlight];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::RoundRobin => "round_robin",
-            Self::LeastInFlight => "least_in_flight",
-        }
-    }
-
-    pub fn build(self) -> Box<dyn Policy> {
-        match self {
-            Self::RoundRobin => Box::<round_robin::RoundRobin>::default(),
-            Self::LeastInFlight => Box::<least_in_flight::LeastInFlight>::default(),
-        }
+/// The policy of that name.
+pub fn build(kind: PolicyKind) -> Box<dyn Policy> {
+    match kind {
+        PolicyKind::RoundRobin => Box::<round_robin::RoundRobin>::default(),
+        PolicyKind::LeastInFlight => Box::<least_in_flight::LeastInFlight>::default(),
     }
 }
 
@@ -101,7 +79,7 @@ mod tests {
             let list = ready(slots.iter().copied());
             let pool = Pool { tried: tried.clone(), in_flight: BTreeMap::new() };
             for kind in PolicyKind::ALL {
-                let mut policy = kind.build();
+                let mut policy = build(kind);
                 for _ in 0..40 {
                     match policy.choose(&list, &pool) {
                         Some(slot) => prop_assert!(slots.contains(&slot) && !tried.contains(&slot)),
@@ -115,13 +93,13 @@ mod tests {
         fn every_ready_key_is_used_in_time(count in 1u32..40) {
             let list = ready(0..count);
             for kind in PolicyKind::ALL {
-                let mut policy = kind.build();
+                let mut policy = build(kind);
                 let mut pool = Pool { tried: BTreeSet::new(), in_flight: BTreeMap::new() };
                 for _ in 0..4 * count {
                     let slot = policy.choose(&list, &pool).unwrap();
                     *pool.in_flight.entry(slot).or_default() += 1;
                 }
-                prop_assert_eq!(pool.in_flight.len(), count as usize, "{}", kind.name());
+                prop_assert_eq!(pool.in_flight.len(), count as usize, "{:?}", kind);
             }
         }
     }

@@ -203,18 +203,6 @@ impl UsageMetadata<'_> {
         }
     }
 }
-
-/// One entry of `models.list`.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Model {
-    /// `models/ID`.
-    pub name: String,
-    pub display_name: Option<String>,
-    pub input_token_limit: Option<u64>,
-    pub output_token_limit: Option<u64>,
-}
-
 /// `null` where a list or object is expected is the same as nothing.
 pub(super) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where

@@ -2,8 +2,6 @@
 
 use serde::Serialize;
 
-use crate::convert::gemini::response::Model;
-
 #[derive(Debug, Serialize)]
 pub struct ModelList<'a> {
     pub object: &'static str,
@@ -27,20 +25,20 @@ pub struct ModelObject<'a> {
     pub parent: (),
 }
 
-/// Answer of `GET /v1/models`.
-pub fn models_list(models: &[Model]) -> ModelList<'_> {
-    ModelList { object: "list", data: models.iter().map(model).collect(), success: true }
+/// Answer of `GET /v1/models`, from Google's names.
+pub fn models_list<'a>(names: impl Iterator<Item = &'a str>) -> ModelList<'a> {
+    ModelList { object: "list", data: names.map(model).collect(), success: true }
 }
 
-/// Answer of `GET /v1/models/{id}`.
-pub fn model(model: &Model) -> ModelObject<'_> {
+/// Answer of `GET /v1/models/{id}`; `name` is Google's.
+pub fn model(name: &str) -> ModelObject<'_> {
     ModelObject {
-        id: model.name.strip_prefix("models/").unwrap_or(&model.name),
+        id: name.strip_prefix("models/").unwrap_or(name),
         object: "model",
         created: 0,
         owned_by: "google",
         permission: [],
-        root: &model.name,
+        root: name,
         parent: (),
     }
 }
@@ -53,10 +51,10 @@ mod tests {
 
     #[test]
     fn a_model_is_listed_by_its_short_name() {
-        let models = [Model { name: "models/gemini-2.5-flash".into(), ..Model::default() }];
+        let names = ["models/gemini-2.5-flash"].into_iter();
 
         assert_eq!(
-            serde_json::to_value(models_list(&models)).unwrap(),
+            serde_json::to_value(models_list(names)).unwrap(),
             json!({"object": "list", "success": true, "data": [{
                 "id": "gemini-2.5-flash", "object": "model", "created": 0, "owned_by": "google",
                 "permission": [], "root": "models/gemini-2.5-flash", "parent": null,
