@@ -34,12 +34,13 @@ pub fn look_at(data: &[u8]) -> Seen {
     if data == b"[DONE]" {
         return Seen { is_done: true, ..Seen::default() };
     }
-    // An array is how this layer wraps its errors.
-    let is_array = data.trim_ascii_start().starts_with(b"[");
+    // An array is how this layer wraps its errors; a struct would take it for its fields.
+    if data.trim_ascii_start().starts_with(b"[") {
+        return Seen { fault: classify_error_event(data), ..Seen::default() };
+    }
     match serde_json::from_slice::<Chunk>(data) {
         Ok(chunk) if chunk.error.is_none() => Seen { usage: chunk.usage.map(usage), ..Seen::default() },
         Ok(_) => Seen { fault: classify_error_event(data), ..Seen::default() },
-        Err(_) if is_array => Seen { fault: classify_error_event(data), ..Seen::default() },
         Err(_) => Seen::default(),
     }
 }
