@@ -1,7 +1,8 @@
 //! Gemini Balance: one endpoint in front of many Gemini API keys.
 //!
 //! Read the modules in this order: [`domain`] (the words), [`balance`] (the decisions), [`actors`] (who holds what),
-//! [`upstream`] (talking to Google), [`api`] (talking to clients), [`app`] (how it all starts and stops).
+//! [`upstream`] (talking to Google), [`services`] (what is done beside the requests), [`api`] (talking to clients),
+//! [`app`] (how it all starts and stops).
 
 pub mod actors;
 pub mod api;
@@ -13,6 +14,7 @@ pub mod convert;
 pub mod db;
 pub mod domain;
 pub mod secrets;
+pub mod services;
 pub mod sim;
 pub mod telemetry;
 pub mod upstream;
