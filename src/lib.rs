@@ -4,6 +4,19 @@
 //! [`upstream`] (talking to Google), [`services`] (what is done beside the requests), [`api`] (talking to clients),
 //! [`app`] (how it all starts and stops).
 
+// Nothing that arrives by network can panic, and only the command line talks to a terminal.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::unwrap_used,
+        clippy::panic,
+        clippy::print_stdout,
+        clippy::print_stderr,
+        clippy::disallowed_methods,
+        clippy::disallowed_types
+    )
+)]
+
 pub mod actors;
 pub mod api;
 pub mod app;
