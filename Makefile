@@ -17,8 +17,9 @@ run: ## Build and serve on 127.0.0.1:8000, with everything that is kept under da
 demo: ## The gateway over a simulated Gemini: no key and no network needed
 	cargo run --release --locked -- demo
 
+# With the tests, since their dependencies switch on features: a plain build would compile everything again.
 build: ## The debug build that the suites run against
-	cargo build --locked
+	cargo test --locked --no-run
 
 test: test-rust test-sdk test-docs ## Every suite
 
