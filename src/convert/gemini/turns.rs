@@ -222,6 +222,17 @@ fn sign_current_turn(contents: &mut [Content<'_>]) {
     }
 }
 
+/// Replaces every signature by the placeholder, for the one repetition after Google called one corrupted.
+///
+/// That happens to conversations that moved to another key, model or service. Source: reports, as the API does not tell.
+pub fn forget_signatures(contents: &mut [Content<'_>]) {
+    for part in contents.iter_mut().flat_map(|content| &mut content.parts) {
+        if part.thought_signature.is_some() {
+            part.thought_signature = Some(Cow::Borrowed(SIGNATURE_PLACEHOLDER));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
@@ -355,6 +366,20 @@ mod tests {
         assert_eq!(continued[1]["parts"], json!([{"text": "a"}, {"text": "b"}]));
         assert_eq!(continued.as_array().unwrap().len(), 2);
         assert_eq!(closed[2], json!({"role": "user", "parts": [{"text": "Continue."}]}));
+    }
+
+    #[test]
+    fn signatures_that_google_refused_are_replaced() {
+        let mut conversation = Conversation::default();
+        conversation.user(Part::text("go"));
+        conversation.call(PastCall { signature: Some("b3RoZXI="), ..call("a", "f") });
+        let (_, mut contents) = conversation.finish(&ModelTraits::of(GEMINI_3)).unwrap();
+        assert_eq!(contents[1].parts[0].thought_signature.as_deref(), Some("b3RoZXI="));
+
+        forget_signatures(&mut contents);
+
+        assert_eq!(contents[1].parts[0].thought_signature.as_deref(), Some(SIGNATURE_PLACEHOLDER));
+        assert!(contents[0].parts[0].thought_signature.is_none());
     }
 
     #[test]
