@@ -45,10 +45,11 @@ pub fn to_gemini<'a>(
     let traits = &options.model;
     let (tools, tool_config) = tools::to_gemini(request, traits)?;
     let json_in_words = !tools.is_empty() && !traits.json_with_functions;
-    let mut conversation = conversation(request);
+    let mut conversation = Conversation::default();
     if json_in_words && let Some(words) = format_in_words(&request.response_format) {
         conversation.system(words);
     }
+    read_messages(request, &mut conversation);
     let (system_instruction, contents) = conversation.finish(traits).map_err(orphan)?;
     let safety = request.google.safety_settings.as_ref().or(options.safety_settings.as_ref());
     let mut generation_config = generation_config(request, options)?;
@@ -72,8 +73,7 @@ fn orphan(orphan: Orphan) -> ConvertError {
     ConvertError::OrphanToolResult { param: format!("messages[{message}].tool_call_id"), id }
 }
 
-fn conversation(request: &ChatRequest) -> Conversation<'_> {
-    let mut conversation = Conversation::default();
+fn read_messages<'a>(request: &'a ChatRequest, conversation: &mut Conversation<'a>) {
     for (index, message) in request.messages.iter().enumerate() {
         match message {
             Message::System(texts) => texts.iter().for_each(|text| conversation.system(text.as_str())),
@@ -90,7 +90,6 @@ fn conversation(request: &ChatRequest) -> Conversation<'_> {
             }
         }
     }
-    conversation
 }
 
 /// What the model said, and the pictures that it drew, which come back inside its text as Markdown.
@@ -199,7 +198,7 @@ mod tests {
     use super::*;
     use crate::convert::{
         fixtures,
-        gemini::turns::SIGNATURE_PLACEHOLDER,
+        gemini::signatures::SIGNATURE_PLACEHOLDER,
         openai::{ChatMeta, chat_request, to_openai},
     };
 
