@@ -7,6 +7,7 @@
 //! running simulation (`control`). Files, caches, batches and the Live API are not simulated.
 
 mod answer;
+mod attempt;
 mod auth;
 mod check;
 mod control;

@@ -12,6 +12,7 @@ use tokio::time::sleep;
 
 use super::{
     answer,
+    attempt::Attempt,
     auth::{Layer, key_of, query_value},
     check::check,
     directives::Directives,
@@ -22,7 +23,7 @@ use super::{
     plan::Fault,
     reply::Reply,
     request::{BatchEmbedRequest, Content, CountRequest, EmbedRequest, GenerateRequest, parse},
-    state::{Attempt, Recorded, World},
+    state::{Recorded, World},
     stream::{self, Framing},
     tokens::Usage,
 };
@@ -144,17 +145,17 @@ pub async fn answer(
 ) -> Result<Answer, GoogleError> {
     let prepared = prepare(attempt, target, read);
     let (reply, directives) = prepared.inspect_err(|error| attempt.end(error.http))?;
-    let fault = attempt.fault.or(directives.fault);
+    let fault = attempt.circumstances.fault.or(directives.fault);
     if fault == Some(Fault::Hang) {
         return future::pending().await;
     }
-    pause(directives.delay_ms.unwrap_or(attempt.first_byte_ms)).await;
+    pause(directives.delay_ms.unwrap_or(attempt.circumstances.first_byte_ms)).await;
     if let Some(Fault::Refuse(refusal)) = fault {
         let error = refusal.error(target.name);
         attempt.end(error.http);
         return Err(error);
     }
-    let gap_ms = directives.gap_ms.unwrap_or(attempt.pace.gap_ms);
+    let gap_ms = directives.gap_ms.unwrap_or(attempt.circumstances.pace.gap_ms);
     Ok(Answer { reply: reply.spoilt_by(fault), fault, gap_ms })
 }
 
@@ -169,14 +170,20 @@ fn prepare(
     check(&request, model)?;
     let prompt = request.contents.last().map(Content::text).unwrap_or_default();
     let (directives, prompt) = Directives::parse(&prompt);
-    let reply = answer::compose(&request, model, &directives, &prompt, format!("sim{:09x}", attempt.number));
+    let reply = answer::compose(
+        &request,
+        model,
+        &directives,
+        &prompt,
+        format!("sim{:09x}", attempt.circumstances.number),
+    );
     attempt.spend(reply.usage.prompt())?;
     Ok((reply, directives))
 }
 
 /// Google looks at the key before it reads the body.
 fn refuse_dead_key(attempt: &Attempt, model: &str) -> Result<(), GoogleError> {
-    match attempt.fault {
+    match attempt.circumstances.fault {
         Some(Fault::Refuse(refusal)) if refusal.concerns_the_key() => Err(refusal.error(model)),
         _ => Ok(()),
     }
@@ -238,20 +245,20 @@ pub async fn embedded(
     target: Target<'_>,
     embed: impl FnOnce(&'static Model) -> Result<String, GoogleError>,
 ) -> Result<(String, Option<Fault>), GoogleError> {
-    if attempt.fault == Some(Fault::Hang) {
+    if attempt.circumstances.fault == Some(Fault::Hang) {
         return future::pending().await;
     }
     let json = refuse_dead_key(attempt, target.name)
         .and_then(|()| target.model())
         .and_then(embed)
         .and_then(|json| attempt.spend(1).map(|()| json))
-        .and_then(|json| match attempt.fault {
+        .and_then(|json| match attempt.circumstances.fault {
             Some(Fault::Refuse(refusal)) => Err(refusal.error(target.name)),
             _ => Ok(json),
         })
         .inspect_err(|error| attempt.end(error.http))?;
-    pause(attempt.first_byte_ms).await;
-    Ok((json, attempt.fault))
+    pause(attempt.circumstances.first_byte_ms).await;
+    Ok((json, attempt.circumstances.fault))
 }
 
 pub fn admit_free_call(world: &World, request: &HttpRequest, layer: Layer) -> Result<(), GoogleError> {

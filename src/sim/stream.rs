@@ -12,9 +12,9 @@ use serde_json::Value;
 use tokio::{task::yield_now, time::sleep};
 
 use super::{
+    attempt::Attempt,
     errors::{FRONT_END_PAGE, GoogleError, Refusal},
     plan::Fault,
-    state::Attempt,
 };
 
 /// How the events of a stream are written.
