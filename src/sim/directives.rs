@@ -9,7 +9,7 @@
 //! | `cut=N`, `stall=N`, `truncate=N` | after N events the connection breaks, falls silent, or ends without a finish reason |
 //! | `bare_error=N`, `event_error=N` | after N events an error follows: bare JSON, or as an event |
 //! | `empty`, `blocked`, `hang` | no content; a blocked prompt; no byte at all |
-//! | `finish=NAME` | that finish reason, such as `SAFETY` or `MAX_TOKENS` |
+//! | `finish=NAME` | that finish reason, such as `SAFETY` or `MAX_TOKENS`; with `empty` a filtered answer |
 //! | `thoughts` | thoughts, even when they were not asked for |
 //! | `image` | a picture beside the text |
 

@@ -209,21 +209,7 @@ fn limit_zero(model: &str) -> GoogleError {
 
 #[cfg(test)]
 mod tests {
-    use std::{env, fs, path::Path};
-
-    use super::*;
-
-    /// The recorded error of that name; `None` when the folder of recordings is absent.
-    fn recorded(name: &str) -> Option<Value> {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/fixtures/gemini/errors");
-        if !Path::new(folder).exists() {
-            assert!(env::var("CI").as_deref() != Ok("true"), "no recorded fixtures in {folder}");
-            println!("skipped: no recorded fixtures");
-            return None;
-        }
-        let text = fs::read_to_string(format!("{folder}/{name}.json")).unwrap();
-        Some(serde_json::from_str(&text).unwrap())
-    }
+    use super::{super::fixtures::recordings, *};
 
     /// What a gateway decides by: status, canonical name, and the reason or quotas in the details.
     fn essence(body: &Value) -> Vec<Value> {
@@ -242,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_refusal_has_what_a_gateway_decides_by_as_google_sends_it() {
-        for (name, refusal) in [
+        let refusals = [
             ("400-api-key-invalid", Refusal::InvalidKey),
             ("400-api-key-expired", Refusal::ExpiredKey),
             ("403-key-leaked", Refusal::Leaked),
@@ -257,9 +243,12 @@ mod tests {
             ("503-overloaded", Refusal::Overloaded),
             ("504-deadline-exceeded", Refusal::Deadline),
             ("499-cancelled", Refusal::Cancelled),
-        ] {
-            let Some(recorded) = recorded(name) else { return };
-            assert_eq!(essence(&refusal.error("m").to_json()), essence(&recorded["body"]), "{name}");
+        ];
+        for (name, recorded) in recordings("gemini/errors") {
+            let refusal = refusals.iter().find(|(recording, _)| *recording == name);
+            if let Some((_, refusal)) = refusal {
+                assert_eq!(essence(&refusal.error("m").to_json()), essence(&recorded["body"]), "{name}");
+            }
         }
     }
 

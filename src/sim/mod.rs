@@ -131,4 +131,6 @@ impl Drop for Sim {
 }
 
 #[cfg(test)]
+mod fixtures;
+#[cfg(test)]
 mod tests;
