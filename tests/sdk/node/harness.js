@@ -3,6 +3,8 @@
 // The environment is that of the Python suites: GATEWAY_URL, GATEWAY_TOKEN, SIM_URL, and SDK_TARGET=sim when GATEWAY_URL is the
 // simulation itself.
 
+import assert from "node:assert/strict";
+
 const required = (name) => {
   const value = process.env[name];
   if (!value) throw new Error(`${name} is not set`);
@@ -17,11 +19,14 @@ export const isGateway = (process.env.SDK_TARGET ?? "gateway") === "gateway";
 export const gatewayOnly = isGateway ? {} : { skip: "Google's own layer does not do this" };
 export const openaiBase = isGateway ? `${GATEWAY}/v1` : `${GATEWAY}/v1beta/openai`;
 
+// A client that hangs up frees its key's slot at once.
+const MAX_CANCEL_MS = 100;
+
 export const PIXEL =
   "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
 
 /** The simulation's counters. */
-export const simState = async () => (await fetch(`${SIM}/_sim/state`)).json();
+const simState = async () => (await fetch(`${SIM}/_sim/state`)).json();
 
 /** Faults over all keys; none ends them. */
 export const setWeather = async (...spells) => {
@@ -30,15 +35,19 @@ export const setWeather = async (...spells) => {
   if (!answer.ok) throw new Error(`weather: ${answer.status}`);
 };
 
-/** The first cancellation since `before`; fails when none comes within a second. */
-export const waitForCancellation = async (before) => {
-  const deadline = Date.now() + 1000;
-  while (Date.now() < deadline) {
-    const { cancelled } = await simState();
-    if (cancelled.length > before.cancelled.length) return cancelled.at(before.cancelled.length);
-    await new Promise((resolve) => setTimeout(resolve, 10));
+/** What `act` does must end one upstream call on `model`, at most MAX_CANCEL_MS after it is done. */
+export const cancels = async (model, act) => {
+  const known = (await simState()).cancelled.length;
+  await act();
+  const doneMs = Date.now();
+  for (let cancelled = []; Date.now() < doneMs + 2000; await new Promise((done) => setTimeout(done, 10))) {
+    cancelled = (await simState()).cancelled.slice(known);
+    if (cancelled.length === 0) continue;
+    assert.deepEqual(cancelled.map((call) => call.model), [model]);
+    assert.ok(cancelled[0].at_ms - doneMs < MAX_CANCEL_MS);
+    return;
   }
-  throw new Error("the upstream connection is still open");
+  assert.fail("the upstream connection is still open");
 };
 
 /** What an asynchronous iterable yields. */
