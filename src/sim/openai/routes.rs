@@ -14,19 +14,19 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    super::{
-        auth::{Layer, key_of},
-        embed,
-        errors::GoogleError,
-        models::{self, MODELS},
-        request::parse,
-        routes::{Answer, Target, admit_free_call, answer, embedded, record},
-        state::World,
-        stream::{self, Framing},
-        tokens,
-    },
     reply,
     request::{ChatRequest, strings},
+};
+use crate::sim::{
+    auth::{Layer, key_of},
+    embed,
+    errors::GoogleError,
+    models::{self, MODELS},
+    request::parse,
+    routes::{Answer, Target, admit_free_call, answer, embedded, record},
+    state::World,
+    stream::{self, Framing},
+    tokens,
 };
 
 pub fn configure(config: &mut ServiceConfig) {
