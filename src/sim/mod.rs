@@ -14,6 +14,7 @@ mod control;
 mod directives;
 mod embed;
 mod errors;
+mod flow;
 mod models;
 mod openai;
 mod plan;

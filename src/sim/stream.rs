@@ -171,11 +171,11 @@ pub fn error(error: &GoogleError, in_array: bool) -> HttpResponse {
 fn body(script: Script, gap: Duration, attempt: Attempt) -> impl Stream<Item = io::Result<Bytes>> {
     let Script { frames, ending } = script;
     stream::unfold((frames.into_iter(), attempt), move |(mut frames, mut attempt)| async move {
-        let is_first = attempt.events_sent == 0;
-        if gap.is_zero() || is_first {
-            yield_now().await
-        } else {
+        let is_between_two = attempt.events_sent > 0 && frames.len() > 0;
+        if is_between_two && !gap.is_zero() {
             sleep(gap).await
+        } else {
+            yield_now().await
         }
         let Some(frame) = frames.next() else {
             return match ending {
