@@ -81,7 +81,7 @@ pub enum Fault {
     Hang,
     /// Events come, then nothing more, until the peer gives up.
     Stall(usize),
-    /// The connection breaks.
+    /// The connection breaks; with 0 before any byte was sent.
     Cut(usize),
     /// The stream ends properly, but without a `finishReason`.
     Truncate(usize),
