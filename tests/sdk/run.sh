@@ -36,6 +36,8 @@ field() {
 
 # Starts a server and waits until it says that it is ready.
 start() {
+  # The line of an earlier run must not be taken for this one's.
+  : >"$cache/server.out"
   "$@" >"$cache/server.out" 2>"$cache/server.err" &
   server=$!
   trap 'kill "$server" 2>/dev/null || true' EXIT
