@@ -7,12 +7,14 @@
 //! running simulation (`control`). Files, caches, batches and the Live API are not simulated.
 
 mod answer;
+mod attempt;
 mod auth;
 mod check;
 mod control;
 mod directives;
 mod embed;
 mod errors;
+mod flow;
 mod models;
 mod openai;
 mod plan;
@@ -129,5 +131,7 @@ impl Drop for Sim {
     }
 }
 
+#[cfg(test)]
+mod fixtures;
 #[cfg(test)]
 mod tests;
