@@ -194,7 +194,7 @@ impl Plan {
         ]);
         keys.sort_by(|a, b| a.key.cmp(&b.key));
         let spell = Spell {
-            model: Some("gemini-2.5-flash".into()),
+            model: Some("gemini-2.5-pro".into()),
             every_ms: 120_000,
             for_ms: 20_000,
             ..Spell::always(Fault::Refuse(Refusal::Overloaded))
@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn a_spell_comes_and_goes_for_its_model() {
         let spell = Spell {
-            model: Some("gemini-2.5-flash".into()),
+            model: Some("gemini-2.5-pro".into()),
             every_ms: 100,
             for_ms: 20,
             ..Spell::always(Fault::Refuse(Refusal::Overloaded))

@@ -76,7 +76,8 @@ test("aborting a stream cancels the upstream call", async () => {
 });
 
 test("a stream that breaks off ends with an error", gatewayOnly, async () => {
-  const stream = await chat({ messages: user("[[events=9 cut=3]]"), stream: true });
+  // The two events of thoughts, which the gateway asks for, count as well.
+  const stream = await chat({ messages: user("[[events=9 cut=5]]"), stream: true });
   const chunks = [];
 
   await assert.rejects(async () => {

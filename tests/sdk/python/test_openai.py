@@ -124,7 +124,8 @@ def test_closing_a_stream_cancels_the_upstream_call(client, sim):
 
 @gateway_only
 def test_a_stream_that_breaks_off_ends_with_an_error(client):
-    stream = client.chat.completions.create(model=MODEL, messages=user("[[events=9 cut=3]]"), stream=True)
+    # The two events of thoughts, which the gateway asks for, count as well.
+    stream = client.chat.completions.create(model=MODEL, messages=user("[[events=9 cut=5]]"), stream=True)
 
     received = []
     with pytest.raises(openai.APIError):
