@@ -14,6 +14,8 @@ pub mod logger;
 pub mod recheck;
 pub mod scheduler;
 pub mod supervisor;
+#[cfg(test)]
+mod tests;
 
 /// Question: what do you hold? Every actor answers with a snapshot that logs, metrics and tests read alike.
 #[derive(Debug, Clone, Copy)]
