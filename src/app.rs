@@ -24,10 +24,7 @@ use tracing::{info, warn};
 use crate::{
     actors::{
         balancer::Balancer,
-        catalog::{Catalog, ModelList},
         logger::{Flush, LogQueue, Logger, Prune},
-        recheck::Recheck,
-        scheduler::Scheduler,
         supervisor::{Checkpoint, PoolKey, Supervisor},
     },
     api::{
@@ -41,6 +38,11 @@ use crate::{
     db::{Database, DbError, keys},
     domain::time::Now,
     secrets::{Sealer, TokenSet, is_example_token, load_or_create_admin_token, load_or_create_key_file},
+    services::{
+        catalog::{Catalog, ModelList},
+        recheck::Recheck,
+        scheduler::Scheduler,
+    },
     telemetry::metrics::Metrics,
     upstream::{client::UpstreamClient, dispatch::Dispatcher},
 };

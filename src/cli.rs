@@ -1,5 +1,11 @@
 //! The command line: what can be started, and how a start that fails explains itself.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is where the gateway talks to a terminal"
+)]
+
 mod demo;
 mod healthcheck;
 mod serve;

@@ -208,6 +208,7 @@ pub struct Crash;
 impl Handler<Crash> for KeyActor {
     type Result = ();
 
+    #[allow(clippy::panic, reason = "the drill is a panic")]
     fn handle(&mut self, _: Crash, _: &mut Context<Self>) {
         panic!("drill: key {} was told to crash", self.id);
     }

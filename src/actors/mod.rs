@@ -7,12 +7,9 @@ use std::marker::PhantomData;
 use actix::Message;
 
 pub mod balancer;
-pub mod catalog;
 pub mod key;
 pub mod lease;
 pub mod logger;
-pub mod recheck;
-pub mod scheduler;
 pub mod supervisor;
 #[cfg(test)]
 mod tests;

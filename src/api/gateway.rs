@@ -8,13 +8,11 @@ use tokio::sync::watch;
 
 use super::outbox::Outbox;
 use crate::{
-    actors::{
-        catalog::{Catalog, ModelList},
-        supervisor::Supervisor,
-    },
+    actors::supervisor::Supervisor,
     db::Database,
     domain::model::ModelName,
     secrets::TokenSet,
+    services::catalog::{Catalog, ModelList},
     telemetry::metrics::Metrics,
     upstream::dispatch::Dispatcher,
 };

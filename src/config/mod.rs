@@ -53,6 +53,7 @@ pub struct Sources {
 
 impl Sources {
     /// The working directory and environment of this process; variables that are not UTF-8 are left out.
+    #[allow(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
     pub fn of_process() -> Self {
         let env = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

@@ -103,6 +103,7 @@ pub fn ping(conn: &mut DbConnection) -> QueryResult<()> {
 }
 
 /// The one door to blocking code.
+#[allow(clippy::disallowed_methods, reason = "this is the door")]
 async fn run<T, F>(pool: DbPool, work: F) -> Result<T, DbError>
 where
     F: FnOnce(&mut DbConnection) -> QueryResult<T> + Send + 'static,

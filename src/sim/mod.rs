@@ -6,6 +6,11 @@
 //! Answers depend on the request alone (`answer`), prompts can carry wishes (`directives`), and `/_sim/` shows and steers a
 //! running simulation (`control`). Files, caches, batches and the Live API are not simulated.
 
+#![allow(
+    clippy::disallowed_types,
+    reason = "the simulation stands for another machine, with clocks of its own"
+)]
+
 mod answer;
 mod attempt;
 mod auth;

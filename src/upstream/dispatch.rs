@@ -103,7 +103,7 @@ impl Dispatcher {
         loop {
             let lease = match attempts.next_lease().await {
                 Ok(lease) => lease,
-                Err(error) => return empty.map_or(Err(error), Ok),
+                Err(error) => return empty.ok_or(error),
             };
             match self.fetch_once(call, &lease, attempts.deadline).await {
                 Ok(answer) => {
@@ -128,7 +128,7 @@ impl Dispatcher {
         loop {
             let lease = match attempts.next_lease().await {
                 Ok(lease) => lease,
-                Err(error) => return empty.map_or(Err(error), Ok),
+                Err(error) => return empty.ok_or(error),
             };
             match self.open_once(call, &lease, attempts.deadline).await {
                 Ok(mut events) => {

@@ -150,7 +150,7 @@ impl EventStream {
                 None => {
                     return match self.check_end() {
                         Ok(()) => Poll::Ready(None),
-                        Err(fault) => self.fail(fault),
+                        Err(fault) => self.fail(*fault),
                     };
                 }
             }
@@ -231,7 +231,7 @@ impl EventStream {
     }
 
     /// An answer that stops without saying why was cut off.
-    fn check_end(&mut self) -> Result<(), Fault> {
+    fn check_end(&mut self) -> Result<(), Box<Fault>> {
         let whole = self.seen.whole();
         let is_whole = match self.kind {
             AnswerKind::OpenAi => self.is_done,
@@ -240,7 +240,7 @@ impl EventStream {
             }
         };
         if !is_whole {
-            return Err(malformed("Gemini ended the stream before the answer was finished"));
+            return Err(Box::new(malformed("Gemini ended the stream before the answer was finished")));
         }
         self.end = Some(End::Complete);
         Ok(())

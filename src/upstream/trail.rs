@@ -31,7 +31,7 @@ pub struct FailedAttempt {
     pub message: String,
 }
 
-/// Grows with every attempt of a request; [`crate::journal`] writes it down.
+/// Grows with every attempt of a request; the journal of `api` writes it down.
 #[derive(Debug, Default)]
 pub struct Trail {
     pub attempts: Vec<Attempt>,

@@ -16,7 +16,6 @@ use super::{
     generate::{fetch, forwarded_headers, version},
 };
 use crate::{
-    actors::catalog::{ModelList, Refresh},
     api::{
         auth::ClientToken,
         error::{ApiError, Failure},
@@ -24,6 +23,7 @@ use crate::{
         journal::{Asked, Journal},
     },
     domain::model::ModelName,
+    services::catalog::{ModelList, Refresh},
     upstream::call::{AnswerKind, Call, Credential},
 };
 

@@ -9,10 +9,10 @@ use cron::Schedule;
 use serde::Serialize;
 use tracing::debug;
 
-use super::{
+use super::recheck::{Recheck, RecheckSuspects};
+use crate::actors::{
     Observe,
     logger::{Logger, Prune},
-    recheck::{Recheck, RecheckSuspects},
 };
 
 /// The clock is looked at this often at least, so that a clock that was set is noticed.

@@ -10,12 +10,12 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep};
 use tracing::info;
 
-use super::{
-    Observe,
-    key::Rechecked,
-    supervisor::{FindSuspects, Supervisor, Suspect},
-};
 use crate::{
+    actors::{
+        Observe,
+        key::Rechecked,
+        supervisor::{FindSuspects, Supervisor, Suspect},
+    },
     config::Upstream,
     domain::{
         model::ModelName,

@@ -10,8 +10,8 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tracing::{debug, info};
 
-use super::Observe;
 use crate::{
+    actors::Observe,
     domain::model::ModelName,
     upstream::{
         call::{AnswerKind, Call, Credential},

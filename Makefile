@@ -1,0 +1,53 @@
+# One list of commands, the same for people and for CI. `make` alone prints it.
+#
+# `make test` installs the client SDKs below target/; nothing here needs more rights than its user has.
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo build test test-rust test-sdk test-docs check check-format check-lints check-layers \
+        check-dependencies image-check bench
+
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+
+help: ## What there is
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
+
+run: ## Build and serve on 127.0.0.1:8000, with everything that is kept under data/
+	cargo run --release --locked
+
+demo: ## The gateway over a simulated Gemini: no key and no network needed
+	cargo run --release --locked -- demo
+
+build: ## The debug build that the suites run against
+	cargo build --locked
+
+test: test-rust test-sdk test-docs ## Every suite
+
+test-rust: ## Unit and integration tests
+	cargo test --locked
+
+test-sdk: build ## Real client SDKs, Python and Node, against a running gateway
+	GEMINI_BALANCE_BIN=$(TARGET)/debug/gemini-balance SDK_CACHE=$(TARGET)/sdk tests/sdk/run.sh
+
+test-docs: ## Links, settings, commands and paths that the documents name
+	scripts/check_docs.py
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+check: check-format check-lints check-layers check-dependencies ## Format, lints, layers, licences and duplicates
+
+check-format:
+	cargo fmt --check
+
+check-lints:
+	cargo clippy --locked --all-targets -- -D warnings
+
+check-layers:
+	cargo test --locked --test layering
+
+check-dependencies:
+	scripts/check_dependencies.py
+
+image-check: build ## The Dockerfile's steps and its health check, without a Docker engine
+	scripts/check_image.py $(TARGET)/debug/gemini-balance
+
+bench: ## CPU, latency and memory beside nginx on this machine; needs nginx and wrk
+	benches/run.sh
