@@ -1,6 +1,7 @@
 //! Starts everything in order, and stops it in reverse with a deadline.
 
 use std::{
+    convert::Infallible,
     io,
     net::{SocketAddr, TcpListener, ToSocketAddrs},
     sync::Arc,
@@ -12,7 +13,6 @@ use actix_web::{
     App, HttpServer,
     dev::{Server, ServerHandle},
     middleware::from_fn,
-    web::Data,
 };
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::{
@@ -286,11 +286,13 @@ struct Shared {
 }
 
 impl Shared {
-    /// One worker's share; made on its thread.
-    fn gateway(&self) -> Gateway {
+    /// One worker's share; made on its thread, which takes no connection before it knows the keys.
+    async fn gateway(self) -> Result<Gateway, Infallible> {
         let config = &self.config;
-        Gateway {
-            dispatcher: dispatcher(config, &self.supervisor).into(),
+        let dispatcher = dispatcher(config, &self.supervisor);
+        dispatcher.ready().await;
+        Ok(Gateway {
+            dispatcher: dispatcher.into(),
             tokens: self.tokens.clone(),
             catalog: self.catalog.clone(),
             models: self.models.clone(),
@@ -308,7 +310,7 @@ impl Shared {
             show_thoughts: config.gemini.show_thinking_process,
             record_request_body: config.logs.record_request_body,
             node: config.server.node_name.clone(),
-        }
+        })
     }
 }
 
@@ -323,8 +325,9 @@ fn serve(listener: TcpListener, shared: Shared) -> Result<Server, StartError> {
     let config = shared.config.clone();
     let failed = |source| StartError::Listen { address: address_of(&config), source };
     let factory = move || {
+        let gateway = shared.clone();
         App::new()
-            .app_data(Data::new(shared.gateway()))
+            .data_factory(move || gateway.clone().gateway())
             .wrap(from_fn(name_request))
             .wrap(cors(&shared.config.server.cors_allowed_origins))
             .configure(api::routes)

@@ -7,6 +7,7 @@ use std::{collections::HashMap, time::Duration};
 
 use actix::prelude::*;
 use serde::Serialize;
+use tokio::sync::watch;
 
 use super::{
     Observe,
@@ -64,6 +65,8 @@ pub struct Balancer {
     undelivered: HashMap<KeyId, Vec<(Settle, u8)>>,
     leases_given: u64,
     refused: u64,
+    /// The supervisor has told of the keys.
+    is_informed: watch::Sender<bool>,
 }
 
 impl Balancer {
@@ -76,6 +79,7 @@ impl Balancer {
             undelivered: HashMap::new(),
             leases_given: 0,
             refused: 0,
+            is_informed: watch::Sender::new(false),
         }
     }
 
@@ -201,6 +205,7 @@ impl Handler<KeysRouted> for Balancer {
     type Result = ();
 
     fn handle(&mut self, KeysRouted(routes): KeysRouted, ctx: &mut Context<Self>) {
+        self.is_informed.send_replace(true);
         for route in routes {
             match route {
                 KeyRoute::Changed { key, secret, gauge, actor, routing } => {
@@ -215,6 +220,23 @@ impl Handler<KeysRouted> for Balancer {
                 }
             }
         }
+    }
+}
+
+/// Question, answered once the keys are known; a request before that would find none.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct AwaitKeys;
+
+impl Handler<AwaitKeys> for Balancer {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: AwaitKeys, _: &mut Context<Self>) -> Self::Result {
+        let mut is_informed = self.is_informed.subscribe();
+        Box::pin(async move {
+            // Fails only when the balancer has ended, and then there is nothing to wait for.
+            let _ = is_informed.wait_for(|is_informed| *is_informed).await;
+        })
     }
 }
 

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     actors::{
-        balancer::{Acquire, Balancer, Settled},
+        balancer::{Acquire, AwaitKeys, Balancer, Settled},
         lease::Lease,
     },
     balance::table::Unavailable,
@@ -89,6 +89,12 @@ enum Failure<T> {
 impl Dispatcher {
     pub fn new(client: UpstreamClient, balancer: Addr<Balancer>, max_attempts: usize) -> Self {
         Self { client, balancer, max_attempts: max_attempts.max(1) }
+    }
+
+    /// Waits until this worker knows the keys.
+    pub async fn ready(&self) {
+        // Fails only when the balancer has ended, as the process does.
+        let _ = self.balancer.send(AwaitKeys).await;
     }
 
     /// Until when a request that starts now may run.
