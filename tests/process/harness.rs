@@ -213,7 +213,7 @@ impl Connection {
 
     /// Reads until something matches, or the end.
     pub fn read_until(&mut self, enough: impl Fn(&[u8]) -> bool) -> Vec<u8> {
-        let (mut all, mut buffer) = (Vec::new(), [0; 65536]);
+        let (mut all, mut buffer) = (Vec::new(), [0; 16_384]);
         while !enough(&all) {
             match self.0.read(&mut buffer) {
                 Ok(0) | Err(_) => break,
