@@ -239,9 +239,9 @@ mod tests {
             ..Spell::always(Fault::Refuse(Refusal::Overloaded))
         };
 
-        assert!(!spell.strikes("gemini-2.5-flash", 79, 0));
-        assert!(spell.strikes("gemini-2.5-flash", 80, 0));
-        assert!(!spell.strikes("gemini-2.5-flash", 100, 0));
+        assert!(!spell.strikes("gemini-2.5-pro", 79, 0));
+        assert!(spell.strikes("gemini-2.5-pro", 80, 0));
+        assert!(!spell.strikes("gemini-2.5-pro", 100, 0));
         assert!(!spell.strikes("gemini-3.6-flash", 80, 0));
     }
 
