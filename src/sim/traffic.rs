@@ -69,7 +69,7 @@ fn request(turn: usize) -> (&'static str, Value) {
         2 | 8 => ("/v1/chat/completions", chat(false)),
         3 | 9 => ("/v1/chat/completions", chat(true)),
         4 => ("/v1/embeddings", json!({"model": "gemini-embedding-001", "input": prompt, "dimensions": 256})),
-        5 => ("/v1beta/models/gemini-3.1-pro-preview:generateContent", native),
+        5 => ("/v1beta/models/gemini-2.5-pro:generateContent", native),
         10 => ("/v1beta/models/gemini-3.5-flash:streamGenerateContent?alt=sse", native),
         _ => ("/v1beta/models/gemini-3.6-flash:generateContent", json!({"contents": []})),
     }
