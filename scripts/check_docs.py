@@ -14,10 +14,7 @@ DOCUMENTS = sorted(ROOT.glob("*.md"))
 # Folders of the repository that documents speak of.
 FOLDERS = ("src/", "tests/", "scripts/", "benches/", "config/", "migrations/", "examples/", ".ci/")
 # Names in capitals that are no settings of the gateway.
-OTHER_NAMES = {
-    "API_KEY_INVALID", "CARGO_TARGET_DIR", "CONTENT_TYPE", "RESOURCE_EXHAUSTED", "RUST_LOG", "UNAVAILABLE", "CI",
-    "GEMINI_BALANCE_BIN", "GATEWAY_URL", "GATEWAY_TOKEN", "SIM_URL",
-}
+OTHER_NAMES = {"CARGO_TARGET_DIR", "RUST_LOG"}
 
 
 def main():

@@ -25,11 +25,31 @@ pub fn run(server: &Server) -> ExitCode {
     }
 }
 
-/// A server that listens everywhere is asked on this machine.
+/// The host as it stands in a URL; a server that listens everywhere is asked on this machine.
 fn reachable(host: &str) -> String {
     match host {
         "0.0.0.0" => Ipv4Addr::LOCALHOST.to_string(),
-        "::" | "[::]" => "[::1]".to_owned(),
+        "::" => "[::1]".to_owned(),
+        address if address.contains(':') => format!("[{address}]"),
         host => host.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_host_that_can_be_listened_on_can_be_asked() {
+        let cases = [
+            ("0.0.0.0", "127.0.0.1"),
+            ("::", "[::1]"),
+            ("fd00::7", "[fd00::7]"),
+            ("10.0.0.7", "10.0.0.7"),
+            ("localhost", "localhost"),
+        ];
+        for (host, asked) in cases {
+            assert_eq!(reachable(host), asked);
+        }
     }
 }

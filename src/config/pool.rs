@@ -59,7 +59,7 @@ fn api_keys(reader: &mut Reader) -> Option<Vec<ApiKey>> {
     let (mut blank, mut duplicate, mut placeholder) = (0, 0, 0);
     for (index, text) in texts.iter().enumerate() {
         match ApiKey::parse(text) {
-            Ok(key) if is_placeholder(key.expose()) => placeholder += 1,
+            Ok(_) if is_placeholder(text.trim()) => placeholder += 1,
             Ok(key) if !seen.insert(key.clone()) => duplicate += 1,
             Ok(key) => keys.push(key),
             Err(InvalidApiKey::Empty) => blank += 1,
