@@ -7,6 +7,7 @@ use std::{collections::HashMap, time::Duration};
 
 use actix::prelude::*;
 use serde::Serialize;
+use tokio::sync::oneshot;
 
 use super::{
     Observe,
@@ -62,9 +63,13 @@ pub struct Balancer {
     waiting: usize,
     /// Settlements whose actor was gone; sent when its successor reports.
     undelivered: HashMap<KeyId, Vec<(Settle, u8)>>,
+    /// Requests that came before the supervisor had told of any key; none once it has.
+    early: Option<Vec<(Acquire, oneshot::Sender<Acquired>)>>,
     leases_given: u64,
     refused: u64,
 }
+
+type Acquired = Result<Lease, Unavailable>;
 
 impl Balancer {
     pub fn new(kind: PolicyKind, supervisor: Addr<Supervisor>) -> Self {
@@ -74,8 +79,23 @@ impl Balancer {
             successes: HashMap::new(),
             waiting: 0,
             undelivered: HashMap::new(),
+            early: Some(Vec::new()),
             leases_given: 0,
             refused: 0,
+        }
+    }
+
+    fn pick(&mut self, Acquire { model, tried }: &Acquire, me: Addr<Self>) -> Acquired {
+        match self.table.pick(model, tried) {
+            Ok(picked) => {
+                self.leases_given += 1;
+                let (secret, gauge) = (picked.payload.secret.clone(), picked.gauge.clone());
+                Ok(Lease::new(picked.key, secret, model.clone(), picked.is_probe, gauge, me))
+            }
+            Err(unavailable) => {
+                self.refused += 1;
+                Err(unavailable)
+            }
         }
     }
 
@@ -155,20 +175,15 @@ pub struct Acquire {
 }
 
 impl Handler<Acquire> for Balancer {
-    type Result = MessageResult<Acquire>;
+    type Result = Response<Acquired>;
 
-    fn handle(&mut self, Acquire { model, tried }: Acquire, ctx: &mut Context<Self>) -> Self::Result {
-        MessageResult(match self.table.pick(&model, &tried) {
-            Ok(picked) => {
-                self.leases_given += 1;
-                let (secret, gauge) = (picked.payload.secret.clone(), picked.gauge.clone());
-                Ok(Lease::new(picked.key, secret, model, picked.is_probe, gauge, ctx.address()))
-            }
-            Err(unavailable) => {
-                self.refused += 1;
-                Err(unavailable)
-            }
-        })
+    fn handle(&mut self, acquire: Acquire, ctx: &mut Context<Self>) -> Self::Result {
+        let Some(early) = &mut self.early else {
+            return Response::reply(self.pick(&acquire, ctx.address()));
+        };
+        let (answer, answered) = oneshot::channel();
+        early.push((acquire, answer));
+        Response::fut(async { answered.await.unwrap_or(Err(Unavailable::NoUsableKey)) })
     }
 }
 
@@ -214,6 +229,10 @@ impl Handler<KeysRouted> for Balancer {
                     self.undelivered.remove(&key);
                 }
             }
+        }
+        for (acquire, answer) in self.early.take().into_iter().flatten() {
+            // Whoever hung up meanwhile gives the lease back by dropping it.
+            let _ = answer.send(self.pick(&acquire, ctx.address()));
         }
     }
 }

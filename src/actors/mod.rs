@@ -11,6 +11,8 @@ pub mod key;
 pub mod lease;
 pub mod logger;
 pub mod supervisor;
+#[cfg(test)]
+mod tests;
 
 /// Question: what do you hold? Every actor answers with a snapshot that logs, metrics and tests read alike.
 #[derive(Debug, Clone, Copy)]

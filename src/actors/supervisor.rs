@@ -1,7 +1,11 @@
 //! Which keys exist. Spawns their actors, respawns those that die, tells every balancer what has changed, and writes
 //! the health of keys to the database so that a restart forgets neither a cooldown nor an invalid key.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use actix::prelude::*;
 use serde::Serialize;
@@ -75,7 +79,8 @@ pub struct Supervisor {
     database: Database,
     /// Keys to spawn when this actor starts.
     initial: Vec<PoolKey>,
-    keys: HashMap<KeyId, Entry>,
+    /// In the order of their ids, which is how policies that take turns begin.
+    keys: BTreeMap<KeyId, Entry>,
     balancers: Vec<Recipient<KeysRouted>>,
     unsaved: HashMap<KeyId, HealthSnapshot>,
     is_saving: bool,
@@ -89,7 +94,7 @@ impl Supervisor {
             max_failures,
             database,
             initial: keys,
-            keys: HashMap::new(),
+            keys: BTreeMap::new(),
             balancers: Vec::new(),
             unsaved: HashMap::new(),
             is_saving: false,

@@ -190,8 +190,6 @@ impl<W: Writer> Stream for StreamBody<W> {
                 journal.content_begins();
             }
             this.restart_silence();
-            // More may be ready than one write holds, and the timer was moved: come back soon.
-            cx.waker().wake_by_ref();
             return Poll::Ready(Some(Ok(out.into())));
         }
         if matches!(this.state, State::Over) {

@@ -105,6 +105,10 @@ impl<T> RoutingTable<T> {
     /// Takes in a new key, or what has become of a known one.
     pub fn apply(&mut self, key: KeyId, gauge: Arc<Gauge>, routing: Routing, payload: T) {
         let index = match self.by_key.get(&key) {
+            Some(&index) if self.keeps_its_place(index, &routing) => {
+                self.slots[index as usize] = Some(Slot { key, gauge, routing, payload });
+                return;
+            }
             Some(&index) => {
                 self.unlist(index);
                 index
@@ -113,6 +117,13 @@ impl<T> RoutingTable<T> {
         };
         self.slots[index as usize] = Some(Slot { key, gauge, routing, payload });
         self.list(index);
+    }
+
+    /// A ready key that goes on as before keeps its turn. One that is half-open never does: its probe may have taken
+    /// it off the list.
+    fn keeps_its_place(&self, index: u32, routing: &Routing) -> bool {
+        let known = self.slots[index as usize].as_ref().map(|slot| &slot.routing);
+        routing.availability == Availability::Ready && known == Some(routing)
     }
 
     /// Forgets a key that was taken out of the pool.

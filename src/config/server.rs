@@ -11,6 +11,7 @@ use super::reader::Reader;
 pub struct Server {
     /// An address or a host name.
     pub host: String,
+    /// 0 takes a free one.
     pub port: u16,
     /// Worker threads; `None` is one per core.
     pub workers: Option<usize>,
@@ -35,7 +36,7 @@ impl Server {
     pub(super) fn read(reader: &mut Reader) -> Self {
         Self {
             host: reader.parsed("HOST", host).unwrap_or_default(),
-            port: reader.number("PORT", 1..=u16::MAX),
+            port: reader.number("PORT", 0..=u16::MAX),
             workers: Some(reader.number("WORKERS", 0..=1024)).filter(|workers| *workers > 0),
             shutdown_timeout: reader.seconds("SHUTDOWN_TIMEOUT_SECONDS", 0.0..=3600.0),
             max_body_bytes: reader.number::<usize>("MAX_BODY_MB", 1..=4096) * 1_000_000,

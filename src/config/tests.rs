@@ -202,7 +202,7 @@ fn all_problems_are_reported_in_one_run_with_name_source_and_example() {
 
     assert_eq!(errors.len(), 9, "{errors:#?}");
     let expected =
-        "PORT (from the environment): \"80000\" is not a whole number from 1 to 65535; for example PORT=8000";
+        "PORT (from the environment): \"80000\" is not a whole number from 0 to 65535; for example PORT=8000";
     assert!(errors.contains(&expected.to_owned()), "{errors:#?}");
     let starts =
         ["prot (from config/local.toml): is not a setting; did you mean port?", "MAX_RETRIES (from .env)"];

@@ -290,20 +290,4 @@ mod tests {
             })
             .unwrap();
     }
-
-    #[test]
-    #[ignore = "a measurement: cargo test --release --lib db::keys -- --ignored --nocapture"]
-    fn five_thousand_keys_are_synchronised_within_a_second() {
-        let ((database, _dir), sealer) = (test_database(), sealer("correct horse battery"));
-        let configured: Vec<ApiKey> =
-            (0..5000).map(|n| ApiKey::parse(&format!("AIzaSy{n:033}")).unwrap()).collect();
-
-        let started = std::time::Instant::now();
-        database.write_blocking(|conn| sync_configured(conn, &sealer, &configured, 5)).unwrap();
-        let (inserted, started) = (started.elapsed(), std::time::Instant::now());
-        database.write_blocking(|conn| sync_configured(conn, &sealer, &configured, 6)).unwrap();
-
-        println!("5,000 keys: {inserted:?} when new, {:?} when unchanged", started.elapsed());
-        assert!(inserted.as_secs() < 1);
-    }
 }

@@ -89,8 +89,7 @@ impl Actor for Catalog {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        // The balancer of this thread has to hear of the keys first.
-        ctx.run_later(Duration::from_millis(200), Self::refresh_again);
+        self.refresh_again(ctx);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{future::Future, pin::Pin, str::FromStr, time::Duration};
 
 use actix::prelude::*;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use cron::Schedule;
 use serde::Serialize;
@@ -17,6 +17,9 @@ use crate::actors::{
 
 /// The clock is looked at this often at least, so that a clock that was set is noticed.
 const LONGEST_NAP: Duration = Duration::from_secs(10 * 60);
+
+/// Ten past midnight.
+const NIGHTLY: &str = "0 10 0 * * *";
 
 type Work = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()>>>>;
 
@@ -65,7 +68,7 @@ impl Scheduler {
     /// Deletes old log rows every night.
     #[must_use]
     pub fn pruning(self, logger: Addr<Logger>, prune: Prune) -> Self {
-        self.task("deletion of old log rows", "0 10 0 * * *", 1, move || {
+        self.task("deletion of old log rows", NIGHTLY, 1, move || {
             let logger = logger.clone();
             Box::pin(async move {
                 let _ = logger.send(prune).await;
@@ -89,12 +92,12 @@ impl Scheduler {
     /// Sleeps until the task is due, in naps; it is planned again when its work has ended, so that two runs never
     /// overlap.
     fn plan(&self, index: usize, ctx: &mut Context<Self>) {
-        let now = Utc::now().with_timezone(&self.timezone);
-        let Some(due) = self.tasks[index].schedule.after(&now).next() else { return };
-        self.wait(index, due.with_timezone(&Utc), ctx);
+        if let Some(due) = next_due(&self.tasks[index].schedule, self.timezone, Utc::now()) {
+            self.wait(index, due, ctx);
+        }
     }
 
-    fn wait(&self, index: usize, due: chrono::DateTime<Utc>, ctx: &mut Context<Self>) {
+    fn wait(&self, index: usize, due: DateTime<Utc>, ctx: &mut Context<Self>) {
         let ahead = (due - Utc::now()).to_std().unwrap_or(Duration::ZERO);
         ctx.run_later(ahead.min(LONGEST_NAP), move |scheduler, ctx| {
             if Utc::now() < due {
@@ -118,6 +121,11 @@ impl Scheduler {
     }
 }
 
+/// The next time that the schedule names on the clocks of that zone.
+fn next_due(schedule: &Schedule, timezone: Tz, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    schedule.after(&now.with_timezone(&timezone)).next().map(|due| due.with_timezone(&Utc))
+}
+
 impl Actor for Scheduler {
     type Context = Context<Self>;
 
@@ -130,12 +138,36 @@ impl Handler<Observe<Vec<TaskSnapshot>>> for Scheduler {
     type Result = MessageResult<Observe<Vec<TaskSnapshot>>>;
 
     fn handle(&mut self, _: Observe<Vec<TaskSnapshot>>, _: &mut Context<Self>) -> Self::Result {
-        let now = Utc::now().with_timezone(&self.timezone);
+        let now = Utc::now();
         let snapshot = |task: &Task| TaskSnapshot {
             name: task.name,
             runs: task.runs,
-            next_at_ms: task.schedule.after(&now).next().map(|due| due.timestamp_millis()),
+            next_at_ms: next_due(&task.schedule, self.timezone, now).map(|due| due.timestamp_millis()),
         };
         MessageResult(self.tasks.iter().map(snapshot).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn due(expression: &str, timezone: Tz, now: &str) -> String {
+        let schedule = Schedule::from_str(expression).unwrap();
+        next_due(&schedule, timezone, now.parse().unwrap()).unwrap().to_rfc3339()
+    }
+
+    #[test]
+    fn the_night_is_that_of_the_configured_zone() {
+        assert_eq!(due(NIGHTLY, Tz::UTC, "2026-11-23T12:00:00Z"), "2026-11-24T00:10:00+00:00");
+        assert_eq!(due(NIGHTLY, Tz::Asia__Shanghai, "2026-11-23T12:00:00Z"), "2026-11-23T16:10:00+00:00");
+    }
+
+    #[test]
+    fn every_night_has_its_run_also_when_clocks_change() {
+        let zone = Tz::America__Los_Angeles;
+        // The days of 2026 on which clocks go forward and back.
+        assert_eq!(due(NIGHTLY, zone, "2026-03-08T20:00:00Z"), "2026-03-09T07:10:00+00:00");
+        assert_eq!(due(NIGHTLY, zone, "2026-11-01T20:00:00Z"), "2026-11-02T08:10:00+00:00");
     }
 }

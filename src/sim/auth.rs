@@ -19,26 +19,18 @@ const FOREIGN: [&str; 2] = ["openai-organization", "openai-project"];
 pub fn key_of(request: &HttpRequest, layer: Layer) -> Result<String, GoogleError> {
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let bearer = header("authorization").map(|value| value.strip_prefix("Bearer ").unwrap_or(value));
-    let in_query = query_value(request.query_string(), "key");
-    let found = [header("x-goog-api-key"), in_query.as_deref(), bearer, query_token(request)];
+    let keys = [header("x-goog-api-key").map(str::to_owned), query_value(request.query_string(), "key")];
+    let tokens = [bearer.map(str::to_owned), query_value(request.query_string(), "access_token")];
     let foreign = FOREIGN.iter().filter(|name| layer == Layer::OpenAi && header(name).is_some()).count();
-    if found.iter().flatten().count() + foreign > 1 {
+    let found = keys.iter().chain(&tokens).flatten().count();
+    if found + foreign > 1 {
         return Err(GoogleError::several_credentials());
     }
-    match (found, layer) {
-        ([_, _, Some(_), _] | [_, _, _, Some(_)], Layer::Native) => Err(GoogleError::not_an_access_token()),
-        (found, _) => found
-            .into_iter()
-            .flatten()
-            .next()
-            .filter(|key| !key.is_empty())
-            .map(str::to_owned)
-            .ok_or_else(GoogleError::unregistered_caller),
+    if layer == Layer::Native && tokens.iter().any(Option::is_some) {
+        return Err(GoogleError::not_an_access_token());
     }
-}
-
-fn query_token(request: &HttpRequest) -> Option<&str> {
-    request.query_string().split('&').find_map(|pair| pair.strip_prefix("access_token="))
+    let key = keys.into_iter().chain(tokens).flatten().next().filter(|key| !key.is_empty());
+    key.ok_or_else(GoogleError::unregistered_caller)
 }
 
 /// The first value of that name in a query, decoded.

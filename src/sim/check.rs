@@ -162,7 +162,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::{
-        super::{models, request::parse},
+        super::{fixtures::recordings, models, request::parse},
         *,
     };
 
@@ -242,5 +242,42 @@ mod tests {
         assert!(with(json!({"responseLogprobs": true})).contains("Logprobs"));
         assert!(with(json!({"thinkingConfig": {"thinkingLevel": "MINIMAL"}})).contains("MINIMAL"));
         assert_eq!(with(json!({"thinkingConfig": {"thinkingLevel": "low"}})), "");
+    }
+
+    fn generates(target: &str) -> bool {
+        target.contains(":generateContent") || target.contains(":streamGenerateContent")
+    }
+
+    #[test]
+    fn what_google_has_answered_is_not_refused() {
+        for (name, file) in recordings("gemini/exchanges") {
+            for exchange in file["exchanges"].as_array().into_iter().flatten() {
+                let url = exchange["request"]["url"].as_str().unwrap_or_default();
+                let is_ours = url.contains("generativelanguage") && generates(url);
+                let Some(model) = url.split(&['/', ':'][..]).find_map(models::find).filter(|_| is_ours)
+                else {
+                    continue;
+                };
+                if exchange["response"]["status"] == 200 && exchange["request"]["body"].is_object() {
+                    let body = exchange["request"]["body"].to_string();
+                    let request =
+                        parse(body.as_bytes()).unwrap_or_else(|error| panic!("{name}: {}", error.message));
+                    check(&request, model).unwrap_or_else(|error| panic!("{name}: {}", error.message));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_clients_send_can_be_read() {
+        for (name, file) in recordings("clients") {
+            for request in file["requests"].as_array().into_iter().flatten() {
+                if request["target"].as_str().is_some_and(generates) {
+                    let (call, body) = (&request["call"], request["body"].to_string());
+                    parse::<GenerateRequest>(body.as_bytes())
+                        .unwrap_or_else(|error| panic!("{name} {call}: {}", error.message));
+                }
+            }
+        }
     }
 }

@@ -6,10 +6,10 @@
 //! | `gap_ms=N` | pause between two events |
 //! | `delay_ms=N` | pause before the first byte |
 //! | `status=N` | the error of that status (403, 404, 429, 499, 500, 502, 503, 504) |
-//! | `cut=N`, `stall=N`, `truncate=N` | after N events the connection breaks, falls silent, or ends without a finish reason |
+//! | `cut=N`, `stall=N`, `truncate=N` | after N events the connection breaks (`cut=0`: before any byte), falls silent, or ends without a finish reason |
 //! | `bare_error=N`, `event_error=N` | after N events an error follows: bare JSON, or as an event |
 //! | `empty`, `blocked`, `hang` | no content; a blocked prompt; no byte at all |
-//! | `finish=NAME` | that finish reason, such as `SAFETY` or `MAX_TOKENS` |
+//! | `finish=NAME` | that finish reason, such as `SAFETY` or `MAX_TOKENS`; with `empty` a filtered answer |
 //! | `thoughts` | thoughts, even when they were not asked for |
 //! | `image` | a picture beside the text |
 

@@ -209,7 +209,48 @@ fn limit_zero(model: &str) -> GoogleError {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::fixtures::recordings, *};
+
+    /// What a gateway decides by: status, canonical name, and the reason or quotas in the details.
+    fn essence(body: &Value) -> Vec<Value> {
+        let mut essence = vec![body["error"]["code"].clone(), body["error"]["status"].clone()];
+        for detail in body["error"]["details"].as_array().into_iter().flatten() {
+            let mut ids: Vec<_> =
+                detail["violations"].as_array().into_iter().flatten().map(|v| v["quotaId"].clone()).collect();
+            ids.sort_by_key(Value::to_string);
+            ids.dedup();
+            essence.extend(ids);
+            essence.push(detail["reason"].clone());
+        }
+        essence.retain(|fact| !fact.is_null());
+        essence
+    }
+
+    #[test]
+    fn a_refusal_has_what_a_gateway_decides_by_as_google_sends_it() {
+        let refusals = [
+            ("400-api-key-invalid", Refusal::InvalidKey),
+            ("400-api-key-expired", Refusal::ExpiredKey),
+            ("403-key-leaked", Refusal::Leaked),
+            ("403-consumer-suspended", Refusal::Suspended),
+            ("403-service-disabled", Refusal::ServiceDisabled),
+            ("400-location-not-supported", Refusal::Location),
+            ("429-prepay-depleted", Refusal::PrepayDepleted),
+            ("429-spend-cap", Refusal::SpendCap),
+            ("429-bare", Refusal::BareLimit),
+            ("404-model-closed-to-new-users", Refusal::ClosedModel),
+            ("500-internal", Refusal::Internal),
+            ("503-overloaded", Refusal::Overloaded),
+            ("504-deadline-exceeded", Refusal::Deadline),
+            ("499-cancelled", Refusal::Cancelled),
+        ];
+        for (name, recorded) in recordings("gemini/errors") {
+            let refusal = refusals.iter().find(|(recording, _)| *recording == name);
+            if let Some((_, refusal)) = refusal {
+                assert_eq!(essence(&refusal.error("m").to_json()), essence(&recorded["body"]), "{name}");
+            }
+        }
+    }
 
     #[test]
     fn an_invalid_key_is_a_400_that_says_so_in_its_reason() {

@@ -12,12 +12,14 @@
 )]
 
 mod answer;
+mod attempt;
 mod auth;
 mod check;
 mod control;
 mod directives;
 mod embed;
 mod errors;
+mod flow;
 mod models;
 mod openai;
 mod plan;
@@ -134,5 +136,7 @@ impl Drop for Sim {
     }
 }
 
+#[cfg(test)]
+mod fixtures;
 #[cfg(test)]
 mod tests;

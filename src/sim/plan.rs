@@ -59,7 +59,7 @@ pub struct Spell {
     /// Length of one round in milliseconds; 0 is always.
     #[serde(default)]
     pub every_ms: u64,
-    /// How long the spell lasts at the beginning of each round, in milliseconds.
+    /// How long the spell lasts at the end of each round, in milliseconds.
     #[serde(default)]
     pub for_ms: u64,
 }
@@ -81,7 +81,7 @@ pub enum Fault {
     Hang,
     /// Events come, then nothing more, until the peer gives up.
     Stall(usize),
-    /// The connection breaks.
+    /// The connection breaks; with 0 before any byte was sent.
     Cut(usize),
     /// The stream ends properly, but without a `finishReason`.
     Truncate(usize),
@@ -116,7 +116,8 @@ impl Spell {
 
     /// Whether it strikes the `nth` attempt on `model`, this long after the start.
     pub fn strikes(&self, model: &str, elapsed_ms: u64, nth: u64) -> bool {
-        let is_on = self.every_ms == 0 || elapsed_ms % self.every_ms < self.for_ms;
+        let calm_ms = self.every_ms.saturating_sub(self.for_ms);
+        let is_on = self.every_ms == 0 || elapsed_ms % self.every_ms >= calm_ms;
         let is_meant = self.model.as_deref().is_none_or(|name| name == model);
         is_on && is_meant && spread(nth) < u64::from(self.share_percent)
     }
@@ -193,7 +194,7 @@ impl Plan {
         ]);
         keys.sort_by(|a, b| a.key.cmp(&b.key));
         let spell = Spell {
-            model: Some("gemini-2.5-flash".into()),
+            model: Some("gemini-2.5-pro".into()),
             every_ms: 120_000,
             for_ms: 20_000,
             ..Spell::always(Fault::Refuse(Refusal::Overloaded))
@@ -232,15 +233,16 @@ mod tests {
     #[test]
     fn a_spell_comes_and_goes_for_its_model() {
         let spell = Spell {
-            model: Some("gemini-2.5-flash".into()),
+            model: Some("gemini-2.5-pro".into()),
             every_ms: 100,
             for_ms: 20,
             ..Spell::always(Fault::Refuse(Refusal::Overloaded))
         };
 
-        assert!(spell.strikes("gemini-2.5-flash", 119, 0));
-        assert!(!spell.strikes("gemini-2.5-flash", 120, 0));
-        assert!(!spell.strikes("gemini-3.6-flash", 119, 0));
+        assert!(!spell.strikes("gemini-2.5-pro", 79, 0));
+        assert!(spell.strikes("gemini-2.5-pro", 80, 0));
+        assert!(!spell.strikes("gemini-2.5-pro", 100, 0));
+        assert!(!spell.strikes("gemini-3.6-flash", 80, 0));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The paths of Google's API and what stands behind each.
 
-use std::{future, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -8,21 +8,16 @@ use actix_web::{
     web::{self, Bytes, Data, Path, ServiceConfig},
 };
 use serde_json::json;
-use tokio::time::sleep;
 
 use super::{
-    answer,
     auth::{Layer, key_of, query_value},
-    check::check,
-    directives::Directives,
     embed,
     errors::{FRONT_END_PAGE, GoogleError},
+    flow::{Answer, Target, embedded, generate_answer},
     models::{self, Model},
     openai,
-    plan::Fault,
-    reply::Reply,
-    request::{BatchEmbedRequest, Content, CountRequest, EmbedRequest, GenerateRequest, parse},
-    state::{Attempt, Recorded, World},
+    request::{BatchEmbedRequest, CountRequest, EmbedRequest, GenerateRequest, parse},
+    state::{Recorded, World},
     stream::{self, Framing},
     tokens::Usage,
 };
@@ -95,24 +90,6 @@ async fn call_method(
     answered.unwrap_or_else(|error| stream::error(&error, in_array))
 }
 
-/// What a path asks for.
-#[derive(Clone, Copy)]
-pub struct Target<'a> {
-    pub version: &'a str,
-    pub name: &'a str,
-    pub method: &'a str,
-}
-
-impl Target<'_> {
-    fn unknown(self) -> GoogleError {
-        GoogleError::unknown_model(self.name, self.version, self.method)
-    }
-
-    pub fn model(self) -> Result<&'static Model, GoogleError> {
-        models::find(self.name).filter(|model| model.supports(self.method)).ok_or_else(|| self.unknown())
-    }
-}
-
 async fn generate(
     world: &Arc<World>,
     request: &HttpRequest,
@@ -122,70 +99,11 @@ async fn generate(
 ) -> Result<HttpResponse, GoogleError> {
     let mut attempt = world.begin(&key_of(request, Layer::Native)?, target.name)?;
     let body = || parse::<GenerateRequest>(body);
-    let Answer { reply, fault, gap_ms } = answer(&mut attempt, target, body).await?;
+    let Answer { reply, fault, gap_ms } = generate_answer(&mut attempt, target, body).await?;
     Ok(match framing {
         None => stream::whole(reply.to_json(), fault, attempt),
         Some(framing) => stream::events(framing, &reply.to_events(), fault, gap_ms, attempt),
     })
-}
-
-/// An answer, and what happens to it on its way.
-pub struct Answer {
-    pub reply: Reply,
-    pub fault: Option<Fault>,
-    pub gap_ms: u64,
-}
-
-/// From an admitted attempt to its answer, pauses included. An error ends the attempt.
-pub async fn answer(
-    attempt: &mut Attempt,
-    target: Target<'_>,
-    read: impl FnOnce() -> Result<GenerateRequest, GoogleError>,
-) -> Result<Answer, GoogleError> {
-    let prepared = prepare(attempt, target, read);
-    let (reply, directives) = prepared.inspect_err(|error| attempt.end(error.http))?;
-    let fault = attempt.fault.or(directives.fault);
-    if fault == Some(Fault::Hang) {
-        return future::pending().await;
-    }
-    pause(directives.delay_ms.unwrap_or(attempt.first_byte_ms)).await;
-    if let Some(Fault::Refuse(refusal)) = fault {
-        let error = refusal.error(target.name);
-        attempt.end(error.http);
-        return Err(error);
-    }
-    let gap_ms = directives.gap_ms.unwrap_or(attempt.pace.gap_ms);
-    Ok(Answer { reply: reply.spoilt_by(fault), fault, gap_ms })
-}
-
-fn prepare(
-    attempt: &Attempt,
-    target: Target<'_>,
-    read: impl FnOnce() -> Result<GenerateRequest, GoogleError>,
-) -> Result<(Reply, Directives), GoogleError> {
-    refuse_dead_key(attempt, target.name)?;
-    let model = target.model()?;
-    let request = read()?;
-    check(&request, model)?;
-    let prompt = request.contents.last().map(Content::text).unwrap_or_default();
-    let (directives, prompt) = Directives::parse(&prompt);
-    let reply = answer::compose(&request, model, &directives, &prompt, format!("sim{:09x}", attempt.number));
-    attempt.spend(reply.usage.prompt())?;
-    Ok((reply, directives))
-}
-
-/// Google looks at the key before it reads the body.
-fn refuse_dead_key(attempt: &Attempt, model: &str) -> Result<(), GoogleError> {
-    match attempt.fault {
-        Some(Fault::Refuse(refusal)) if refusal.concerns_the_key() => Err(refusal.error(model)),
-        _ => Ok(()),
-    }
-}
-
-async fn pause(ms: u64) {
-    if ms > 0 {
-        sleep(Duration::from_millis(ms)).await;
-    }
 }
 
 fn count_tokens(
@@ -219,39 +137,17 @@ async fn embed_content(
     let read = |model: &Model| match target.method {
         "embedContent" => {
             let embedding = embed::embed(&parse::<EmbedRequest>(body)?, model, false)?;
-            Ok(serde_json::json!({"embedding": embedding}).to_string())
+            Ok(json!({"embedding": embedding}).to_string())
         }
         _ => {
             let batch: BatchEmbedRequest = parse(body)?;
             let embeddings: Result<Vec<_>, _> =
                 batch.requests.iter().map(|request| embed::embed(request, model, true)).collect();
-            Ok(serde_json::json!({"embeddings": embeddings?}).to_string())
+            Ok(json!({"embeddings": embeddings?}).to_string())
         }
     };
     let (json, fault) = embedded(&mut attempt, target, read).await?;
     Ok(stream::whole(json, fault, attempt))
-}
-
-/// Runs an embedding through the faults and pauses of its attempt. An error ends the attempt.
-pub async fn embedded(
-    attempt: &mut Attempt,
-    target: Target<'_>,
-    embed: impl FnOnce(&'static Model) -> Result<String, GoogleError>,
-) -> Result<(String, Option<Fault>), GoogleError> {
-    if attempt.fault == Some(Fault::Hang) {
-        return future::pending().await;
-    }
-    let json = refuse_dead_key(attempt, target.name)
-        .and_then(|()| target.model())
-        .and_then(embed)
-        .and_then(|json| attempt.spend(1).map(|()| json))
-        .and_then(|json| match attempt.fault {
-            Some(Fault::Refuse(refusal)) => Err(refusal.error(target.name)),
-            _ => Ok(json),
-        })
-        .inspect_err(|error| attempt.end(error.http))?;
-    pause(attempt.first_byte_ms).await;
-    Ok((json, attempt.fault))
 }
 
 pub fn admit_free_call(world: &World, request: &HttpRequest, layer: Layer) -> Result<(), GoogleError> {

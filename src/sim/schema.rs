@@ -8,6 +8,8 @@ use super::errors::GoogleError;
 const DEEP: usize = 6;
 /// Nothing is built below this depth, not even what is required.
 const TOO_DEEP: usize = 24;
+/// Most values of an instance; required recursion would otherwise double them with each level.
+const MAX_VALUES: usize = 10_000;
 /// Most items of an array, whatever its schema asks for.
 const MAX_ITEMS: u64 = 64;
 
@@ -70,37 +72,67 @@ fn is_spelling_of(keyword: &str, known: &str) -> bool {
 
 /// A value that fits `schema`, in OpenAPI's subset or JSON Schema; `hint` names what it stands for.
 pub fn instance(schema: &Value, hint: &str) -> Value {
-    build(schema, schema, hint, 0)
+    Builder { root: schema, values: 0 }.build(schema, hint, 0)
 }
 
-fn build(schema: &Value, root: &Value, hint: &str, depth: usize) -> Value {
-    if depth > TOO_DEEP {
-        return Value::Null;
-    }
-    if let Some(target) = schema["$ref"].as_str() {
-        let target = root.pointer(target.trim_start_matches('#')).unwrap_or(&Value::Null);
-        return build(target, root, hint, depth + 1);
-    }
-    for given in [&schema["const"], &schema["default"], &schema["example"], &schema["enum"][0]] {
-        if !given.is_null() {
-            return given.clone();
+/// Builds one instance and keeps it from growing without end.
+struct Builder<'a> {
+    root: &'a Value,
+    values: usize,
+}
+
+impl Builder<'_> {
+    fn build(&mut self, schema: &Value, hint: &str, depth: usize) -> Value {
+        self.values += 1;
+        if depth > TOO_DEEP || self.values > MAX_VALUES {
+            return Value::Null;
+        }
+        if let Some(target) = schema["$ref"].as_str() {
+            let target = self.root.pointer(target.trim_start_matches('#')).unwrap_or(&Value::Null);
+            return self.build(target, hint, depth + 1);
+        }
+        for given in [&schema["const"], &schema["default"], &schema["example"], &schema["enum"][0]] {
+            if !given.is_null() {
+                return given.clone();
+            }
+        }
+        for variants in ["anyOf", "any_of", "oneOf", "allOf"] {
+            let variants = schema[variants].as_array();
+            if let Some(variant) = variants.and_then(|all| all.iter().find(|one| !is_null(one))) {
+                return self.build(variant, hint, depth + 1);
+            }
+        }
+        match type_of(schema).as_str() {
+            "object" => self.object(schema, depth),
+            "array" => self.array(schema, hint, depth),
+            "integer" => Value::from(bounded(schema, 1.0) as i64),
+            "number" => Number::from_f64(bounded(schema, 1.5)).map_or(Value::Null, Value::Number),
+            "boolean" => Value::Bool(true),
+            "null" => Value::Null,
+            _ => Value::String(string(schema, hint)),
         }
     }
-    for variants in ["anyOf", "any_of", "oneOf", "allOf"] {
-        if let Some(variant) =
-            schema[variants].as_array().and_then(|all| all.iter().find(|one| !is_null(one)))
-        {
-            return build(variant, root, hint, depth + 1);
+
+    fn object(&mut self, schema: &Value, depth: usize) -> Value {
+        let required = schema["required"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let mut object = Map::new();
+        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+            let is_required = required.iter().any(|known| known == name.as_str());
+            if is_required || depth < DEEP {
+                object.insert(name.clone(), self.build(property, name, depth + 1));
+            }
         }
+        Value::Object(object)
     }
-    match type_of(schema).as_str() {
-        "object" => object(schema, root, depth),
-        "array" => array(schema, root, hint, depth),
-        "integer" => Value::from(bounded(schema, 1.0) as i64),
-        "number" => Number::from_f64(bounded(schema, 1.5)).map_or(Value::Null, Value::Number),
-        "boolean" => Value::Bool(true),
-        "null" => Value::Null,
-        _ => Value::String(string(schema, hint)),
+
+    fn array(&mut self, schema: &Value, hint: &str, depth: usize) -> Value {
+        if let Some(items) = schema["prefixItems"].as_array() {
+            return items.iter().map(|item| self.build(item, hint, depth + 1)).collect();
+        }
+        let bound = |keyword: &str| limit(&schema[keyword]).map(|value| value as u64);
+        let least = bound("minItems").unwrap_or(if depth < DEEP { 2 } else { 0 });
+        let count = least.min(bound("maxItems").unwrap_or(MAX_ITEMS)).min(MAX_ITEMS);
+        (0..count).map(|_| self.build(&schema["items"], hint, depth + 1)).collect()
     }
 }
 
@@ -122,28 +154,6 @@ fn type_of(schema: &Value) -> String {
 
 fn is_null(schema: &Value) -> bool {
     schema["type"].as_str().is_some_and(|name| name.eq_ignore_ascii_case("null"))
-}
-
-fn object(schema: &Value, root: &Value, depth: usize) -> Value {
-    let required = schema["required"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let mut object = Map::new();
-    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
-        let is_required = required.iter().any(|known| known == name.as_str());
-        if is_required || depth < DEEP {
-            object.insert(name.clone(), build(property, root, name, depth + 1));
-        }
-    }
-    Value::Object(object)
-}
-
-fn array(schema: &Value, root: &Value, hint: &str, depth: usize) -> Value {
-    if let Some(items) = schema["prefixItems"].as_array() {
-        return items.iter().map(|item| build(item, root, hint, depth + 1)).collect();
-    }
-    let bound = |keyword: &str| limit(&schema[keyword]).map(|value| value as u64);
-    let least = bound("minItems").unwrap_or(if depth < DEEP { 2 } else { 0 });
-    let count = least.min(bound("maxItems").unwrap_or(MAX_ITEMS)).min(MAX_ITEMS);
-    (0..count).map(|_| build(&schema["items"], root, hint, depth + 1)).collect()
 }
 
 /// A limit written as a number or, as protobuf does with 64 bits, as a string.
@@ -212,6 +222,14 @@ mod tests {
         let schema = json!({"type": "object", "required": ["self"], "properties": {"self": {"$ref": "#"}}});
 
         assert!(instance(&schema, "endless").is_object());
+    }
+
+    #[test]
+    fn a_recursion_that_doubles_at_every_level_stays_small() {
+        let twice = json!({"left": {"$ref": "#"}, "right": {"$ref": "#"}});
+        let schema = json!({"type": "object", "required": ["left", "right"], "properties": twice});
+
+        assert!(instance(&schema, "tree").to_string().len() < 1_000_000);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::{
 use serde::Serialize;
 
 use super::{
+    attempt::{Attempt, Circumstances},
     errors::{GoogleError, Refusal},
     plan::{Behaviour, Fault, Pace, Plan, Spell},
     quota::Usage,
@@ -150,20 +151,39 @@ impl World {
             let strikes = |spell: &&Spell| spell.strikes(model, elapsed_ms, number);
             inner.weather.iter().find(strikes).map(|spell| spell.fault)
         });
-        let began = Instant::now();
-        Ok(Attempt {
-            world: Arc::clone(self),
-            key: key.to_owned(),
-            model: model.to_owned(),
-            number,
-            began,
-            fault,
-            pace,
-            first_byte_ms: pace.first_byte_of(nth),
-            is_stream: false,
-            events_sent: 0,
-            status: None,
-        })
+        drop(inner);
+        let circumstances = Circumstances { number, fault, pace, first_byte_ms: pace.first_byte_of(nth) };
+        Ok(Attempt::new(Arc::clone(self), key, model, circumstances))
+    }
+
+    /// Takes one request of so many tokens from the quota of the key's project.
+    pub fn spend(&self, key: &str, model: &str, tokens: u64) -> Result<(), GoogleError> {
+        let mut inner = self.lock();
+        let Inner { keys, usage, .. } = &mut *inner;
+        let Some(Key { behaviour, .. }) = keys.get(key).filter(|key| !key.behaviour.quota.is_unlimited())
+        else {
+            return Ok(());
+        };
+        let project = behaviour.project.as_deref().unwrap_or(key);
+        let usage = usage.entry((project.to_owned(), model.to_owned())).or_default();
+        usage
+            .take(&behaviour.quota, tokens, unix_ms(), self.minute_ms)
+            .map_err(|exceeded| exceeded.error(model))
+    }
+
+    /// Changes the counters of a key that is still there.
+    pub fn count(&self, key: &str, change: impl FnOnce(&mut KeyCounters)) {
+        if let Some(key) = self.lock().keys.get_mut(key) {
+            change(&mut key.counters);
+        }
+    }
+
+    pub fn remember(&self, cancellation: Cancellation) {
+        let mut inner = self.lock();
+        inner.cancelled.push_back(cancellation);
+        if inner.cancelled.len() > MAX_CANCELLATIONS {
+            inner.cancelled.pop_front();
+        }
     }
 
     pub fn set_behaviour(&self, key: &str, behaviour: Behaviour) {
@@ -243,91 +263,8 @@ impl Inner {
     }
 }
 
-/// One attempt, until its last byte is sent. Dropped before it has ended, it counts as cancelled by the peer.
-#[derive(Debug)]
-pub struct Attempt {
-    world: Arc<World>,
-    key: String,
-    model: String,
-    /// Which attempt of the whole simulation it is, from 1.
-    pub number: u64,
-    began: Instant,
-    pub fault: Option<Fault>,
-    pub pace: Pace,
-    /// Wait before the first byte.
-    pub first_byte_ms: u64,
-    is_stream: bool,
-    pub events_sent: usize,
-    status: Option<u16>,
-}
-
-impl Attempt {
-    /// Takes one request of so many tokens from the quota of the key's project.
-    pub fn spend(&self, tokens: u64) -> Result<(), GoogleError> {
-        let mut inner = self.world.lock();
-        let Inner { keys, usage, .. } = &mut *inner;
-        let Some(key) = keys.get(&self.key).filter(|key| !key.behaviour.quota.is_unlimited()) else {
-            return Ok(());
-        };
-        let project = key.behaviour.project.as_ref().unwrap_or(&self.key);
-        let usage = usage.entry((project.clone(), self.model.clone())).or_default();
-        usage
-            .take(&key.behaviour.quota, tokens, unix_ms(), self.world.minute_ms)
-            .map_err(|exceeded| exceeded.error(&self.model))
-    }
-
-    pub fn open_stream(&mut self) {
-        self.is_stream = true;
-        self.with_counters(|counters| counters.open_streams += 1);
-    }
-
-    /// The answer is complete, as far as it was meant to be.
-    pub fn end(&mut self, status: u16) {
-        self.status = Some(status);
-    }
-
-    pub fn has_ended(&self) -> bool {
-        self.status.is_some()
-    }
-
-    fn with_counters(&self, change: impl FnOnce(&mut KeyCounters)) {
-        if let Some(key) = self.world.lock().keys.get_mut(&self.key) {
-            change(&mut key.counters);
-        }
-    }
-}
-
-impl Drop for Attempt {
-    fn drop(&mut self) {
-        self.with_counters(|counters| {
-            counters.in_flight = counters.in_flight.saturating_sub(1);
-            if self.is_stream {
-                counters.open_streams = counters.open_streams.saturating_sub(1);
-            }
-            match self.status {
-                Some(status) => *counters.statuses.entry(status).or_default() += 1,
-                None => counters.cancelled += 1,
-            }
-        });
-        if self.status.is_some() {
-            return;
-        }
-        let cancellation = Cancellation {
-            key: self.key.clone(),
-            model: self.model.clone(),
-            at_ms: unix_ms(),
-            after_ms: self.began.elapsed().as_millis() as u64,
-            events_sent: self.events_sent,
-        };
-        let mut inner = self.world.lock();
-        inner.cancelled.push_back(cancellation);
-        if inner.cancelled.len() > MAX_CANCELLATIONS {
-            inner.cancelled.pop_front();
-        }
-    }
-}
-
-fn unix_ms() -> u64 {
+/// Now, in milliseconds of Unix time.
+pub fn unix_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 

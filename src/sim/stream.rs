@@ -12,9 +12,9 @@ use serde_json::Value;
 use tokio::{task::yield_now, time::sleep};
 
 use super::{
+    attempt::Attempt,
     errors::{FRONT_END_PAGE, GoogleError, Refusal},
     plan::Fault,
-    state::Attempt,
 };
 
 /// How the events of a stream are written.
@@ -146,7 +146,7 @@ pub fn whole(json: String, fault: Option<Fault>, mut attempt: Attempt) -> HttpRe
         }
     };
     let json = Bytes::from(json);
-    let frames = vec![json.slice(..json.len() / 2)];
+    let frames = if fault == Some(Fault::Cut(0)) { Vec::new() } else { vec![json.slice(..json.len() / 2)] };
     HttpResponse::Ok().insert_header((header::CONTENT_TYPE, JSON)).streaming(body(
         Script { frames, ending },
         Duration::ZERO,
@@ -171,11 +171,12 @@ pub fn error(error: &GoogleError, in_array: bool) -> HttpResponse {
 fn body(script: Script, gap: Duration, attempt: Attempt) -> impl Stream<Item = io::Result<Bytes>> {
     let Script { frames, ending } = script;
     stream::unfold((frames.into_iter(), attempt), move |(mut frames, mut attempt)| async move {
-        let is_first = attempt.events_sent == 0;
-        if gap.is_zero() || is_first {
-            yield_now().await
-        } else {
-            sleep(gap).await
+        match (attempt.events_sent, frames.len()) {
+            // Nothing is flushed yet: a break now takes the head with it.
+            (0, 0) => {}
+            (0, _) | (_, 0) => yield_now().await,
+            _ if gap.is_zero() => yield_now().await,
+            _ => sleep(gap).await,
         }
         let Some(frame) = frames.next() else {
             return match ending {

@@ -41,6 +41,18 @@ impl Caller {
         (status, serde_json::from_slice(&body).unwrap())
     }
 
+    /// Everything that the socket gives, head included: awc takes a body that breaks off for one that ends.
+    fn receive(&self, target: &str, prompt: &str) -> String {
+        let mut peer = TcpStream::connect(self.sim.base_url.trim_start_matches("http://")).unwrap();
+        let body = asked(prompt).to_string();
+        let length = body.len();
+        let head = format!("POST {target}&key=k HTTP/1.1\r\nhost: sim\r\ncontent-length: {length}\r\n\r\n");
+        peer.write_all((head + &body).as_bytes()).unwrap();
+        let mut received = String::new();
+        peer.read_to_string(&mut received).unwrap();
+        received
+    }
+
     /// Waits until the counters are as they should be; fails after two seconds.
     async fn eventually(&self, holds: impl Fn(&Snapshot) -> bool) -> Snapshot {
         let deadline = Instant::now() + Duration::from_secs(2);
@@ -149,21 +161,18 @@ async fn a_peer_that_gives_up_waiting_is_noticed_too() {
 #[actix_web::test]
 async fn a_cut_delivers_what_came_before_it_and_no_last_chunk() {
     let caller = healthy().await;
-    // Read from the socket: awc takes a body that breaks off for one that ends.
-    let mut peer = TcpStream::connect(caller.sim.base_url.trim_start_matches("http://")).unwrap();
-    let body = asked("[[events=9 cut=3]]").to_string();
-    let length = body.len();
-
-    write!(
-        peer,
-        "POST {STREAM}?alt=sse&key=k HTTP/1.1\r\nhost: sim\r\ncontent-length: {length}\r\n\r\n{body}"
-    )
-    .unwrap();
-    let mut received = String::new();
-    peer.read_to_string(&mut received).unwrap();
+    let received = caller.receive(&format!("{STREAM}?alt=sse"), "[[events=9 cut=3]]");
 
     assert_eq!(received.matches("data: ").count(), 3, "{received}");
     assert!(!received.ends_with("0\r\n\r\n"), "{received}");
+}
+
+#[actix_web::test]
+async fn a_cut_before_the_first_event_closes_without_a_byte() {
+    let caller = healthy().await;
+
+    assert_eq!(caller.receive(&format!("{STREAM}?alt=sse"), "[[cut=0]]"), "");
+    assert_eq!(caller.receive(&format!("{GENERATE}?"), "[[cut=0]]"), "");
 }
 
 #[actix_web::test]

@@ -5,7 +5,10 @@ use std::time::Duration;
 use awc::Client;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
-use tokio::{task::JoinHandle, time::sleep};
+use tokio::{
+    task::{JoinHandle, JoinSet},
+    time::sleep,
+};
 
 /// Pause between the starts of two requests.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -34,7 +37,10 @@ impl Drop for Traffic {
 
 async fn run(base_url: String, token: String) {
     let client = Client::builder().timeout(TIMEOUT).finish();
+    // Dropping the set ends the requests that are under way.
+    let mut running = JoinSet::new();
     for turn in 0.. {
+        while running.try_join_next().is_some() {}
         let (path, body) = request(turn);
         let (name, value) = if path.starts_with("/v1/") {
             ("authorization", format!("Bearer {token}"))
@@ -42,7 +48,7 @@ async fn run(base_url: String, token: String) {
             ("x-goog-api-key", token.clone())
         };
         let call = client.post(format!("{base_url}{path}")).insert_header((name, value)).send_json(&body);
-        actix_web::rt::spawn(async move {
+        running.spawn_local(async move {
             match call.await {
                 Ok(mut answer) => while answer.next().await.is_some_and(|chunk| chunk.is_ok()) {},
                 Err(error) => tracing::debug!(%error, "a request of the demo's traffic failed: {error}"),
@@ -63,7 +69,7 @@ fn request(turn: usize) -> (&'static str, Value) {
         2 | 8 => ("/v1/chat/completions", chat(false)),
         3 | 9 => ("/v1/chat/completions", chat(true)),
         4 => ("/v1/embeddings", json!({"model": "gemini-embedding-001", "input": prompt, "dimensions": 256})),
-        5 => ("/v1beta/models/gemini-3.1-pro-preview:generateContent", native),
+        5 => ("/v1beta/models/gemini-2.5-pro:generateContent", native),
         10 => ("/v1beta/models/gemini-3.5-flash:streamGenerateContent?alt=sse", native),
         _ => ("/v1beta/models/gemini-3.6-flash:generateContent", json!({"contents": []})),
     }
@@ -71,7 +77,28 @@ fn request(turn: usize) -> (&'static str, Value) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::{Behaviour, Fault, Plan, Spell, start},
+        *,
+    };
+
+    #[actix_web::test]
+    async fn traffic_arrives_and_ends_with_its_owner() {
+        let sim = start(Plan::healthy(["k"])).await.unwrap();
+        let slow = Behaviour { faults: vec![Spell::always(Fault::Hang)], ..Behaviour::default() };
+        sim.set_behaviour("k", slow);
+
+        let traffic = Traffic::start(&sim.base_url, "k");
+        while sim.snapshot().in_flight == 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        drop(traffic);
+
+        while sim.snapshot().in_flight > 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(sim.snapshot().keys["k"].cancelled, 1);
+    }
 
     #[test]
     fn a_dozen_turns_speak_both_dialects_and_stream_in_both() {

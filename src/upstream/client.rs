@@ -83,6 +83,11 @@ impl UpstreamClient {
         }
     }
 
+    /// Until when a request that starts now may run.
+    pub fn deadline(&self) -> Instant {
+        Instant::now() + self.total_timeout
+    }
+
     /// Sends the call with that key and waits for the head of the answer.
     pub async fn send(
         &self,

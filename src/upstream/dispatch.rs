@@ -1,14 +1,14 @@
-//! Acquire, send, classify, settle; the next key when that is right.
+//! Sends a request with one key after the other until there is an answer, and judges each answer on its way.
 
-use std::{rc::Rc, time::Duration};
+use std::time::Duration;
 
 use actix::Addr;
 use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
 use bytes::Bytes;
-use tokio::time::{Instant, sleep, timeout_at};
-use tracing::debug;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
+    attempts::{Attempts, Won},
     call::{AnswerKind, Call},
     classify::{Fault, classify, classify_error_event},
     client::{TransportError, UpstreamClient},
@@ -20,21 +20,13 @@ use super::{
     trail::Trail,
 };
 use crate::{
-    actors::{
-        balancer::{Acquire, Balancer, Settled},
-        lease::Lease,
-    },
-    balance::table::Unavailable,
+    actors::{balancer::Balancer, lease::Lease},
     domain::{
-        key::KeyId,
         model::ModelName,
-        outcome::{NextStep, Outcome, ServerFault},
+        outcome::{Outcome, ServerFault},
         usage::Usage,
     },
 };
-
-/// First pause before another key is tried after a fault of Google's; it doubles with each.
-const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 
 /// An answer that came whole.
 #[derive(Debug, Clone)]
@@ -91,54 +83,51 @@ impl Dispatcher {
         Self { client, balancer, max_attempts: max_attempts.max(1) }
     }
 
-    /// Until when a request that starts now may run.
-    pub fn deadline(&self) -> Instant {
-        Instant::now() + self.client.total_timeout
-    }
-
     /// Gets an answer whole.
     pub async fn fetch(&self, call: &Call, trail: &mut Trail) -> Result<Answer, UpstreamError> {
-        let mut attempts = Attempts::new(self, call, trail);
-        let mut empty = None;
-        loop {
-            let lease = match attempts.next_lease().await {
-                Ok(lease) => lease,
-                Err(error) => return empty.ok_or(error),
-            };
-            match self.fetch_once(call, &lease, attempts.deadline).await {
-                Ok(answer) => {
-                    attempts.succeeded(lease, &answer);
-                    return Ok(answer);
-                }
-                Err(Failure::Empty(answer)) => {
-                    attempts.was_empty(lease, answer.status);
-                    empty = Some(answer);
-                }
-                Err(Failure::Refused(refusal)) => attempts.refused(lease, refusal)?,
-                Err(Failure::Transport(error)) => attempts.broke(lease, error)?,
-            }
+        let fetch = async |lease: &Lease, deadline| self.fetch_once(call, lease, deadline).await;
+        let (answer, won) = self.try_keys(call, trail, fetch).await?;
+        if let Some(Won { lease, sent_at }) = won {
+            let spent = sent_at.elapsed();
+            trail.usage = answer.usage;
+            trail.succeeded(lease.key, answer.status, spent, spent);
+            lease.settle(Outcome::Success, spent);
         }
+        Ok(answer)
     }
 
     /// Opens a stream and holds it until its first content, so that a failure or an empty answer can still move to
     /// another key unseen.
-    pub async fn open(self: &Rc<Self>, call: &Call, trail: &mut Trail) -> Result<EventStream, UpstreamError> {
-        let mut attempts = Attempts::new(self, call, trail);
+    pub async fn open(&self, call: &Call, trail: &mut Trail) -> Result<EventStream, UpstreamError> {
+        let open = async |lease: &Lease, deadline| self.open_once(call, lease, deadline).await;
+        let (mut events, won) = self.try_keys(call, trail, open).await?;
+        if let Some(Won { lease, sent_at }) = won {
+            events.carry(lease, sent_at);
+        }
+        Ok(events)
+    }
+
+    /// One key after the other, until one has an answer. Without a lease comes an answer that was empty with every
+    /// key: it is what Google says, and its leases are settled.
+    async fn try_keys<T>(
+        &self,
+        call: &Call,
+        trail: &mut Trail,
+        attempt: impl AsyncFn(&Lease, Instant) -> Result<T, Failure<T>>,
+    ) -> Result<(T, Option<Won>), UpstreamError> {
+        let deadline = self.client.deadline();
+        let mut attempts = Attempts::new(&self.balancer, self.max_attempts, call, trail, deadline);
         let mut empty = None;
         loop {
             let lease = match attempts.next_lease().await {
                 Ok(lease) => lease,
-                Err(error) => return empty.ok_or(error),
+                Err(error) => return empty.map(|answer| (answer, None)).ok_or(error),
             };
-            match self.open_once(call, &lease, attempts.deadline).await {
-                Ok(mut events) => {
-                    attempts.opened();
-                    events.carry(lease, attempts.sent_at);
-                    return Ok(events);
-                }
-                Err(Failure::Empty(events)) => {
-                    attempts.was_empty(lease, 200);
-                    empty = Some(events);
+            match attempt(&lease, deadline).await {
+                Ok(answer) => return Ok((answer, Some(attempts.won(lease)))),
+                Err(Failure::Empty(answer)) => {
+                    attempts.was_empty(lease);
+                    empty = Some(answer);
                 }
                 Err(Failure::Refused(refusal)) => attempts.refused(lease, refusal)?,
                 Err(Failure::Transport(error)) => attempts.broke(lease, error)?,
@@ -240,166 +229,5 @@ impl Refusal {
     /// An error that came inside a 200.
     pub fn inside(fault: Fault) -> Self {
         Self { fault, body: Bytes::new(), content_type: None }
-    }
-}
-
-/// The attempts of one request, one after the other.
-struct Attempts<'a> {
-    dispatcher: &'a Dispatcher,
-    call: &'a Call,
-    trail: &'a mut Trail,
-    tried: Vec<KeyId>,
-    deadline: Instant,
-    sent_at: Instant,
-    pauses: u32,
-    pause: Option<Duration>,
-    last: Option<UpstreamError>,
-    /// Keys that failed by no visible fault of their own; outliers if another key then succeeds.
-    unexplained: Vec<KeyId>,
-}
-
-impl<'a> Attempts<'a> {
-    fn new(dispatcher: &'a Dispatcher, call: &'a Call, trail: &'a mut Trail) -> Self {
-        Self {
-            dispatcher,
-            call,
-            trail,
-            tried: Vec::new(),
-            deadline: dispatcher.deadline(),
-            sent_at: Instant::now(),
-            pauses: 0,
-            pause: None,
-            last: None,
-            unexplained: Vec::new(),
-        }
-    }
-
-    /// A key that was not tried yet, or the error for the client when there is none or no attempt is left.
-    async fn next_lease(&mut self) -> Result<Lease, UpstreamError> {
-        if self.tried.len() >= self.dispatcher.max_attempts {
-            return Err(self.give_up(Unavailable::AllTried));
-        }
-        if let Some(pause) = self.pause.take() {
-            sleep(pause).await;
-        }
-        let acquire = Acquire { model: self.call.model.clone(), tried: self.tried.clone() };
-        let acquired = self.dispatcher.balancer.send(acquire).await.unwrap_or(Err(Unavailable::NoUsableKey));
-        match acquired {
-            Ok(lease) => {
-                self.tried.push(lease.key);
-                self.sent_at = Instant::now();
-                Ok(lease)
-            }
-            Err(unavailable) => Err(self.give_up(unavailable)),
-        }
-    }
-
-    fn give_up(&mut self, unavailable: Unavailable) -> UpstreamError {
-        let model = self.call.model.clone();
-        match (self.last.take(), unavailable) {
-            // Google itself has something to tell the client.
-            (Some(UpstreamError::Refused(refusal)), _) if is_worth_telling(&refusal.fault.outcome) => {
-                UpstreamError::Refused(refusal)
-            }
-            (Some(error @ UpstreamError::Transport(_)), _) => error,
-            (_, Unavailable::CoolingUntil(until)) => UpstreamError::AllCooling {
-                model,
-                retry_after: until.saturating_duration_since(Instant::now()),
-            },
-            (Some(UpstreamError::Refused(refusal)), Unavailable::AllTried)
-                if matches!(refusal.fault.outcome, Outcome::Quota(_)) =>
-            {
-                // Other keys are ready, but this request has had its share of attempts.
-                UpstreamError::AllCooling { model, retry_after: Duration::from_secs(1) }
-            }
-            (None, Unavailable::AllTried) => {
-                UpstreamError::AllCooling { model, retry_after: Duration::from_secs(1) }
-            }
-            (_, Unavailable::AllTried | Unavailable::NoUsableKey) => UpstreamError::NoUsableKey { model },
-        }
-    }
-
-    fn succeeded(&mut self, lease: Lease, answer: &Answer) {
-        let spent = self.sent_at.elapsed();
-        self.trail.usage = answer.usage;
-        self.trail.succeeded(lease.key, answer.status, spent, spent);
-        lease.settle(Outcome::Success, spent);
-        self.opened();
-    }
-
-    /// Where this key succeeds, those that failed before it have something to explain.
-    fn opened(&mut self) {
-        for key in self.unexplained.drain(..) {
-            self.dispatcher.balancer.do_send(Settled {
-                key,
-                model: self.call.model.clone(),
-                outcome: Outcome::Outlier,
-                latency: Duration::ZERO,
-                is_probe: false,
-            });
-        }
-    }
-
-    fn was_empty(&mut self, lease: Lease, status: u16) {
-        let fault = Fault { status, outcome: Outcome::Empty, ..malformed("the answer had no content") };
-        self.settle(lease, &fault);
-    }
-
-    fn refused(&mut self, lease: Lease, refusal: Refusal) -> Result<(), UpstreamError> {
-        let step = refusal.fault.outcome.next_step();
-        // Overload strikes at random, so it tells nothing of a key even where another one succeeds.
-        if matches!(refusal.fault.outcome, Outcome::ServerFault(fault) if fault != ServerFault::Overloaded) {
-            self.unexplained.push(lease.key);
-        }
-        self.settle(lease, &refusal.fault);
-        self.proceed(step, UpstreamError::Refused(Box::new(refusal)))
-    }
-
-    fn broke(&mut self, lease: Lease, error: TransportError) -> Result<(), UpstreamError> {
-        let outcome = Outcome::ServerFault(error.fault());
-        let step = outcome.next_step();
-        self.unexplained.push(lease.key);
-        self.settle(lease, &Fault { status: 0, outcome, ..malformed(&error.to_string()) });
-        self.proceed(step, error.into())
-    }
-
-    fn settle(&mut self, lease: Lease, fault: &Fault) {
-        let spent = self.sent_at.elapsed();
-        debug!(key.id = %lease.key, model = %self.call.model, outcome = fault.outcome.name(), "an attempt failed");
-        self.trail.failed(lease.key, fault, spent);
-        lease.settle(fault.outcome.clone(), spent);
-    }
-
-    fn proceed(&mut self, step: NextStep, error: UpstreamError) -> Result<(), UpstreamError> {
-        if step == NextStep::Answer || Instant::now() >= self.deadline {
-            return Err(error);
-        }
-        if step == NextStep::OtherKeyAfterBackoff {
-            let longest = FIRST_BACKOFF * 2u32.saturating_pow(self.pauses.min(6));
-            self.pause = Some(longest.mul_f64(0.5 + rand::random::<f64>() / 2.0));
-            self.pauses += 1;
-        }
-        self.last = Some(error);
-        Ok(())
-    }
-}
-
-/// Errors of keys are never shown to clients, and quotas are told as a time to wait.
-fn is_worth_telling(outcome: &Outcome) -> bool {
-    match outcome {
-        Outcome::ServerFault(_)
-        | Outcome::Empty
-        | Outcome::ClientFault
-        | Outcome::NotOwner
-        | Outcome::ModelUnavailable
-        | Outcome::Egress(_) => true,
-        Outcome::Success
-        | Outcome::Abandoned
-        | Outcome::KeyInvalid(_)
-        | Outcome::KeySuspect
-        | Outcome::Outlier
-        | Outcome::Quota(_)
-        | Outcome::Billing(_)
-        | Outcome::GatewayFault => false,
     }
 }

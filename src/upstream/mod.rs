@@ -1,6 +1,7 @@
 //! Talks to Google, in Gemini's own format.
 
 mod answer_reader;
+mod attempts;
 pub mod call;
 pub mod classify;
 pub mod client;

@@ -20,7 +20,8 @@ CREATE TABLE keys (
     health_at_ms BIGINT
 );
 
--- One row per client request. The id is the request's, which clients see.
+-- One row per client request. The id is the request's, which clients see: a UUID of version 7 in plain hexadecimal, so
+-- that ids sort by time and the primary key is the index by time as well. A row costs one insertion into one tree.
 CREATE TABLE request_logs (
     id TEXT NOT NULL PRIMARY KEY,
     started_at_ms BIGINT NOT NULL,
@@ -46,9 +47,7 @@ CREATE TABLE request_logs (
     thoughts_tokens BIGINT NOT NULL,
     error TEXT,
     node TEXT
-);
-CREATE INDEX request_logs_by_time ON request_logs (started_at_ms);
-CREATE INDEX request_logs_by_key ON request_logs (key_id, started_at_ms);
+) WITHOUT ROWID;
 
 CREATE TABLE error_logs (
     id BIGINT NOT NULL PRIMARY KEY,

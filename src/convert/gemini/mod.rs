@@ -9,6 +9,7 @@ pub mod media;
 pub mod request;
 pub mod response;
 pub mod schema;
+pub mod signatures;
 pub mod tool_names;
 pub mod turns;
 

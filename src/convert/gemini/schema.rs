@@ -4,6 +4,8 @@
 //! whole), so only known keywords stay. What can be said with them is rewritten: `const`, `allOf`, `definitions`, exclusive
 //! bounds, lists of `items`. Names of properties are data and never touched.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value, json};
 
 /// Keywords that are copied as they are: those of Google's JSON Schema subset, and those of its own `Schema` message.
@@ -130,9 +132,9 @@ fn drop_undeclared(schema: &mut Map<String, Value>) {
     let Some(Value::Object(properties)) = schema.get("properties") else {
         return;
     };
-    let names: Vec<String> = properties.keys().cloned().collect();
+    let names: HashSet<String> = properties.keys().cloned().collect();
     if let Some(Value::Array(required)) = schema.get_mut("required") {
-        required.retain(|name| names.iter().any(|known| name == known));
+        required.retain(|name| name.as_str().is_some_and(|name| names.contains(name)));
     }
 }
 

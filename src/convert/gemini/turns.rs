@@ -12,11 +12,11 @@ use std::{
 
 use serde_json::{json, value::RawValue};
 
-use super::request::{Content, FunctionCall, FunctionResponse, Part, Role};
+use super::{
+    request::{Content, FunctionCall, FunctionResponse, Part, Role},
+    signatures,
+};
 use crate::convert::traits::ModelTraits;
-
-/// Stands for a signature that nobody kept: base64 of a text that Gemini 3 accepts from other models' histories (recorded).
-pub const SIGNATURE_PLACEHOLDER: &str = "Y29udGV4dF9lbmdpbmVlcmluZ19pc190aGVfd2F5X3RvX2dv";
 
 /// A function call that the model made earlier.
 #[derive(Debug)]
@@ -118,7 +118,7 @@ impl<'a> Conversation<'a> {
             contents.push(user(vec![Part::text("Continue.")]));
         }
         if traits.signatures {
-            sign_current_turn(&mut contents);
+            signatures::sign_current_turn(&mut contents);
         }
         if !traits.system_instruction {
             contents[0].parts.splice(0..0, self.system.drain(..));
@@ -204,22 +204,6 @@ fn no_result<'a>() -> (Cow<'a, RawValue>, Vec<Part<'a>>) {
 pub fn to_raw<'a>(value: &impl serde::Serialize) -> Cow<'a, RawValue> {
     let raw = serde_json::value::to_raw_value(value);
     Cow::Owned(raw.expect("strings and maps with string keys always serialise"))
-}
-
-/// Gives the first call of each step of the current turn a signature, where the client lost it.
-///
-/// Gemini 3 checks those since the last content that is the user's own, and no others. Source: thought signature rules.
-fn sign_current_turn(contents: &mut [Content<'_>]) {
-    let own_words = |content: &Content| {
-        content.role == Some(Role::User) && content.parts.iter().all(|part| part.function_response.is_none())
-    };
-    let start = contents.iter().rposition(own_words).unwrap_or(0);
-    for content in contents.iter_mut().skip(start).filter(|content| content.role == Some(Role::Model)) {
-        let first = content.parts.iter_mut().find(|part| part.function_call.is_some());
-        if let Some(part) = first {
-            part.thought_signature.get_or_insert(Cow::Borrowed(SIGNATURE_PLACEHOLDER));
-        }
-    }
 }
 
 #[cfg(test)]
@@ -313,30 +297,6 @@ mod tests {
         let orphan = conversation.finish(&ModelTraits::of(GEMINI_3)).unwrap_err();
 
         assert_eq!(orphan, Orphan { message: 1, id: "z".into() });
-    }
-
-    #[test]
-    fn only_the_first_call_of_each_step_of_the_current_turn_is_signed() {
-        let mut conversation = Conversation::default();
-        conversation.user(Part::text("old"));
-        conversation.call(call("o", "f"));
-        conversation.result(result("o", "x", 2));
-        conversation.model(Part::text("done"));
-        conversation.user(Part::text("new"));
-        for id in ["a", "b"] {
-            conversation.call(call(id, "f"));
-            conversation.call(call(id, "g"));
-            conversation.result(result(id, "x", 9));
-            conversation.result(result(id, "x", 9));
-        }
-
-        let contents = contents(conversation, GEMINI_3);
-
-        assert!(contents[1]["parts"][0].get("thoughtSignature").is_none());
-        for step in [5, 7] {
-            assert_eq!(contents[step]["parts"][0]["thoughtSignature"], SIGNATURE_PLACEHOLDER);
-            assert!(contents[step]["parts"][1].get("thoughtSignature").is_none());
-        }
     }
 
     #[test]

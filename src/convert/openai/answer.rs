@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::{
     citations::Citations,
+    markdown,
     response::ChatMeta,
     tool_call,
     types::{Annotation, ChatUsage, ToolCall},
@@ -231,7 +232,7 @@ fn block_reason(feedback: &PromptFeedback<'_>) -> Option<String> {
 fn markdown_image(blob: &Blob<'_>) -> Option<String> {
     let mime_type = blob.mime_type.as_deref().filter(|mime_type| mime_type.starts_with("image/"))?;
     let Text(data) = &blob.data;
-    Some(format!("![image](data:{mime_type};base64,{data})"))
+    Some(markdown::image(mime_type, data))
 }
 
 /// A block of code, in a fence that the code itself does not hold.

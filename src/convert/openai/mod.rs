@@ -9,6 +9,7 @@ mod citations;
 pub mod embeddings;
 pub mod fields;
 mod json;
+mod markdown;
 pub mod message;
 pub mod models;
 #[cfg(test)]

@@ -6,6 +6,7 @@ use serde_json::{Value, value::RawValue};
 
 use super::{
     chat::{ChatRequest, ResponseFormat},
+    markdown::{self, Piece},
     message::{Message, ToolCall, UserPart},
     thinking, tools,
 };
@@ -44,10 +45,11 @@ pub fn to_gemini<'a>(
     let traits = &options.model;
     let (tools, tool_config) = tools::to_gemini(request, traits)?;
     let json_in_words = !tools.is_empty() && !traits.json_with_functions;
-    let mut conversation = conversation(request);
+    let mut conversation = Conversation::default();
     if json_in_words && let Some(words) = format_in_words(&request.response_format) {
         conversation.system(words);
     }
+    read_messages(request, &mut conversation);
     let (system_instruction, contents) = conversation.finish(traits).map_err(orphan)?;
     let safety = request.google.safety_settings.as_ref().or(options.safety_settings.as_ref());
     let mut generation_config = generation_config(request, options)?;
@@ -71,16 +73,16 @@ fn orphan(orphan: Orphan) -> ConvertError {
     ConvertError::OrphanToolResult { param: format!("messages[{message}].tool_call_id"), id }
 }
 
-fn conversation(request: &ChatRequest) -> Conversation<'_> {
-    let mut conversation = Conversation::default();
+fn read_messages<'a>(request: &'a ChatRequest, conversation: &mut Conversation<'a>) {
     for (index, message) in request.messages.iter().enumerate() {
         match message {
             Message::System(texts) => texts.iter().for_each(|text| conversation.system(text.as_str())),
             Message::User(parts) => parts.iter().for_each(|part| conversation.user(user_part(part))),
             Message::Assistant { texts, calls } => {
-                let texts = texts.iter().filter(|text| !text.is_empty());
-                texts.for_each(|text| conversation.model(Part::text(text.as_str())));
+                let (texts, pictures) = without_pictures(texts);
+                texts.into_iter().for_each(|text| conversation.model(text));
                 calls.iter().for_each(|call| conversation.call(past_call(request, call)));
+                pictures.into_iter().for_each(|picture| conversation.user(picture));
             }
             Message::Tool { id, text, media } => {
                 let media = media.iter().map(|media| media.to_part()).collect();
@@ -88,7 +90,22 @@ fn conversation(request: &ChatRequest) -> Conversation<'_> {
             }
         }
     }
-    conversation
+}
+
+/// What the model said, and the pictures that it drew, which come back inside its text as Markdown.
+///
+/// They are shown to it as the user's, since Gemini 3 refuses pictures of its own whose signatures are lost.
+fn without_pictures(texts: &[String]) -> (Vec<Part<'_>>, Vec<Part<'_>>) {
+    let pieces = texts.iter().flat_map(|text| markdown::split(text));
+    let (mut said, mut drawn) = (Vec::new(), Vec::new());
+    for piece in pieces {
+        match piece {
+            Piece::Text(text) if text.trim().is_empty() => {}
+            Piece::Text(text) => said.push(Part::text(text)),
+            Piece::Picture { mime_type, data } => drawn.push(Part::inline(mime_type, data)),
+        }
+    }
+    (said, drawn)
 }
 
 /// An empty text becomes a space, since a part must say something.
@@ -179,7 +196,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::convert::{fixtures, gemini::turns::SIGNATURE_PLACEHOLDER, openai::chat_request};
+    use crate::convert::{
+        fixtures,
+        gemini::signatures::SIGNATURE_PLACEHOLDER,
+        openai::{ChatMeta, chat_request, to_openai},
+    };
 
     fn convert(model: &str, messages: Value, fields: Value) -> Result<Value, ConvertError> {
         let mut body = json!({"model": model, "messages": messages});
@@ -311,6 +332,54 @@ mod tests {
         let options = ChatOptions { safety_settings: Some(json!([])), ..ChatOptions::default() };
 
         assert_eq!(to_gemini(&request, &options).unwrap().safety_settings.as_deref(), Some(&own));
+    }
+
+    #[test]
+    fn a_picture_that_the_model_drew_is_shown_to_it_again() {
+        let messages = json!([
+            {"role": "user", "content": "a cat"},
+            {"role": "assistant", "content": "Here:\n\n![image](data:image/png;base64,AA==)"},
+            {"role": "user", "content": "make it blue"},
+        ]);
+
+        let contents = convert("gemini-3-pro-image", messages, json!({})).unwrap()["contents"].clone();
+
+        assert_eq!(contents[1]["parts"], json!([{"text": "Here:\n\n"}]));
+        assert_eq!(
+            contents[2]["parts"],
+            json!([{"inlineData": {"mimeType": "image/png", "data": "AA=="}}, {"text": "make it blue"}])
+        );
+    }
+
+    #[test]
+    fn calls_come_back_as_gemini_made_them() {
+        for (path, events) in fixtures::answers() {
+            let [body] = events.as_slice() else { continue };
+            let answer: Value = serde_json::from_str(body).unwrap_or_default();
+            let parts = answer["candidates"][0]["content"]["parts"].as_array().cloned().unwrap_or_default();
+            let made: Vec<_> =
+                parts.into_iter().filter(|part| part["functionCall"]["name"].is_string()).collect();
+            if made.is_empty() {
+                continue;
+            }
+
+            let responses = [serde_json::from_str(body).unwrap()];
+            let completion = to_openai(&responses, &ChatMeta::test()).to_json();
+            let completion: Value = serde_json::from_slice(&completion).unwrap();
+            let messages = json!([{"role": "user", "content": "go"}, completion["choices"][0]["message"]]);
+            let request = convert("gemini-3.8-flash", messages, json!({})).unwrap();
+
+            let sent = request["contents"][1]["parts"].as_array().unwrap();
+            let sent = sent.iter().filter(|part| part.get("functionCall").is_some());
+            for (index, (sent, made)) in sent.zip(&made).enumerate() {
+                let args = made["functionCall"].get("args").cloned().unwrap_or(json!({}));
+                assert_eq!(sent["functionCall"]["name"], made["functionCall"]["name"], "{path}");
+                assert_eq!(sent["functionCall"]["args"], args, "{path}");
+                let lost = if index == 0 { json!(SIGNATURE_PLACEHOLDER) } else { Value::Null };
+                let signature = made.get("thoughtSignature").cloned().unwrap_or(lost);
+                assert_eq!(sent.get("thoughtSignature").cloned().unwrap_or_default(), signature, "{path}");
+            }
+        }
     }
 
     #[test]

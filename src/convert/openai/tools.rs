@@ -53,14 +53,7 @@ pub enum ToolChoice {
 
 impl Tools {
     pub(super) fn read(value: Value, at: At<'_>) -> Result<Self, ConvertError> {
-        let list = array(value, &at)?;
-        if list.len() > MAX_TOOLS {
-            return Err(ConvertError::ArrayTooLong {
-                param: at.to_string(),
-                max: MAX_TOOLS,
-                length: list.len(),
-            });
-        }
+        let list = bounded(value, &at)?;
         let mut tools = Self::default();
         for (index, tool) in list.into_iter().enumerate() {
             tools.add(tool, at.index(index))?;
@@ -108,6 +101,15 @@ impl Tools {
     fn has(&self, name: &str) -> bool {
         self.functions.iter().any(|function| function.name == name)
     }
+}
+
+/// A list of tools, of which nobody has more than `MAX_TOOLS`.
+fn bounded(value: Value, at: &At<'_>) -> Result<Vec<Value>, ConvertError> {
+    let list = array(value, at)?;
+    if list.len() > MAX_TOOLS {
+        return Err(ConvertError::ArrayTooLong { param: at.to_string(), max: MAX_TOOLS, length: list.len() });
+    }
+    Ok(list)
 }
 
 fn custom(value: Value, at: At<'_>) -> Result<Function, ConvertError> {
@@ -190,7 +192,7 @@ fn allowed(value: Value, at: At<'_>) -> Result<ToolChoice, ConvertError> {
     let required = choice.string("mode")?.is_some_and(|mode| mode == "required");
     let at_tools = at.key("tools");
     let mut names = Vec::new();
-    for (index, tool) in array(choice.require("tools")?, &at_tools)?.into_iter().enumerate() {
+    for (index, tool) in bounded(choice.require("tools")?, &at_tools)?.into_iter().enumerate() {
         let at = at_tools.index(index);
         let mut tool = Object::read(tool, at)?;
         let inner = tool.take("custom").map_or_else(|| tool.require("function"), Ok)?;

@@ -51,12 +51,9 @@ pub(super) fn together(answers: impl Iterator<Item = ChatUsage>) -> ChatUsage {
 
 /// OpenAI's name of the tier that served the answer.
 pub(super) fn service_tier(counts: &UsageMetadata<'_>) -> Option<&'static str> {
-    match counts.service_tier.as_deref()?.to_ascii_lowercase().as_str() {
-        "standard" => Some("default"),
-        "flex" => Some("flex"),
-        "priority" => Some("priority"),
-        _ => None,
-    }
+    let tiers = [("standard", "default"), ("flex", "flex"), ("priority", "priority")];
+    let served = counts.service_tier.as_deref()?;
+    tiers.iter().find(|(gemini, _)| gemini.eq_ignore_ascii_case(served)).map(|(_, openai)| *openai)
 }
 
 #[cfg(test)]

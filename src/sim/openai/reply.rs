@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::super::{
+use crate::sim::{
     models::Model,
-    reply::{Reply, ReplyPart},
+    reply::{CallPart, Reply, ReplyPart},
 };
 
 /// Body of a chat completion; `created` in Unix seconds.
@@ -64,7 +64,7 @@ fn content(thoughts: &str, text: &str) -> String {
 fn tool_calls<'a>(reply: &Reply, parts: impl Iterator<Item = &'a ReplyPart>) -> Vec<Value> {
     let calls =
         parts.filter_map(|part| part.function_call.as_ref().map(|call| (call, &part.thought_signature)));
-    let write = |(index, (call, signature)): (usize, (&super::super::reply::CallPart, &Option<String>))| {
+    let write = |(index, (call, signature)): (usize, (&CallPart, &Option<String>))| {
         let mut written = json!({
             "index": index, "id": format!("function-call-{}-{index}", reply.id), "type": "function",
             "function": {"name": call.name, "arguments": call.args.to_string()},
@@ -109,10 +109,8 @@ pub fn model(model: &Model) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::super::{models, reply::CallPart},
-        *,
-    };
+    use super::*;
+    use crate::sim::models;
 
     fn reply(parts: Vec<ReplyPart>) -> Reply {
         let mut reply = Reply::new(models::find("gemini-3.5-flash").unwrap(), "id".into());

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::{
+use crate::sim::{
     errors::GoogleError,
     request::{
         Content, FunctionCall, FunctionCallingConfig, FunctionDeclaration, FunctionResponse, GenerateRequest,

@@ -14,19 +14,20 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    super::{
-        auth::{Layer, key_of},
-        embed,
-        errors::GoogleError,
-        models::{self, MODELS},
-        request::parse,
-        routes::{Answer, Target, admit_free_call, answer, embedded, record},
-        state::World,
-        stream::{self, Framing},
-        tokens,
-    },
     reply,
     request::{ChatRequest, strings},
+};
+use crate::sim::{
+    auth::{Layer, key_of},
+    embed,
+    errors::GoogleError,
+    flow::{Answer, Target, embedded, generate_answer},
+    models::{self, MODELS},
+    request::parse,
+    routes::{admit_free_call, record},
+    state::World,
+    stream::{self, Framing},
+    tokens,
 };
 
 pub fn configure(config: &mut ServiceConfig) {
@@ -79,7 +80,7 @@ async fn complete(
     let name = chat.model.trim_start_matches("models/");
     let mut attempt = world.begin(&key_of(request, Layer::OpenAi)?, name)?;
     let target = Target { version, name, method: "generateContent" };
-    let Answer { reply, fault, gap_ms } = answer(&mut attempt, target, || chat.to_gemini()).await?;
+    let Answer { reply, fault, gap_ms } = generate_answer(&mut attempt, target, || chat.to_gemini()).await?;
     let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     Ok(if chat.stream == Some(true) {
         let chunks = reply::chunks(&reply, created, chat.includes_usage());

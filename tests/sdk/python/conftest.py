@@ -4,6 +4,7 @@ GATEWAY_URL, GATEWAY_TOKEN and SIM_URL are required. SDK_TARGET=sim says that GA
 OpenAI client speaks to Google's own OpenAI layer, and what only a gateway does is skipped.
 """
 
+import contextlib
 import os
 import time
 
@@ -15,6 +16,8 @@ TOKEN = os.environ["GATEWAY_TOKEN"]
 SIM = os.environ["SIM_URL"].rstrip("/")
 IS_GATEWAY = os.environ.get("SDK_TARGET", "gateway") == "gateway"
 OPENAI_BASE = f"{GATEWAY}/v1" if IS_GATEWAY else f"{GATEWAY}/v1beta/openai"
+# A client that hangs up frees its key's slot at once.
+MAX_CANCEL_MS = 100
 
 gateway_only = pytest.mark.skipif(not IS_GATEWAY, reason="Google's own layer does not do this")
 
@@ -34,15 +37,18 @@ class Sim:
     def keys(self):
         return list(self.state()["keys"])
 
-    def wait_for_cancellation(self, before, seconds=1.0):
-        """The cancellations since `before`; fails when none comes in time."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            cancelled = self.state()["cancelled"][len(before["cancelled"]) :]
-            if cancelled:
-                return cancelled
+    @contextlib.contextmanager
+    def cancels(self, model):
+        """What happens inside must end one upstream call on `model`, at most MAX_CANCEL_MS after it has happened."""
+        known = len(self.state()["cancelled"])
+        yield
+        done_ms = time.time() * 1000
+        deadline = time.monotonic() + 2
+        while len(cancelled := self.state()["cancelled"]) == known:
+            assert time.monotonic() < deadline, "the upstream connection is still open"
             time.sleep(0.01)
-        raise AssertionError("the upstream connection is still open")
+        assert [call["model"] for call in cancelled[known:]] == [model]
+        assert cancelled[known]["at_ms"] - done_ms < MAX_CANCEL_MS
 
 
 @pytest.fixture

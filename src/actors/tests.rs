@@ -1,0 +1,314 @@
+//! Supervisor, keys and a balancer together, on a clock that is moved by hand.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+use tokio::time::{advance, pause, sleep};
+
+use super::{
+    Observe,
+    balancer::{Acquire, Balancer, BalancerSnapshot},
+    key::{Crash, KeySnapshot},
+    lease::Lease,
+    supervisor::{Checkpoint, FindKey, FindSuspects, PoolKey, PoolSnapshot, Supervisor},
+};
+use crate::{
+    balance::{
+        breaker::{CooldownSnapshot, StateSnapshot},
+        table::Unavailable,
+    },
+    db::{Database, keys, test_database},
+    domain::{
+        key::{ApiKey, KeyId},
+        model::ModelName,
+        outcome::{KeyFault, Outcome, QuotaExceeded, QuotaWindow},
+        policy::PolicyKind,
+        time::Now,
+    },
+    secrets::{EncryptionKey, Sealer},
+};
+
+const MAX_FAILURES: u32 = 3;
+
+struct Pool {
+    supervisor: Addr<Supervisor>,
+    balancer: Addr<Balancer>,
+    database: Database,
+    sealer: Sealer,
+    _folder: tempfile::TempDir,
+}
+
+impl Pool {
+    /// A pool of so many keys, stored as `API_KEYS` would be.
+    fn of(count: usize) -> Self {
+        let (database, folder) = test_database();
+        let sealer = Sealer::new(&EncryptionKey::random());
+        let configured: Vec<_> = (1..=count).map(|n| ApiKey::parse(&format!("key-{n}")).unwrap()).collect();
+        database.write_blocking(|conn| keys::sync_configured(conn, &sealer, &configured, 0)).unwrap();
+        let supervisor = Supervisor::new(load(&database, &sealer), MAX_FAILURES, database.clone()).start();
+        let balancer = Balancer::new(PolicyKind::RoundRobin, supervisor.clone()).start();
+        Self { supervisor, balancer, database, sealer, _folder: folder }
+    }
+
+    async fn acquire(&self, model: &str) -> Result<Lease, Unavailable> {
+        self.acquire_beside(model, &[]).await
+    }
+
+    async fn acquire_beside(&self, model: &str, tried: &[i64]) -> Result<Lease, Unavailable> {
+        let tried = tried.iter().map(|id| KeyId(*id)).collect();
+        self.balancer.send(Acquire { model: model_name(model), tried }).await.unwrap()
+    }
+
+    async fn settle(&self, model: &str, outcome: Outcome) {
+        self.acquire(model).await.unwrap().settle(outcome, Duration::from_millis(5));
+        self.settled().await;
+    }
+
+    /// Until everything that was sent has been handled by everybody.
+    async fn settled(&self) {
+        for _ in 0..4 {
+            self.balancer.send(Observe::<BalancerSnapshot>::new()).await.unwrap();
+            self.pool().await;
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn pool(&self) -> PoolSnapshot {
+        self.supervisor.send(Observe::<PoolSnapshot>::new()).await.unwrap()
+    }
+
+    async fn key(&self, id: i64) -> KeySnapshot {
+        let actor = self.supervisor.send(FindKey(KeyId(id))).await.unwrap().expect("the key exists");
+        actor.send(Observe::<KeySnapshot>::new()).await.unwrap()
+    }
+
+    async fn crash(&self, id: i64) {
+        let actor = self.supervisor.send(FindKey(KeyId(id))).await.unwrap().expect("the key exists");
+        assert!(actor.send(Crash).await.is_err(), "nobody answers from the grave");
+        self.settled().await;
+    }
+}
+
+fn load(database: &Database, sealer: &Sealer) -> Vec<PoolKey> {
+    let loaded = database.read_blocking(|conn| keys::load_keys(conn, sealer)).unwrap();
+    let health = |json: Option<String>| json.map(|json| serde_json::from_str(&json).unwrap());
+    let pool_key = |stored: keys::StoredKey| PoolKey {
+        id: stored.id,
+        secret: stored.key,
+        health: health(stored.health),
+    };
+    loaded.keys.into_iter().map(pool_key).collect()
+}
+
+fn model_name(name: &str) -> ModelName {
+    ModelName::parse(name).unwrap()
+}
+
+async fn cooldowns(pool: &Pool, id: i64) -> Vec<CooldownSnapshot> {
+    pool.key(id).await.health.cooldowns
+}
+
+fn rate_limited(seconds: u64) -> Outcome {
+    let retry_after = Some(Duration::from_secs(seconds));
+    Outcome::Quota(QuotaExceeded { window: QuotaWindow::Minute, retry_after, limit: None })
+}
+
+#[actix::test]
+async fn a_cooling_key_comes_back_by_its_own_timer() {
+    pause();
+    let pool = Pool::of(1);
+    pool.settle("flash", rate_limited(30)).await;
+
+    let refused = pool.acquire("flash").await.unwrap_err();
+    let Unavailable::CoolingUntil(until) = refused else { panic!("{refused:?}") };
+    assert_eq!(until.saturating_duration_since(Now::read().instant).as_secs_f32().round(), 30.0);
+    assert!(pool.acquire("pro").await.is_ok(), "other models are served");
+
+    advance(Duration::from_secs(31)).await;
+    pool.settled().await;
+    assert!(pool.acquire("flash").await.is_ok());
+}
+
+#[actix::test]
+async fn the_next_request_of_the_same_worker_already_passes_a_refused_key_over() {
+    let pool = Pool::of(2);
+    let first = pool.acquire("flash").await.unwrap();
+    let refused = first.key;
+    first.settle(rate_limited(30), Duration::ZERO);
+
+    for _ in 0..3 {
+        assert_ne!(pool.acquire("flash").await.unwrap().key, refused);
+    }
+}
+
+#[actix::test]
+async fn a_lease_that_is_dropped_gives_its_slot_back() {
+    let pool = Pool::of(1);
+    let lease = pool.acquire("flash").await.unwrap();
+    assert_eq!(pool.pool().await.in_flight, 1);
+
+    drop(lease);
+
+    assert_eq!(pool.pool().await.in_flight, 0);
+}
+
+#[actix::test]
+async fn successes_arrive_in_batches_and_are_counted() {
+    pause();
+    let pool = Pool::of(2);
+    for _ in 0..10 {
+        pool.acquire("flash").await.unwrap().settle(Outcome::Success, Duration::from_millis(3));
+    }
+    advance(Duration::from_millis(10)).await;
+    pool.settled().await;
+
+    let (one, two) = (pool.key(1).await.tally, pool.key(2).await.tally);
+    assert_eq!((one.successes + two.successes, one.failures + two.failures), (10, 0));
+}
+
+#[actix::test]
+async fn a_key_that_panics_is_back_with_its_cooldown_and_no_lease_is_lost() {
+    pause();
+    let pool = Pool::of(2);
+    pool.settle("flash", rate_limited(300)).await;
+    let running = pool.acquire("pro").await.unwrap();
+    let before = [cooldowns(&pool, 1).await, cooldowns(&pool, 2).await];
+
+    pool.crash(1).await;
+    pool.crash(2).await;
+    advance(Duration::from_secs(1)).await;
+    pool.settled().await;
+
+    for (key, before) in [(1, &before[0]), (2, &before[1])] {
+        let after = cooldowns(&pool, key).await;
+        assert_eq!(after.len(), before.len());
+        for (after, before) in after.iter().zip(before) {
+            assert_eq!((&after.model, after.reason), (&before.model, before.reason));
+            // Two clocks are read for it.
+            assert!((after.until_ms - before.until_ms).abs() < 100, "{after:?} {before:?}");
+        }
+    }
+    let snapshot = pool.pool().await;
+    assert_eq!((snapshot.respawned_after_panic, snapshot.in_flight), (2, 1));
+    drop(running);
+    assert_eq!(pool.pool().await.in_flight, 0);
+}
+
+#[actix::test]
+async fn what_a_dead_actor_was_to_be_told_is_told_to_its_successor() {
+    pause();
+    let pool = Pool::of(1);
+    let lease = pool.acquire("flash").await.unwrap();
+    pool.crash(1).await;
+
+    lease.settle(Outcome::KeyInvalid(KeyFault::Leaked), Duration::ZERO);
+    advance(Duration::from_secs(1)).await;
+    pool.settled().await;
+
+    assert_eq!(pool.key(1).await.health.state, StateSnapshot::Invalid { reason: KeyFault::Leaked });
+}
+
+#[actix::test]
+async fn a_key_that_keeps_dying_backs_off() {
+    pause();
+    let pool = Pool::of(1);
+    for _ in 0..5 {
+        pool.crash(1).await;
+        advance(Duration::from_secs(31)).await;
+        pool.settled().await;
+    }
+
+    // 50 ms, 100, 200, 400, 800: each death within a minute of the last start doubles the wait.
+    pool.crash(1).await;
+    advance(Duration::from_millis(1500)).await;
+    pool.settled().await;
+    assert_eq!(pool.pool().await.respawned_after_panic, 6);
+    let actor = pool.supervisor.send(FindKey(KeyId(1))).await.unwrap().unwrap();
+    assert!(actor.send(Observe::<KeySnapshot>::new()).await.is_err(), "not back yet");
+    advance(Duration::from_secs(2)).await;
+    pool.settled().await;
+    pool.key(1).await;
+}
+
+#[actix::test]
+async fn one_probe_decides_over_a_half_open_key() {
+    pause();
+    let pool = Pool::of(2);
+    for _ in 0..MAX_FAILURES {
+        pool.acquire_beside("flash", &[2]).await.unwrap().settle(Outcome::KeySuspect, Duration::ZERO);
+    }
+    pool.settled().await;
+    assert!(matches!(pool.key(1).await.health.state, StateSnapshot::Cooling { .. }));
+    advance(Duration::from_secs(15)).await;
+    pool.settled().await;
+    assert_eq!(pool.key(1).await.health.state, StateSnapshot::HalfOpen);
+
+    let probe = pool.acquire("flash").await.unwrap();
+    assert_eq!(probe.key, KeyId(1));
+    assert_eq!(pool.acquire("flash").await.unwrap().key, KeyId(2), "one probe at a time");
+    probe.settle(Outcome::Success, Duration::ZERO);
+    pool.settled().await;
+
+    assert_eq!(pool.key(1).await.health.state, StateSnapshot::Active);
+}
+
+#[actix::test]
+async fn an_abandoned_probe_is_free_for_the_next_request() {
+    pause();
+    let pool = Pool::of(1);
+    for _ in 0..MAX_FAILURES {
+        pool.settle("flash", Outcome::KeySuspect).await;
+    }
+    advance(Duration::from_secs(15)).await;
+    pool.settled().await;
+
+    drop(pool.acquire("flash").await.unwrap());
+    pool.settled().await;
+
+    assert!(pool.acquire("flash").await.is_ok());
+}
+
+#[actix::test]
+async fn health_is_in_the_database_soon_and_comes_back_with_a_restart() {
+    let pool = Pool::of(2);
+    pool.acquire_beside("flash", &[2])
+        .await
+        .unwrap()
+        .settle(Outcome::KeyInvalid(KeyFault::Expired), Duration::ZERO);
+    pool.acquire_beside("flash", &[1]).await.unwrap().settle(rate_limited(300), Duration::ZERO);
+    pool.settled().await;
+    pool.supervisor.send(Checkpoint).await.unwrap();
+
+    let again =
+        Supervisor::new(load(&pool.database, &pool.sealer), MAX_FAILURES, pool.database.clone()).start();
+    let snapshot = again.send(Observe::<PoolSnapshot>::new()).await.unwrap();
+
+    assert_eq!((snapshot.states.invalid, snapshot.states.active, snapshot.partly_cooling), (1, 1, 1));
+}
+
+#[actix::test]
+async fn health_is_written_without_being_asked() {
+    let pool = Pool::of(1);
+    pool.settle("flash", Outcome::KeyInvalid(KeyFault::NotFound)).await;
+
+    let is_stored = || load(&pool.database, &pool.sealer)[0].health.is_some();
+    for _ in 0..200 {
+        if is_stored() {
+            break;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert!(is_stored());
+}
+
+#[actix::test]
+async fn only_keys_that_are_not_plainly_well_are_suspects() {
+    let pool = Pool::of(3);
+    pool.acquire_beside("flash", &[2, 3]).await.unwrap().settle(Outcome::KeySuspect, Duration::ZERO);
+    pool.acquire_beside("flash", &[1, 3]).await.unwrap().settle(rate_limited(30), Duration::ZERO);
+    pool.settled().await;
+
+    let suspects = pool.supervisor.send(FindSuspects).await.unwrap();
+
+    assert_eq!(suspects.iter().map(|suspect| suspect.key.0).collect::<Vec<_>>(), [1]);
+}

@@ -1,0 +1,45 @@
+//! The words that the tests are written in: a gateway, an upstream that follows a script, a client, and patience.
+
+mod app;
+mod bodies;
+mod client;
+mod host;
+mod hung;
+mod script;
+mod upstream;
+mod wire;
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+pub use app::{Builder, MODEL, TOKEN, TestApp};
+pub use bodies::{ANSWER, event, fixture, fixture_json, generated, google_error, last_event, quota_error};
+pub use client::{Answer, Client, Open};
+pub use hung::Caller;
+pub use script::Script;
+pub use upstream::{Closing, Recorded, Upstream};
+
+/// How long [`eventually`] looks before it gives up.
+const PATIENCE: Duration = Duration::from_secs(10);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
+
+pub const fn secs(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+pub const fn ms(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+/// Looks until there is something to see; fails with `what` when there never is.
+pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(seen) = look().await {
+            return seen;
+        }
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        sleep(BETWEEN_LOOKS).await;
+    }
+}

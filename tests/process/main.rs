@@ -1,0 +1,9 @@
+//! The program as its operator meets it: started with an environment, killed, fed with nonsense.
+
+mod bad_input;
+mod configuration;
+mod connections;
+mod harness;
+mod kill;
+mod secrets;
+mod shutdown;
