@@ -37,7 +37,7 @@ use crate::{
     config::{Auth, Config, Gemini, Storage},
     db::{Database, DbError, keys},
     domain::time::Now,
-    secrets::{Sealer, TokenSet, is_example_token, load_or_create_admin_token, load_or_create_key_file},
+    secrets::{Sealer, TokenSet, load_or_create_admin_token, load_or_create_key_file},
     services::{
         catalog::{Catalog, ModelList},
         recheck::Recheck,
@@ -59,10 +59,6 @@ pub enum StartError {
     Database(#[from] DbError),
     #[error("{0}")]
     Secrets(io::Error),
-    #[error(
-        "AUTH_TOKEN is a well-known example, so anybody could guess it: set it to a random value, or leave it out to have one made"
-    )]
-    ExampleAuthToken,
     #[error("cannot listen on {address}: {source}")]
     Listen { address: String, source: io::Error },
 }
@@ -233,9 +229,6 @@ fn open_storage(config: &Config) -> Result<OpenStorage, StartError> {
 
 /// Who may use the gateway. The admin token opens the client API as well, as users of gemini-balance expect.
 fn client_tokens(auth: &Auth, storage: &Storage) -> Result<TokenSet, StartError> {
-    if auth.auth_token.as_ref().is_some_and(|token| is_example_token(token.expose())) {
-        return Err(StartError::ExampleAuthToken);
-    }
     if auth.auth_token.is_none() {
         let kept = load_or_create_admin_token(&storage.data_dir).map_err(StartError::Secrets)?;
         if kept.is_new {

@@ -83,7 +83,8 @@ pub struct Supervisor {
     keys: BTreeMap<KeyId, Entry>,
     balancers: Vec<Recipient<KeysRouted>>,
     unsaved: HashMap<KeyId, HealthSnapshot>,
-    is_saving: bool,
+    /// On its way to the database.
+    saving: Option<HashMap<KeyId, HealthSnapshot>>,
     respawned_after_panic: u64,
     respawned_after_stop: u64,
 }
@@ -97,7 +98,7 @@ impl Supervisor {
             keys: BTreeMap::new(),
             balancers: Vec::new(),
             unsaved: HashMap::new(),
-            is_saving: false,
+            saving: None,
             respawned_after_panic: 0,
             respawned_after_stop: 0,
         }
@@ -143,16 +144,16 @@ impl Supervisor {
 
     /// Writes what has changed; one write at a time, and again later when it fails.
     fn save(&mut self, ctx: &mut Context<Self>) {
-        if self.is_saving || self.unsaved.is_empty() {
+        if self.saving.is_some() || self.unsaved.is_empty() {
             return;
         }
-        self.is_saving = true;
         let taken = std::mem::take(&mut self.unsaved);
         let rows: Vec<_> = taken.iter().map(|(key, health)| (*key, health_json(health))).collect();
+        self.saving = Some(taken);
         let now_ms = Now::read().unix_ms();
         let saving = self.database.write(move |conn| db::keys::save_health(conn, &rows, now_ms));
         ctx.spawn(saving.into_actor(self).map(move |result, supervisor, ctx| {
-            supervisor.is_saving = false;
+            let taken = supervisor.saving.take().unwrap_or_default();
             if let Err(failure) = result {
                 error!(error = %failure, keys = taken.len(), "the health of keys could not be saved, trying again");
                 for (key, health) in taken {
@@ -354,7 +355,10 @@ impl Handler<Checkpoint> for Supervisor {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, _: Checkpoint, _: &mut Context<Self>) -> Self::Result {
-        let rows: Vec<_> = self.unsaved.drain().map(|(key, health)| (key, health_json(&health))).collect();
+        // What is on its way might not arrive.
+        let mut all = self.saving.clone().unwrap_or_default();
+        all.extend(self.unsaved.drain());
+        let rows: Vec<_> = all.iter().map(|(key, health)| (*key, health_json(health))).collect();
         let now_ms = Now::read().unix_ms();
         let saving = self.database.write(move |conn| db::keys::save_health(conn, &rows, now_ms));
         Box::pin(async move {

@@ -34,6 +34,9 @@ pub struct Asked {
     pub is_stream: bool,
 }
 
+/// Marks a request that has a journal, and so its own count in the metrics.
+pub struct Journaled;
+
 /// Written down exactly once: by [`finish`](Self::finish), or when it is dropped because the client hung up.
 pub struct Journal {
     asked: Asked,
@@ -61,6 +64,7 @@ impl Journal {
         asked: Asked,
         body: &Bytes,
     ) -> Self {
+        request.extensions_mut().insert(Journaled);
         let request_id =
             request.extensions().get::<RequestId>().map(RequestId::to_string).unwrap_or_default();
         Self {

@@ -8,10 +8,14 @@ use actix_web::{
     dev::{ServiceRequest, ServiceResponse},
     http::header::{HeaderName, HeaderValue},
     middleware::Next,
+    web::Data,
 };
 use tokio::time::Instant;
 use tracing::debug;
 use uuid::Uuid;
+
+use super::{gateway::Gateway, journal::Journaled};
+use crate::telemetry::metrics::StatusLabel;
 
 pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -47,6 +51,7 @@ pub async fn name_request(
     if let Ok(value) = HeaderValue::from_str(text) {
         response.headers_mut().insert(HEADER, value);
     }
+    count_if_rejected(&response);
     debug!(
         request.id = text,
         method = %response.request().method(),
@@ -55,4 +60,16 @@ pub async fn name_request(
         "answered"
     );
     Ok(response)
+}
+
+/// Refused tokens, unknown paths and bodies beyond the limits never get a journal; they are counted here.
+fn count_if_rejected(response: &ServiceResponse<impl MessageBody>) {
+    let request = response.request();
+    let status = response.status().as_u16();
+    if status < 400 || request.extensions().get::<Journaled>().is_some() {
+        return;
+    }
+    if let Some(gateway) = request.app_data::<Data<Gateway>>() {
+        gateway.metrics.rejected.get_or_create(&StatusLabel { status }).inc();
+    }
 }

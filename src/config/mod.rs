@@ -78,7 +78,7 @@ impl Config {
         let (problems, notices) = reader.finish();
         match config {
             Some(config) if problems.is_empty() => Ok(Loaded { config, notices }),
-            _ => Err(ConfigErrors { problems }),
+            _ => Err(ConfigErrors { problems, notices }),
         }
     }
 
@@ -112,10 +112,12 @@ impl fmt::Display for Problem {
     }
 }
 
-/// All problems of one run, a line each.
+/// All problems of one run, a line each, and the notices behind them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigErrors {
     pub problems: Vec<Problem>,
+    /// Warnings that may explain a problem, such as a misspelt name.
+    pub notices: Vec<String>,
 }
 
 impl fmt::Display for ConfigErrors {
@@ -124,7 +126,7 @@ impl fmt::Display for ConfigErrors {
             let line_break = if index == 0 { "" } else { "\n" };
             write!(f, "{line_break}{problem}")?;
         }
-        Ok(())
+        self.notices.iter().try_for_each(|notice| write!(f, "\nnote: {notice}"))
     }
 }
 

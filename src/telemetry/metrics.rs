@@ -41,6 +41,11 @@ pub struct KindLabel {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct StatusLabel {
+    pub status: u16,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct CauseLabel {
     pub cause: &'static str,
 }
@@ -51,7 +56,7 @@ type LatencyFamily = Family<DialectLabel, Histogram, fn() -> Histogram>;
 pub struct Metrics {
     registry: Registry,
     pub requests: Family<RequestLabels, Counter>,
-    pub rejected: Family<CauseLabel, Counter>,
+    pub rejected: Family<StatusLabel, Counter>,
     pub attempts: Family<OutcomeLabel, Counter>,
     pub duration: LatencyFamily,
     pub first_byte: LatencyFamily,
@@ -109,7 +114,7 @@ impl Metrics {
         );
         registry.register(
             "rejected_requests",
-            "Requests refused before routing, by cause",
+            "Requests refused before they concerned any key, by status",
             metrics.rejected.clone(),
         );
         registry.register("attempts", "Calls to Google by outcome", metrics.attempts.clone());

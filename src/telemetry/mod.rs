@@ -8,14 +8,18 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberI
 
 use crate::config::{LogFormat, Logs};
 
-/// Starts logging to standard error. `RUST_LOG` refines what `LOG_LEVEL` sets.
-///
-/// Libraries are held at `info`: at `debug` some of them print request heads, and with them keys and tokens.
+/// Libraries that print request heads below `info`, and with them keys and tokens; no setting lowers their level.
+const TALKATIVE: [&str; 5] =
+    ["actix_http=info", "actix_web=info", "actix_server=info", "awc=info", "rustls=info"];
+
+/// Starts logging to standard error. `LOG_LEVEL` is the gateway's level, libraries tell warnings; `RUST_LOG` takes the
+/// place of both.
 pub fn init(config: &Logs) {
     let level = config.level.as_str();
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new(format!("warn,gemini_balance={level}")));
-    let registry = tracing_subscriber::registry().with(filter);
+    let held = TALKATIVE.into_iter().filter_map(|directive| directive.parse().ok());
+    let registry = tracing_subscriber::registry().with(held.fold(filter, EnvFilter::add_directive));
     let started = match config.format {
         LogFormat::Text => registry
             .with(fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr))

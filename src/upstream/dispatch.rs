@@ -166,6 +166,7 @@ impl Dispatcher {
         lease: &Lease,
         deadline: Instant,
     ) -> Result<EventStream, Failure<EventStream>> {
+        let first_byte = Instant::now() + self.client.first_byte_timeout;
         let mut response =
             self.client.send(call, &lease.secret, deadline).await.map_err(Failure::Transport)?;
         let (status, content_type) = (response.status(), response.headers().get(CONTENT_TYPE).cloned());
@@ -174,7 +175,6 @@ impl Dispatcher {
             return Err(Failure::Refused(Refusal::new(status.as_u16(), body, content_type)));
         }
         let mut events = EventStream::new(response, call.answer, self.client.idle_timeout, deadline);
-        let first_byte = Instant::now() + self.client.first_byte_timeout;
         match timeout_at(first_byte.min(deadline), events.hold()).await {
             Ok(Ok(true)) => Ok(events),
             Ok(Ok(false)) => Err(Failure::Empty(events)),
