@@ -52,7 +52,7 @@ impl Place {
 
     fn errors(&self) -> Vec<String> {
         let errors = Config::load(&self.sources()).expect_err("the configuration is refused");
-        errors.to_string().lines().map(str::to_owned).collect()
+        errors.problems.iter().map(ToString::to_string).collect()
     }
 }
 
