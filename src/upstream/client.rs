@@ -6,7 +6,7 @@ use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue}
 use awc::{Client, ClientResponse, Connector, error::SendRequestError};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::call::{Call, Credential};
 use crate::{
@@ -124,12 +124,15 @@ impl UpstreamClient {
     ) -> Result<Bytes, TransportError> {
         let mut whole = BytesMut::new();
         loop {
-            let chunk = match timeout(self.idle_timeout, response.next()).await {
+            let idle = Instant::now() + self.idle_timeout;
+            let chunk = match timeout_at(idle.min(deadline), response.next()).await {
                 Ok(Some(Ok(chunk))) => chunk,
                 Ok(Some(Err(error))) => return Err(TransportError::Broken(error.to_string())),
                 Ok(None) => return Ok(whole.freeze()),
-                Err(_) => return Err(TransportError::Idle(self.idle_timeout)),
+                Err(_) if idle < deadline => return Err(TransportError::Idle(self.idle_timeout)),
+                Err(_) => return Err(TransportError::Total(self.total_timeout)),
             };
+            // Timers are asked last, so an answer that never pauses would outrun them.
             if Instant::now() > deadline {
                 return Err(TransportError::Total(self.total_timeout));
             }

@@ -196,7 +196,10 @@ impl Dispatcher {
             Ok(Ok(true)) => Ok(events),
             Ok(Ok(false)) => Err(Failure::Empty(events)),
             Ok(Err(fault)) => Err(Failure::Refused(Refusal::inside(*fault))),
-            Err(_) => Err(Failure::Transport(TransportError::FirstByte(self.client.first_byte_timeout))),
+            Err(_) if first_byte < deadline => {
+                Err(Failure::Transport(TransportError::FirstByte(self.client.first_byte_timeout)))
+            }
+            Err(_) => Err(Failure::Transport(TransportError::Total(self.client.total_timeout))),
         }
     }
 }
