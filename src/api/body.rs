@@ -43,7 +43,7 @@ impl<F: Envelope> FromRequest for Body<F> {
 
 async fn read(gateway: &Gateway, mut payload: Payload, announced: Option<usize>) -> Result<Bytes, ApiError> {
     let limit = gateway.limits.max_body_bytes;
-    let too_large = || ApiError::BodyTooLarge { limit_mb: limit / (1024 * 1024) };
+    let too_large = || ApiError::BodyTooLarge { limit_mb: limit / 1_000_000 };
     if announced.is_some_and(|announced| announced > limit) {
         return Err(too_large());
     }
