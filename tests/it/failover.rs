@@ -50,7 +50,7 @@ async fn a_rate_limited_key_is_used_again_when_its_time_has_come() {
     assert_eq!((refused.status(), refused.header("retry-after")), (429, Some("1")));
 
     assert_eq!(app.settled("k1").await.health.cooldowns.len(), 1);
-    app.key_becomes("k1", "recovers", |key| key.health.cooldowns.is_empty()).await;
+    app.pool_becomes("the key recovers", |pool| pool.partly_cooling == 0).await;
     assert_eq!(app.client().generate(MODEL, "hello").await.status(), 200);
 }
 
@@ -269,12 +269,16 @@ async fn a_key_that_fails_where_others_succeed_is_taken_out_after_max_failures()
     let app = TestApp::builder().keys(["k1", "k2"]).setting("MAX_FAILURES", "2").start().await;
     app.upstream.on("k1").reply(500);
 
-    for _ in 0..6 {
+    for failures in 1..=2 {
+        assert_eq!(app.client().generate(MODEL, "hello").await.status(), 200);
+        app.key_becomes("k1", "has failed", |key| key.health.consecutive_failures == failures).await;
+    }
+    app.pool_becomes("the key is out", |pool| pool.states.cooling == 1).await;
+    for _ in 0..4 {
         assert_eq!(app.client().generate(MODEL, "hello").await.status(), 200);
     }
 
-    let attempts = app.upstream.attempts();
-    assert_eq!(attempts.iter().filter(|key| *key == "k1").count(), 2, "{attempts:?}");
+    assert_eq!(app.upstream.attempts(), ["k1", "k2", "k1", "k2", "k2", "k2", "k2", "k2"]);
     let key = app.settled("k1").await;
     assert!(
         matches!(key.health.state, StateSnapshot::Cooling { reason: CoolingReason::Failures, .. }),

@@ -47,7 +47,7 @@ pub enum Planned {
     Reply(Reply),
 }
 
-/// Writes the script of one key. Calls that begin with a verb of their own add a reply; the others change the last.
+/// Writes the script of one key: a reply, its steps and its pace, then the next reply.
 pub struct Script<'a> {
     world: &'a Mutex<World>,
     key: String,
