@@ -6,7 +6,7 @@ use gemini_balance::{
 };
 use serde_json::json;
 
-use crate::harness::{MODEL, TestApp, google_error, ms, secs};
+use crate::harness::{MODEL, TestApp, chat, google_error, ms, secs};
 
 #[actix_web::test]
 async fn a_rate_limited_key_hands_over_to_the_next() {
@@ -104,14 +104,21 @@ async fn a_fault_of_googles_moves_on_after_a_pause_and_blames_nobody() {
 }
 
 #[actix_web::test]
-async fn a_connection_that_breaks_moves_on_too() {
-    let app = TestApp::with_keys(["k1", "k2"]).await;
-    app.upstream.on("k1").stream().bytes("{\"candidates\":").cut();
+async fn a_whole_answer_that_breaks_off_moves_on_too() {
+    for path in [
+        "/v1beta/models/gemini-2.5-flash:generateContent",
+        "/v1beta/models/gemini-2.5-flash:countTokens",
+        "/v1/chat/completions",
+        "/openai/v1/chat/completions",
+    ] {
+        let app = TestApp::with_keys(["k1", "k2"]).await;
+        app.upstream.on("k1").stream().typed("application/json").bytes("{\"candidates\":").cut();
 
-    let reply = app.client().generate(MODEL, "hello").await;
+        let reply = app.client().post(path).json(&chat(MODEL, "hello")).send().await;
 
-    assert_eq!(reply.status(), 200);
-    assert_eq!(app.upstream.attempts(), ["k1", "k2"]);
+        assert_eq!((reply.status(), app.upstream.attempts().len()), (200, 2), "{path}: {}", reply.text());
+        reply.json();
+    }
 }
 
 #[actix_web::test]

@@ -145,6 +145,10 @@ impl<'a> Script<'a> {
         self.change(|reply| reply.head = Head::After(span))
     }
 
+    pub fn typed(self, content_type: &str) -> Self {
+        self.change(|reply| reply.content_type = content_type.to_owned())
+    }
+
     /// A spent minute that ends then.
     pub fn retry_after(self, wait: Duration) -> Self {
         let body = quota_error(Some(wait)).to_string();
