@@ -68,6 +68,11 @@ pub fn speaks_gemini(request: &HttpRequest) -> bool {
         && (headers.contains_key("x-goog-api-key") || query_key(request).is_some())
 }
 
+/// Query parameters that Google takes for credentials; a client's own never leave the gateway.
+pub fn is_credential(parameter: &str) -> bool {
+    matches!(parameter, "key" | "access_token" | "oauth_token")
+}
+
 fn bearer(request: &HttpRequest) -> Option<String> {
     let value = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;

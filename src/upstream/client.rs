@@ -2,11 +2,11 @@
 
 use std::{str::FromStr, time::Duration};
 
-use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use awc::{Client, ClientResponse, Connector, error::SendRequestError};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::call::{Call, Credential};
 use crate::{
@@ -127,14 +127,23 @@ impl UpstreamClient {
         response: &mut ClientResponse,
         deadline: Instant,
     ) -> Result<Bytes, TransportError> {
+        let announced = response.headers().get(CONTENT_LENGTH);
+        let announced: usize = announced.and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or(0);
         let mut whole = BytesMut::new();
         loop {
-            let chunk = match timeout(self.idle_timeout, response.next()).await {
+            let idle = Instant::now() + self.idle_timeout;
+            let chunk = match timeout_at(idle.min(deadline), response.next()).await {
                 Ok(Some(Ok(chunk))) => chunk,
                 Ok(Some(Err(error))) => return Err(TransportError::Broken(error.to_string())),
+                // awc takes a connection that ends early for the end of the body.
+                Ok(None) if whole.len() < announced => {
+                    return Err(TransportError::Broken("the answer broke off".to_owned()));
+                }
                 Ok(None) => return Ok(whole.freeze()),
-                Err(_) => return Err(TransportError::Idle(self.idle_timeout)),
+                Err(_) if idle < deadline => return Err(TransportError::Idle(self.idle_timeout)),
+                Err(_) => return Err(TransportError::Total(self.total_timeout)),
             };
+            // Timers are asked last, so an answer that never pauses would outrun them.
             if Instant::now() > deadline {
                 return Err(TransportError::Total(self.total_timeout));
             }

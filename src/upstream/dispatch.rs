@@ -5,6 +5,7 @@ use std::time::Duration;
 use actix::Addr;
 use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
 use bytes::Bytes;
+use serde::de::IgnoredAny;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
@@ -148,8 +149,16 @@ impl Dispatcher {
         if !status.is_success() {
             return Err(Failure::Refused(Refusal::new(status.as_u16(), body, content_type)));
         }
-        let answer = |usage| Answer { status: status.as_u16(), content_type, body: body.clone(), usage };
+        let answer = |usage| Answer {
+            status: status.as_u16(),
+            content_type: content_type.clone(),
+            body: body.clone(),
+            usage,
+        };
         match call.answer {
+            AnswerKind::Plain | AnswerKind::OpenAi if is_cut_off(&body, content_type.as_ref()) => {
+                Err(Failure::Transport(TransportError::Broken("the answer broke off".to_owned())))
+            }
             AnswerKind::Plain => Ok(answer(None)),
             AnswerKind::OpenAi => Ok(answer(openai_layer::look_at(&body).usage)),
             AnswerKind::Generation => match judge_generation(&body) {
@@ -179,7 +188,10 @@ impl Dispatcher {
             Ok(Ok(true)) => Ok(events),
             Ok(Ok(false)) => Err(Failure::Empty(events)),
             Ok(Err(fault)) => Err(Failure::Refused(Refusal::inside(*fault))),
-            Err(_) => Err(Failure::Transport(TransportError::FirstByte(self.client.first_byte_timeout))),
+            Err(_) if first_byte < deadline => {
+                Err(Failure::Transport(TransportError::FirstByte(self.client.first_byte_timeout)))
+            }
+            Err(_) => Err(Failure::Transport(TransportError::Total(self.client.total_timeout))),
         }
     }
 }
@@ -200,6 +212,15 @@ fn judge_generation(body: &[u8]) -> Judged {
         None if is_empty_answer(&seen) => Judged::Empty(seen.usage),
         None => Judged::Good(seen.usage),
     }
+}
+
+/// Whether JSON ends in the middle. Answers come in chunks of which nobody says how many there are, and the HTTP client
+/// takes a connection that ends early for the end of the body.
+fn is_cut_off(body: &[u8], content_type: Option<&HeaderValue>) -> bool {
+    let is_json = content_type.is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    is_json
+        && !body.is_empty()
+        && serde_json::from_slice::<IgnoredAny>(body).is_err_and(|error| error.is_eof())
 }
 
 /// A fault that we saw in an answer which Google itself takes for a success.

@@ -6,7 +6,7 @@ use gemini_balance::{
 };
 use serde_json::json;
 
-use crate::harness::{MODEL, TestApp, google_error, ms, secs};
+use crate::harness::{MODEL, TestApp, chat, google_error, ms, secs};
 
 #[actix_web::test]
 async fn a_rate_limited_key_hands_over_to_the_next() {
@@ -50,7 +50,7 @@ async fn a_rate_limited_key_is_used_again_when_its_time_has_come() {
     assert_eq!((refused.status(), refused.header("retry-after")), (429, Some("1")));
 
     assert_eq!(app.settled("k1").await.health.cooldowns.len(), 1);
-    app.key_becomes("k1", "recovers", |key| key.health.cooldowns.is_empty()).await;
+    app.pool_becomes("the key recovers", |pool| pool.partly_cooling == 0).await;
     assert_eq!(app.client().generate(MODEL, "hello").await.status(), 200);
 }
 
@@ -104,14 +104,21 @@ async fn a_fault_of_googles_moves_on_after_a_pause_and_blames_nobody() {
 }
 
 #[actix_web::test]
-async fn a_connection_that_breaks_moves_on_too() {
-    let app = TestApp::with_keys(["k1", "k2"]).await;
-    app.upstream.on("k1").stream().bytes("{\"candidates\":").cut();
+async fn a_whole_answer_that_breaks_off_moves_on_too() {
+    for path in [
+        "/v1beta/models/gemini-2.5-flash:generateContent",
+        "/v1beta/models/gemini-2.5-flash:countTokens",
+        "/v1/chat/completions",
+        "/openai/v1/chat/completions",
+    ] {
+        let app = TestApp::with_keys(["k1", "k2"]).await;
+        app.upstream.on("k1").stream().typed("application/json").bytes("{\"candidates\":").cut();
 
-    let reply = app.client().generate(MODEL, "hello").await;
+        let reply = app.client().post(path).json(&chat(MODEL, "hello")).send().await;
 
-    assert_eq!(reply.status(), 200);
-    assert_eq!(app.upstream.attempts(), ["k1", "k2"]);
+        assert_eq!((reply.status(), app.upstream.attempts().len()), (200, 2), "{path}: {}", reply.text());
+        reply.json();
+    }
 }
 
 #[actix_web::test]
@@ -269,14 +276,18 @@ async fn a_key_that_fails_where_others_succeed_is_taken_out_after_max_failures()
     let app = TestApp::builder().keys(["k1", "k2"]).setting("MAX_FAILURES", "2").start().await;
     app.upstream.on("k1").reply(500);
 
-    for _ in 0..6 {
+    for failures in 1..=2 {
+        assert_eq!(app.client().generate(MODEL, "hello").await.status(), 200);
+        app.key_becomes("k1", "has failed", |key| key.health.consecutive_failures == failures).await;
+    }
+    app.pool_becomes("the key is out", |pool| pool.states.cooling == 1).await;
+    for _ in 0..4 {
         assert_eq!(app.client().generate(MODEL, "hello").await.status(), 200);
         // The verdict travels between threads while the client already has its answer.
         app.settled("k1").await;
     }
 
-    let attempts = app.upstream.attempts();
-    assert_eq!(attempts.iter().filter(|key| *key == "k1").count(), 2, "{attempts:?}");
+    assert_eq!(app.upstream.attempts(), ["k1", "k2", "k1", "k2", "k2", "k2", "k2", "k2"]);
     let key = app.settled("k1").await;
     assert!(
         matches!(key.health.state, StateSnapshot::Cooling { reason: CoolingReason::Failures, .. }),

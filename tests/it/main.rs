@@ -1,4 +1,15 @@
 //! The gateway as its clients meet it: over HTTP, with an upstream that follows a script.
 
+mod crash;
 mod failover;
+mod hangup;
 mod harness;
+mod health;
+mod logs;
+mod native;
+mod openai;
+mod passthrough;
+mod restart;
+mod stop;
+mod streaming;
+mod timeouts;

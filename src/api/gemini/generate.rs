@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     api::{
-        auth::ClientToken,
+        auth::{ClientToken, is_credential},
         body::Body,
         error::{ApiError, Failure},
         gateway::Gateway,
@@ -131,10 +131,6 @@ pub fn version(request: &HttpRequest) -> &str {
 
 fn query(request: &HttpRequest) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
     url::form_urlencoded::parse(request.query_string().as_bytes())
-}
-
-fn is_credential(parameter: &str) -> bool {
-    matches!(parameter, "key" | "access_token" | "oauth_token")
 }
 
 fn wants_events(request: &HttpRequest) -> bool {

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::{OpenAi, writer::AsTheyCome};
 use crate::{
     api::{
-        auth::ClientToken,
+        auth::{ClientToken, is_credential},
         body::Body,
         error::Failure,
         gateway::Gateway,
@@ -45,12 +45,10 @@ pub async fn pass_through(
     let is_stream = glance.stream == Some(true);
     let asked = Asked { dialect: "openai", endpoint: "pass-through", model: model.clone(), is_stream };
     let journal = Journal::begin(&gateway, &request, token.id, asked, &body.bytes);
-    let query = request.query_string();
-    let separator = if query.is_empty() { "" } else { "?" };
     let kept = |name| Some((name, request.headers().get(name)?.clone()));
     let call = Call {
         method: request.method().clone(),
-        target: format!("/v1beta/openai/{path}{separator}{query}"),
+        target: target(&path, request.query_string()),
         model,
         headers: [&CONTENT_TYPE, &ACCEPT]
             .into_iter()
@@ -61,6 +59,17 @@ pub async fn pass_through(
         answer: AnswerKind::OpenAi,
     };
     if is_stream { open_stream(&gateway, call, journal).await } else { fetch(&gateway, call, journal).await }
+}
+
+/// Path and query at Google; parameters stay as they were written, but for credentials.
+fn target(path: &str, query: &str) -> String {
+    let is_kept = |parameter: &&str| {
+        let mut read = url::form_urlencoded::parse(parameter.as_bytes());
+        read.all(|(name, _)| !is_credential(&name))
+    };
+    let query = query.split('&').filter(is_kept).collect::<Vec<_>>().join("&");
+    let separator = if query.is_empty() { "" } else { "?" };
+    format!("/v1beta/openai/{path}{separator}{query}")
 }
 
 /// For calls that name no model, such as the list of models.

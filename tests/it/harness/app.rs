@@ -1,8 +1,12 @@
 //! A whole gateway with a scripted upstream; both end with the test.
 
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use actix::{Addr, dev::ToEnvelope};
+use actix::Addr;
 use gemini_balance::{
     actors::{
         Observe,
@@ -38,7 +42,8 @@ const PASSPHRASE: &str = "a passphrase for the tests";
 /// How a gateway is to be started.
 pub struct Builder {
     keys: Vec<String>,
-    tokens: Vec<String>,
+    /// The usual one, if `None`.
+    tokens: Option<Vec<String>>,
     settings: Vec<(String, String)>,
     folder: Arc<TempDir>,
     upstream: Option<Upstream>,
@@ -50,13 +55,14 @@ impl Builder {
         self
     }
 
-    pub fn tokens<T: Into<String>>(mut self, tokens: impl IntoIterator<Item = T>) -> Self {
-        self.tokens = tokens.into_iter().map(Into::into).collect();
+    /// A client token; the first call replaces the one that every gateway of the tests has.
+    pub fn token(mut self, token: &str) -> Self {
+        self.tokens.get_or_insert_default().push(token.to_owned());
         self
     }
 
-    pub fn token(self, token: &str) -> Self {
-        self.tokens([token])
+    pub fn without_tokens(self) -> Self {
+        Self { tokens: Some(Vec::new()), ..self }
     }
 
     /// A variable of the environment; of two the later counts.
@@ -66,14 +72,22 @@ impl Builder {
         self
     }
 
+    /// The files of the data folder with what is in them.
+    pub fn data_files(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let folder = std::fs::read_dir(self.folder.path().join("data")).expect("there is a data folder");
+        let paths = folder.map(|entry| entry.expect("it can be listed").path());
+        paths.map(|path| (path.clone(), std::fs::read(path).expect("it can be read"))).collect()
+    }
+
     pub async fn start(self) -> TestApp {
         let upstream = match self.upstream {
             Some(upstream) => upstream,
             None => Upstream::start().await,
         };
+        let tokens = self.tokens.unwrap_or_else(|| vec![TOKEN.to_owned()]);
         let mut env = vec![
             ("API_KEYS".to_owned(), json!(self.keys).to_string()),
-            ("ALLOWED_TOKENS".to_owned(), json!(self.tokens).to_string()),
+            ("ALLOWED_TOKENS".to_owned(), json!(tokens).to_string()),
         ];
         let has = |name: &str| self.settings.iter().any(|(known, _)| known == name);
         for (name, value) in [
@@ -95,7 +109,7 @@ impl Builder {
             parts,
             upstream,
             keys: self.keys,
-            tokens: self.tokens,
+            tokens,
             settings: self.settings,
             folder: self.folder,
         }
@@ -150,7 +164,7 @@ impl TestApp {
     pub fn builder() -> Builder {
         Builder {
             keys: vec!["k1".to_owned()],
-            tokens: vec![TOKEN.to_owned()],
+            tokens: None,
             settings: Vec::new(),
             folder: Arc::new(tempfile::tempdir().expect("a temporary folder can be made")),
             upstream: None,
@@ -160,6 +174,10 @@ impl TestApp {
     /// A gateway with these keys and nothing else that is special.
     pub async fn with_keys<K: Into<String>>(keys: impl IntoIterator<Item = K>) -> Self {
         Self::builder().keys(keys).start().await
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.parts.address
     }
 
     /// A client with the first token.
@@ -174,7 +192,7 @@ impl TestApp {
         tokio::task::spawn_blocking(|| drop(host)).await.expect("the gateway has stopped");
         Builder {
             keys: self.keys,
-            tokens: self.tokens,
+            tokens: Some(self.tokens),
             settings: self.settings,
             folder: self.folder,
             upstream: Some(self.upstream),
@@ -231,26 +249,24 @@ impl TestApp {
         self.key_becomes(key, "is settled", is_settled).await
     }
 
-    pub async fn observe_pool(&self) -> PoolSnapshot {
-        self.ask_supervisor(Observe::new()).await
+    /// Waits until the supervisor sees the pool so. Whatever it sees it has told the balancers before.
+    pub async fn pool_becomes(&self, what: &str, is_so: impl Fn(&PoolSnapshot) -> bool) -> PoolSnapshot {
+        eventually(what, async || Some(self.observe_pool().await).filter(|pool| is_so(pool))).await
     }
 
-    pub async fn ask_supervisor<M>(&self, question: M) -> M::Result
-    where
-        M: actix::Message + Send + 'static,
-        M::Result: Send,
-        Supervisor: actix::Handler<M>,
-        <Supervisor as actix::Actor>::Context: ToEnvelope<Supervisor, M>,
-    {
-        self.parts.supervisor.send(question).await.expect("the supervisor lives")
+    pub async fn observe_pool(&self) -> PoolSnapshot {
+        self.parts.supervisor.send(Observe::new()).await.expect("the supervisor lives")
     }
 
     pub fn logger(&self) -> &Addr<Logger> {
         &self.parts.logger
     }
 
-    pub fn database(&self) -> &Database {
-        &self.parts.database
+    pub async fn write<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&mut DbConnection) -> diesel::QueryResult<T> + Send + 'static,
+    ) -> T {
+        self.parts.database.write(query).await.expect("the database takes it")
     }
 
     /// The log row of that answer.

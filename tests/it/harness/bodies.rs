@@ -68,7 +68,10 @@ pub fn usual_error(status: u16) -> Value {
 pub fn quota_error(retry_after: Option<Duration>) -> Value {
     let mut error = fixture_json("gemini/quota-minute.error.json");
     if let Some(wait) = retry_after {
-        let info = json!({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": format!("{}s", wait.as_secs_f64())});
+        let info = json!({
+            "@type": "type.googleapis.com/google.rpc.RetryInfo",
+            "retryDelay": format!("{}s", wait.as_secs_f64()),
+        });
         error["error"]["details"].as_array_mut().expect("the fixture has details").push(info);
     }
     error

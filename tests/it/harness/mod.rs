@@ -1,4 +1,4 @@
-//! The words that the tests are written in: a gateway, an upstream that follows a script, a client, and patience.
+//! The words that the tests are written in: a gateway, an upstream with a script, a client, and patience.
 
 mod app;
 mod bodies;
@@ -13,12 +13,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-pub use app::{Builder, MODEL, TOKEN, TestApp};
-pub use bodies::{ANSWER, event, fixture, fixture_json, generated, google_error, last_event, quota_error};
-pub use client::{Answer, Client, Open};
+pub use app::{MODEL, TOKEN, TestApp};
+pub use bodies::{event, fixture, google_error, last_event};
+pub use client::{Answer, Client, chat, prompt};
 pub use hung::Caller;
-pub use script::Script;
-pub use upstream::{Closing, Recorded, Upstream};
 
 /// How long [`eventually`] looks before it gives up.
 const PATIENCE: Duration = Duration::from_secs(10);

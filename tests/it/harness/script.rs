@@ -47,7 +47,7 @@ pub enum Planned {
     Reply(Reply),
 }
 
-/// Writes the script of one key. Calls that begin with a verb of their own add a reply; the others change the last.
+/// Writes the script of one key: a reply, its steps and its pace, then the next reply.
 pub struct Script<'a> {
     world: &'a Mutex<World>,
     key: String,
@@ -143,6 +143,10 @@ impl<'a> Script<'a> {
     /// The head comes so much later.
     pub fn after(self, span: Duration) -> Self {
         self.change(|reply| reply.head = Head::After(span))
+    }
+
+    pub fn typed(self, content_type: &str) -> Self {
+        self.change(|reply| reply.content_type = content_type.to_owned())
     }
 
     /// A spent minute that ends then.

@@ -54,19 +54,11 @@ impl Recorded {
     }
 }
 
-/// An answer that the gateway did not wait for.
-#[derive(Debug, Clone)]
-pub struct Closing {
-    pub key: String,
-    pub at: Instant,
-}
-
 #[derive(Debug, Default)]
 pub struct World {
     pub scripts: HashMap<String, VecDeque<Planned>>,
     requests: Vec<Recorded>,
-    closings: Vec<Closing>,
-    open: usize,
+    closings: Vec<Instant>,
 }
 
 /// A running upstream; it ends when it is dropped.
@@ -131,14 +123,9 @@ impl Upstream {
         self.requests().pop().expect("the upstream was asked")
     }
 
-    /// Answers that the gateway left before their end.
-    pub fn closings(&self) -> Vec<Closing> {
+    /// When the gateway left answers before their end.
+    pub fn closings(&self) -> Vec<Instant> {
         self.world().closings.clone()
-    }
-
-    /// Answers that are under way.
-    pub fn open_answers(&self) -> usize {
-        self.world().open
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
@@ -149,7 +136,6 @@ impl Upstream {
 /// An answer under way; dropped before it is finished, it was left.
 pub struct Answering {
     world: Arc<Mutex<World>>,
-    key: String,
     is_finished: bool,
 }
 
@@ -161,10 +147,10 @@ impl Answering {
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        let Ok(mut world) = self.world.lock() else { return };
-        world.open -= 1;
-        if !self.is_finished {
-            world.closings.push(Closing { key: self.key.clone(), at: Instant::now() });
+        if !self.is_finished
+            && let Ok(mut world) = self.world.lock()
+        {
+            world.closings.push(Instant::now());
         }
     }
 }
@@ -179,7 +165,7 @@ async fn serve(request: HttpRequest, body: Bytes, world: Data<Mutex<World>>) -> 
         body,
     };
     let planned = plan(&world, &recorded);
-    let answering = Answering { world: world.into_inner(), key: recorded.key(), is_finished: false };
+    let answering = Answering { world: world.into_inner(), is_finished: false };
     match planned {
         Planned::Usual => wire::answer_as_usual(&recorded, answering),
         Planned::Reply(reply) => wire::answer(reply, answering).await,
@@ -189,7 +175,6 @@ async fn serve(request: HttpRequest, body: Bytes, world: Data<Mutex<World>>) -> 
 /// The next reply of the script; the last one stays.
 fn plan(world: &Mutex<World>, request: &Recorded) -> Planned {
     let mut world = world.lock().expect("nobody panics with it");
-    world.open += 1;
     world.requests.push(request.clone());
     if request.is_of_the_catalogue() {
         return Planned::Usual;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::{
-    bodies::{event, fixture, fixture_json, generated, last_event, usual_error},
+    bodies::{ANSWER, event, fixture, fixture_json, generated, last_event, usual_error},
     script::{Head, Reply, Step},
     upstream::{Answering, Recorded},
 };
@@ -41,6 +41,8 @@ pub async fn answer(reply: Reply, mut answering: Answering) -> HttpResponse {
                 }
                 Some(Step::Hang) => std::future::pending().await,
                 Some(Step::Cut) => {
+                    // What was sent before leaves only while there is nothing to send.
+                    tokio::task::yield_now().await;
                     answering.finish();
                     Err(io::Error::other("cut on purpose"))
                 }
@@ -60,7 +62,7 @@ pub fn answer_as_usual(request: &Recorded, mut answering: Answering) -> HttpResp
     let path = request.target.split('?').next().unwrap_or_default();
     let method = path.rsplit_once(':').map_or("", |(_, method)| method);
     match method {
-        "generateContent" => json_reply(&generated("Hello there")),
+        "generateContent" => json_reply(&generated(ANSWER)),
         "streamGenerateContent" => {
             let events = [event("Hello"), event(" there"), last_event("")];
             events_reply(events.map(|event| format!("data: {event}\r\n\r\n")).concat())

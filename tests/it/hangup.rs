@@ -1,0 +1,162 @@
+//! A client that hangs up costs nothing more: its call to Google ends, its key is free, its row says 499.
+
+use std::time::{Duration, Instant};
+
+use gemini_balance::balance::breaker::StateSnapshot;
+use serde_json::{Value, json};
+
+use crate::harness::{Caller, MODEL, TestApp, chat, eventually, ms, prompt, secs};
+
+/// What is promised is 100 ms; a busy machine that runs many tests at once is given more.
+const BOUND: Duration = secs(1);
+
+const STREAM: &str = "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse";
+const UNARY: &str = "/v1beta/models/gemini-2.5-flash:generateContent";
+
+/// Waits until the upstream works on `calls` answers.
+async fn upstream_works(app: &TestApp, calls: usize) {
+    eventually("the upstream is asked", async || (app.upstream.requests().len() == calls).then_some(()))
+        .await;
+}
+
+/// Claims what is true once a client has hung up that had `calls` upstream calls under way.
+async fn nothing_is_left(app: &TestApp, hung_up: Instant, calls: usize, what: &str) {
+    let closings = eventually("the upstream calls are closed", async || {
+        Some(app.upstream.closings()).filter(|closings| closings.len() == calls)
+    })
+    .await;
+    let last = closings.into_iter().max().expect("there are closings");
+    let took = last.saturating_duration_since(hung_up);
+    println!("{what}: the upstream call was closed after {took:?}");
+    assert!(took < BOUND, "{what}: {took:?}");
+
+    let key = app.settled("k1").await;
+    assert_eq!((key.in_flight, key.tally.failures), (0, 0), "{what}");
+    assert_eq!((key.health.state, key.health.consecutive_failures), (StateSnapshot::Active, 0), "{what}");
+
+    let rows = app.logs("the request is logged", |rows| !rows.is_empty()).await;
+    assert_eq!(rows.len(), 1, "{what}");
+    assert_eq!((rows[0].status, rows[0].error.as_deref()), (499, Some("client_closed_request")), "{what}");
+}
+
+async fn call(app: &TestApp, path: &str, body: &Value) -> Caller {
+    app.client().call(path, body).await
+}
+
+#[actix_web::test]
+async fn in_the_middle_of_a_stream() {
+    let app = TestApp::with_keys(["k1"]).await;
+    app.upstream.on("k1").stream().text("one").hang();
+    let mut caller = call(&app, STREAM, &prompt("hello")).await;
+    caller.until("one").await;
+
+    let hung_up = caller.hang_up();
+
+    nothing_is_left(&app, hung_up, 1, "mid-stream").await;
+    let row = &app.logs("the request is logged", |rows| !rows.is_empty()).await[0];
+    assert_eq!(row.attempts, 1);
+    assert!(row.trail.contains("abandoned") && row.first_byte_ms.is_some(), "{row:?}");
+}
+
+#[actix_web::test]
+async fn in_the_middle_of_a_chat_stream() {
+    let app = TestApp::with_keys(["k1"]).await;
+    app.upstream.on("k1").stream().text("one").hang();
+    let mut body = chat(MODEL, "hello");
+    body["stream"] = json!(true);
+    let mut caller = call(&app, "/v1/chat/completions", &body).await;
+    caller.until("one").await;
+
+    let hung_up = caller.hang_up();
+
+    nothing_is_left(&app, hung_up, 1, "mid-chat").await;
+}
+
+#[actix_web::test]
+async fn before_the_first_byte_of_a_stream() {
+    let app = TestApp::with_keys(["k1"]).await;
+    app.upstream.on("k1").never_answers();
+    let caller = call(&app, STREAM, &prompt("hello")).await;
+    upstream_works(&app, 1).await;
+
+    let hung_up = caller.hang_up();
+
+    nothing_is_left(&app, hung_up, 1, "before the first byte").await;
+}
+
+#[actix_web::test]
+async fn while_only_heartbeats_have_come() {
+    let app = TestApp::builder().setting("STREAM_HEARTBEAT_SECONDS", "0.1").start().await;
+    app.upstream.on("k1").never_answers();
+    let mut caller = call(&app, STREAM, &prompt("hello")).await;
+    caller.until("\r\n\r\n2\r\n\r\n").await;
+
+    let hung_up = caller.hang_up();
+
+    nothing_is_left(&app, hung_up, 1, "after a heartbeat").await;
+}
+
+#[actix_web::test]
+async fn while_a_whole_answer_is_awaited() {
+    let app = TestApp::with_keys(["k1"]).await;
+    app.upstream.on("k1").never_answers();
+    let caller = call(&app, UNARY, &prompt("hello")).await;
+    upstream_works(&app, 1).await;
+
+    let hung_up = caller.hang_up();
+
+    nothing_is_left(&app, hung_up, 1, "unary").await;
+}
+
+#[actix_web::test]
+async fn while_a_whole_answer_arrives() {
+    let app = TestApp::with_keys(["k1"]).await;
+    app.upstream.on("k1").stream().bytes("{\"candidates\":").hang();
+    let caller = call(&app, "/v1/chat/completions", &chat(MODEL, "hello")).await;
+    upstream_works(&app, 1).await;
+
+    let hung_up = caller.hang_up();
+
+    nothing_is_left(&app, hung_up, 1, "unary chat").await;
+}
+
+#[actix_web::test]
+async fn with_several_candidates_under_way() {
+    let app = TestApp::with_keys(["k1"]).await;
+    app.upstream.on("k1").stream().text("one").hang();
+    let mut body = chat(MODEL, "hello");
+    (body["stream"], body["n"]) = (json!(true), json!(2));
+    let mut caller = call(&app, "/v1/chat/completions", &body).await;
+    caller.until("\"index\":1").await;
+
+    let hung_up = caller.hang_up();
+
+    nothing_is_left(&app, hung_up, 2, "two candidates").await;
+}
+
+#[actix_web::test]
+async fn between_two_attempts() {
+    let app = TestApp::with_keys(["k1", "k2"]).await;
+    app.upstream.on("k1").reply(503);
+    app.upstream.on("k2").never_answers();
+    let caller = call(&app, UNARY, &prompt("hello")).await;
+    upstream_works(&app, 2).await;
+
+    let hung_up = caller.hang_up();
+
+    nothing_is_left(&app, hung_up, 1, "second attempt").await;
+    let row = &app.logs("the request is logged", |rows| !rows.is_empty()).await[0];
+    assert!(row.trail.contains("overloaded"), "{row:?}");
+    assert_eq!(app.settled("k2").await.in_flight, 0);
+}
+
+#[actix_web::test]
+async fn a_client_that_waits_is_not_taken_for_one_that_hung_up() {
+    let app = TestApp::with_keys(["k1"]).await;
+    app.upstream.on("k1").stream().text("one").silence(ms(300)).finish("two");
+    let mut caller = call(&app, STREAM, &prompt("hello")).await;
+
+    caller.until("two").await;
+
+    assert_eq!(app.upstream.closings().len(), 0);
+}
