@@ -153,7 +153,8 @@ fn streams(c: &mut Criterion) {
         b.iter(|| {
             let (mut stream, mut out) = (ChatStream::new(meta(), 1, false), Vec::new());
             for _ in 0..EVENTS {
-                let event: GenerateContentResponse = serde_json::from_str(black_box(&event)).expect("an event");
+                let event: GenerateContentResponse =
+                    serde_json::from_str(black_box(&event)).expect("an event");
                 stream.event(0, &event, &mut out);
             }
             out

@@ -111,6 +111,9 @@ fn respond(answer: Answer) -> HttpResponse {
 fn target(request: &HttpRequest, model: &ModelName, method: &ModelMethod) -> String {
     let mut target = format!("/{}/{}:{}", version(request), model.resource(), method.as_str());
     let is_stream = *method == ModelMethod::StreamGenerate;
+    if !is_stream && request.query_string().is_empty() {
+        return target;
+    }
     let kept = query(request).filter(|(name, _)| !(is_credential(name) || is_stream && name == "alt"));
     let alt = is_stream.then_some((Cow::Borrowed("alt"), Cow::Borrowed("sse")));
     let mut query = url::form_urlencoded::Serializer::new(String::new());

@@ -74,10 +74,7 @@ pub fn model_name(gateway: &Gateway, name: &str) -> Result<ModelName, ApiError> 
 fn to_call(gateway: &Gateway, chat: &ChatRequest, model: &ModelName) -> Result<Call, ApiError> {
     let options = ChatOptions {
         show_thoughts: gateway.show_thoughts,
-        safety_settings: gateway
-            .safety_settings
-            .as_ref()
-            .and_then(|json| serde_json::from_str(json.get()).ok()),
+        safety_settings: gateway.safety_settings.as_deref(),
         model: ModelTraits::of(model.as_str()),
     };
     let body = to_gemini(chat, &options)?.to_json();

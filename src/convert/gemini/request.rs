@@ -21,7 +21,7 @@ pub struct GenerateContentRequest<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tool_config: Option<ToolConfig<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub safety_settings: Option<Cow<'a, Value>>,
+    pub safety_settings: Option<SafetySettings<'a>>,
     #[serde(skip_serializing_if = "GenerationConfig::is_empty")]
     pub generation_config: GenerationConfig<'a>,
     /// `cachedContents/ID`.
@@ -36,6 +36,16 @@ impl GenerateContentRequest<'_> {
     pub fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("strings, numbers and maps with string keys always serialise")
     }
+}
+
+/// The list of `{category, threshold}`.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(untagged)]
+pub enum SafetySettings<'a> {
+    /// As the client's request was read.
+    Client(&'a Value),
+    /// The gateway's own, which every request gets as they stand.
+    Gateway(&'a RawValue),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 
 use super::{
     chat::{ChatRequest, ResponseFormat},
@@ -14,7 +14,7 @@ use crate::convert::{
     ConvertError,
     gemini::{
         GenerateContentRequest, Part,
-        request::GenerationConfig,
+        request::{GenerationConfig, SafetySettings},
         schema,
         turns::{Conversation, Orphan, PastCall, PastResult, to_raw},
     },
@@ -23,15 +23,15 @@ use crate::convert::{
 
 /// What a translation depends on beside the request.
 #[derive(Debug, Clone)]
-pub struct ChatOptions {
+pub struct ChatOptions<'a> {
     /// Thoughts are asked for, unless the client says otherwise.
     pub show_thoughts: bool,
     /// The gateway's `safetySettings`; the client's own win.
-    pub safety_settings: Option<Value>,
+    pub safety_settings: Option<&'a RawValue>,
     pub model: ModelTraits,
 }
 
-impl Default for ChatOptions {
+impl Default for ChatOptions<'_> {
     fn default() -> Self {
         Self { show_thoughts: false, safety_settings: None, model: ModelTraits::of("") }
     }
@@ -40,7 +40,7 @@ impl Default for ChatOptions {
 /// Fails only where this model cannot do what is asked, or where the history does not fit together.
 pub fn to_gemini<'a>(
     request: &'a ChatRequest,
-    options: &'a ChatOptions,
+    options: &'a ChatOptions<'a>,
 ) -> Result<GenerateContentRequest<'a>, ConvertError> {
     let traits = &options.model;
     let (tools, tool_config) = tools::to_gemini(request, traits)?;
@@ -51,7 +51,7 @@ pub fn to_gemini<'a>(
     }
     read_messages(request, &mut conversation);
     let (system_instruction, contents) = conversation.finish(traits).map_err(orphan)?;
-    let safety = request.google.safety_settings.as_ref().or(options.safety_settings.as_ref());
+    let clients_own = request.google.safety_settings.as_ref().map(SafetySettings::Client);
     let mut generation_config = generation_config(request, options)?;
     if !json_in_words {
         set_format(&mut generation_config, &request.response_format);
@@ -61,7 +61,7 @@ pub fn to_gemini<'a>(
         contents,
         tools,
         tool_config,
-        safety_settings: safety.map(Cow::Borrowed),
+        safety_settings: clients_own.or(options.safety_settings.map(SafetySettings::Gateway)),
         generation_config,
         cached_content: request.google.cached_content.as_deref(),
         service_tier: request.service_tier,
@@ -136,7 +136,7 @@ fn tool_response(text: &str) -> Cow<'_, RawValue> {
 
 fn generation_config<'a>(
     request: &'a ChatRequest,
-    options: &'a ChatOptions,
+    options: &'a ChatOptions<'a>,
 ) -> Result<GenerationConfig<'a>, ConvertError> {
     let show_thoughts = options.show_thoughts;
     Ok(GenerationConfig {
@@ -193,7 +193,7 @@ fn format_in_words(format: &ResponseFormat) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::convert::{
@@ -329,9 +329,16 @@ mod tests {
         let own = json!([{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "OFF"}]);
         let body = json!({"model": "m", "messages": hi(), "google": {"safety_settings": own}});
         let request = chat_request(body.to_string().as_bytes()).unwrap();
-        let options = ChatOptions { safety_settings: Some(json!([])), ..ChatOptions::default() };
+        let gateways = to_raw(&json!([{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"}]));
+        let options = ChatOptions { safety_settings: Some(&*gateways), ..ChatOptions::default() };
+        let sent = |request: &ChatRequest| {
+            let json = to_gemini(request, &options).unwrap().to_json();
+            serde_json::from_slice::<Value>(&json).unwrap()["safetySettings"].take()
+        };
 
-        assert_eq!(to_gemini(&request, &options).unwrap().safety_settings.as_deref(), Some(&own));
+        assert_eq!(sent(&request), own);
+        let without = chat_request(json!({"model": "m", "messages": hi()}).to_string().as_bytes()).unwrap();
+        assert_eq!(sent(&without).to_string(), gateways.get());
     }
 
     #[test]
