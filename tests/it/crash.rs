@@ -103,7 +103,7 @@ async fn a_verdict_that_finds_no_actor_reaches_its_successor() {
     assert_eq!((reply.status(), app.upstream.attempts()), (200, vec!["k1".to_owned(), "k2".to_owned()]));
     let key = app.key_becomes("k1", "has heard of it", |key| !key.health.cooldowns.is_empty()).await;
     assert_eq!(key.health.cooldowns[0].reason, ModelReason::QuotaMinute);
-    assert_eq!((key.tally.attempts, key.in_flight), (1, 0));
+    assert_eq!(key.in_flight, 0);
 }
 
 #[actix_web::test]

@@ -154,7 +154,8 @@ async fn nothing_is_lost_when_the_gateway_stops() {
 
 fn request_log(id: usize, started_at_ms: i64) -> RequestLog {
     RequestLog {
-        id: format!("r-{id}"),
+        // As the gateway makes them: the time comes first.
+        id: format!("{started_at_ms:012x}7000{id:016x}"),
         started_at_ms,
         duration_ms: 1,
         dialect: "gemini".into(),
