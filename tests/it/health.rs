@@ -80,11 +80,13 @@ async fn the_first_request_after_the_start_is_served() {
 #[actix_web::test]
 async fn metrics_tell_of_requests_attempts_keys_and_the_log() {
     let app = TestApp::with_keys(["k1", "k2"]).await;
+    app.catalogue_is_fetched().await;
     app.upstream.on("k1").reply(429).retry_after(secs(30));
     let gemini = app.client().generate(MODEL, "hello").await;
     app.client().chat_stream(MODEL, "hello").await.rest().await;
     app.log_of(&gemini).await;
     app.settled("k1").await;
+    app.settled("k2").await;
 
     let reply = app.client().anonymous().get("/metrics").send().await;
 
