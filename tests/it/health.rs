@@ -69,12 +69,10 @@ async fn with_invalid_keys_alone_it_is_not_ready() {
 }
 
 #[actix_web::test]
-async fn the_first_request_after_the_start_is_served() {
-    for _ in 0..5 {
-        let app = TestApp::with_keys((1..=50).map(|n| format!("k{n}"))).await;
+async fn the_first_request_after_the_start_is_served_however_many_keys_there_are() {
+    let app = TestApp::with_keys((1..=3_000).map(|n| format!("k{n}"))).await;
 
-        assert_eq!(app.client().generate(MODEL, "hello").await.status(), 200);
-    }
+    assert_eq!(app.client().generate(MODEL, "hello").await.status(), 200);
 }
 
 #[actix_web::test]
