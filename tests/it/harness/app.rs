@@ -243,7 +243,7 @@ impl TestApp {
         .await
     }
 
-    /// What the key's actor holds once it has heard of every call that was made with the key, and none is under way.
+    /// What the key's actor holds once it has heard of every call with the key, and none is under way.
     pub async fn settled(&self, key: &str) -> KeySnapshot {
         let is_settled = |snapshot: &KeySnapshot| {
             snapshot.in_flight == 0 && snapshot.tally.attempts == self.upstream.calls_with(key)
