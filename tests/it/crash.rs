@@ -56,6 +56,7 @@ async fn no_client_notices_that_a_keys_actor_crashed_under_200_streams() {
 #[actix_web::test]
 async fn a_key_is_back_within_a_second_with_its_cooldown() {
     let app = TestApp::with_keys(["k1", "k2"]).await;
+    app.catalogue_is_fetched().await;
     app.upstream.on("k1").reply(429).retry_after(secs(60));
     assert_eq!(app.client().generate(MODEL, "hello").await.status(), 200);
     let before = app.settled("k1").await.health;
@@ -80,6 +81,7 @@ async fn a_key_is_back_within_a_second_with_its_cooldown() {
 #[actix_web::test]
 async fn an_invalid_key_stays_invalid_after_a_crash() {
     let app = TestApp::with_keys(["k1", "k2"]).await;
+    app.catalogue_is_fetched().await;
     app.upstream.on("k1").reply_with("gemini/invalid-key.error.json");
     app.client().generate(MODEL, "hello").await;
     app.settled("k1").await;
@@ -93,6 +95,7 @@ async fn an_invalid_key_stays_invalid_after_a_crash() {
 #[actix_web::test]
 async fn a_verdict_that_finds_no_actor_reaches_its_successor() {
     let app = TestApp::with_keys(["k1", "k2"]).await;
+    app.catalogue_is_fetched().await;
     app.upstream.on("k1").reply(429).retry_after(secs(60));
     let actor = app.key_actor("k1").await;
 
@@ -109,6 +112,7 @@ async fn a_verdict_that_finds_no_actor_reaches_its_successor() {
 #[actix_web::test]
 async fn a_key_serves_while_its_actor_is_away() {
     let app = TestApp::with_keys(["k1"]).await;
+    app.catalogue_is_fetched().await;
 
     app.key_actor("k1").await.do_send(Crash);
     let reply = app.client().generate(MODEL, "hello").await;

@@ -274,6 +274,8 @@ async fn an_answer_that_is_empty_for_a_reason_is_not_repeated() {
 #[actix_web::test]
 async fn a_key_that_fails_where_others_succeed_is_taken_out_after_max_failures() {
     let app = TestApp::builder().keys(["k1", "k2"]).setting("MAX_FAILURES", "2").start().await;
+    // A success in between would clear the key.
+    app.catalogue_is_fetched().await;
     app.upstream.on("k1").reply(500);
 
     for failures in 1..=2 {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{MODEL, TestApp, event, google_error, last_event, ms, prompt};
+use crate::harness::{MODEL, TestApp, event, google_error, last_event, ms, prompt, secs};
 
 const STREAM: &str = "/v1beta/models/gemini-2.5-flash:streamGenerateContent";
 
@@ -106,6 +106,19 @@ async fn an_error_with_every_key_has_its_true_status() {
 
     let openai = app.client().chat_stream(MODEL, "hello").await.rest().await;
     assert_eq!((openai.status(), &openai.json()["error"]["type"]), (503, &json!("server_error")));
+}
+
+#[actix_web::test]
+async fn a_stream_that_no_key_can_serve_now_is_told_when_to_come_back() {
+    let app = TestApp::with_keys(["k1"]).await;
+    app.upstream.on("k1").reply(429).retry_after(secs(30));
+
+    let gemini = app.client().stream(MODEL, "hello").await.rest().await;
+    let openai = app.client().chat_stream(MODEL, "hello").await.rest().await;
+
+    for reply in [gemini, openai] {
+        assert_eq!((reply.status(), reply.header("retry-after")), (429, Some("30")));
+    }
 }
 
 #[actix_web::test]

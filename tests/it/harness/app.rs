@@ -243,10 +243,21 @@ impl TestApp {
         .await
     }
 
-    /// What the key's actor holds once it has heard of every call that was made with the key.
+    /// What the key's actor holds once it has heard of every call with the key, and none is under way.
     pub async fn settled(&self, key: &str) -> KeySnapshot {
-        let is_settled = |snapshot: &KeySnapshot| snapshot.tally.attempts == self.upstream.calls_with(key);
+        let is_settled = |snapshot: &KeySnapshot| {
+            snapshot.in_flight == 0 && snapshot.tally.attempts == self.upstream.calls_with(key)
+        };
         self.key_becomes(key, "is settled", is_settled).await
+    }
+
+    /// Waits until the gateway has fetched the list of models, which it does by itself with the first key.
+    pub async fn catalogue_is_fetched(&self) {
+        let is_asked = async || self.upstream.was_asked_for_models().then_some(());
+        eventually("the list of models is asked for", is_asked).await;
+        for key in &self.keys {
+            self.settled(key).await;
+        }
     }
 
     /// Waits until the supervisor sees the pool so. Whatever it sees it has told the balancers before.

@@ -1,7 +1,7 @@
 //! A thread with an actix system of its own, so that what runs in it can be stopped to the last thread.
 //!
-//! Servers leave threads behind when the system that started them merely ends; a binary with a hundred gateways
-//! would run out of file descriptors.
+//! Servers leave threads behind when the system that started them merely ends, and a hundred gateways in one binary
+//! would then run out of file descriptors.
 
 use std::thread::{self, JoinHandle};
 

@@ -119,6 +119,10 @@ impl Upstream {
         self.world().requests.iter().filter(|request| request.key() == key).count() as u64
     }
 
+    pub fn was_asked_for_models(&self) -> bool {
+        self.world().requests.iter().any(Recorded::is_of_the_catalogue)
+    }
+
     pub fn last_request(&self) -> Recorded {
         self.requests().pop().expect("the upstream was asked")
     }
