@@ -106,10 +106,12 @@ impl Supervisor {
 
     fn spawn_key(&mut self, key: PoolKey, ctx: &mut Context<Self>) {
         let now = Now::read();
-        let health = match &key.health {
+        let mut health = match &key.health {
             Some(snapshot) => KeyHealth::restore(snapshot, self.max_failures, now),
             None => KeyHealth::new(self.max_failures),
         };
+        // What ended while nobody watched must not turn the first request away.
+        health.expire(now.instant);
         let (gauge, routing, snapshot) = (Arc::<Gauge>::default(), health.routing(), health.snapshot(now));
         let actor = KeyActor::new(key.id, 0, health, gauge.clone(), ctx.address()).start();
         let entry = Entry {
