@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     balance::{
+        breaker::ModelCooldown,
         policy,
         provisional::{Provisional, provisional},
         table::{RoutingTable, Unavailable},
@@ -147,7 +148,10 @@ impl Balancer {
     fn suspend(&mut self, key: KeyId, settlement: &Settlement) {
         match provisional(&settlement.outcome, Now::read()) {
             Provisional::Nothing => {}
-            Provisional::Model(until) => self.table.suspend_model(key, &settlement.model, until),
+            Provisional::Model(until, reason) => {
+                let model = settlement.model.clone();
+                self.table.suspend_model(key, ModelCooldown { model, until, reason });
+            }
             Provisional::Key(availability) => self.table.suspend_key(key, availability),
         }
     }
@@ -184,6 +188,21 @@ impl Handler<Acquire> for Balancer {
         let (answer, answered) = oneshot::channel();
         early.push((acquire, answer));
         Response::fut(async { answered.await.unwrap_or(Err(Unavailable::NoUsableKey)) })
+    }
+}
+
+/// Question: when could this model be served, should no key be picked for it?
+#[derive(Debug, Message)]
+#[rtype(result = "Unavailable")]
+pub struct Foresee {
+    pub model: ModelName,
+}
+
+impl Handler<Foresee> for Balancer {
+    type Result = MessageResult<Foresee>;
+
+    fn handle(&mut self, Foresee { model }: Foresee, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.table.outlook(&model))
     }
 }
 

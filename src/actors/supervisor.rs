@@ -179,7 +179,7 @@ impl Supervisor {
             }
         }
         let is_partly_cooling = |entry: &&Entry| {
-            entry.routing.availability == Availability::Ready && !entry.routing.cooling.is_empty()
+            entry.routing.availability == Availability::Ready && !entry.routing.cooldowns.is_empty()
         };
         PoolSnapshot {
             states,

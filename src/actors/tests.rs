@@ -120,7 +120,7 @@ async fn a_cooling_key_comes_back_by_its_own_timer() {
     pool.settle("flash", rate_limited(30)).await;
 
     let refused = pool.acquire("flash").await.unwrap_err();
-    let Unavailable::CoolingUntil(until) = refused else { panic!("{refused:?}") };
+    let Unavailable::Until { at: until, .. } = refused else { panic!("{refused:?}") };
     assert_eq!(until.saturating_duration_since(Now::read().instant).as_secs_f32().round(), 30.0);
     assert!(pool.acquire("pro").await.is_ok(), "other models are served");
 

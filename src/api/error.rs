@@ -98,7 +98,9 @@ impl ApiError {
     /// When another try makes sense.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Upstream(UpstreamError::AllCooling { retry_after, .. }) => Some(*retry_after),
+            Self::Upstream(
+                UpstreamError::AllCooling { retry_after, .. } | UpstreamError::Busy { retry_after, .. },
+            ) => Some(*retry_after),
             _ => None,
         }
     }
@@ -124,6 +126,7 @@ impl ApiError {
             ErrorKind::ModelNotFound => "model_not_found",
             ErrorKind::RateLimited => "all_cooling",
             ErrorKind::Internal => "internal",
+            ErrorKind::Unavailable if self.retry_after().is_some() => "busy",
             ErrorKind::Unavailable => "no_usable_key",
             ErrorKind::Upstream(_) => match self.refusal() {
                 Some(refusal) => refusal.fault.outcome.name(),
@@ -137,7 +140,8 @@ fn upstream_kind(error: &UpstreamError) -> ErrorKind {
     match error {
         UpstreamError::Refused(refusal) => ErrorKind::Upstream(refusal.fault.status),
         UpstreamError::AllCooling { .. } => ErrorKind::RateLimited,
-        UpstreamError::NoUsableKey { .. } => ErrorKind::Unavailable,
+        UpstreamError::Busy { .. } | UpstreamError::NoUsableKey { .. } => ErrorKind::Unavailable,
+        UpstreamError::ModelUnavailable { .. } => ErrorKind::ModelNotFound,
         UpstreamError::Transport(error) => match error.fault() {
             crate::domain::outcome::ServerFault::TimedOut => ErrorKind::Upstream(504),
             _ => ErrorKind::Upstream(502),

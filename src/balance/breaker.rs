@@ -195,11 +195,10 @@ impl KeyHealth {
             KeyState::Cooling { until, .. } => Availability::CoolingUntil(until),
             KeyState::Invalid { .. } => Availability::Out,
         };
-        let cooling = self.models.iter().filter(|(_, health)| health.cooling);
-        Routing {
-            availability,
-            cooling: cooling.map(|(model, health)| (model.clone(), health.until)).collect(),
-        }
+        let cooldowns = self.models.iter().filter(|(_, health)| health.cooling).map(|(model, health)| {
+            ModelCooldown { model: model.clone(), until: health.until, reason: health.reason }
+        });
+        Routing { availability, cooldowns: cooldowns.collect() }
     }
 
     fn succeed(&mut self, model: &ModelName) -> bool {
@@ -265,8 +264,22 @@ impl KeyHealth {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Routing {
     pub availability: Availability,
-    /// Models that the key must not be used for before that instant.
-    pub cooling: Vec<(ModelName, Instant)>,
+    /// Models that the key must not be used for yet.
+    pub cooldowns: Vec<ModelCooldown>,
+}
+
+/// A model that a key must not be used for before an instant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelCooldown {
+    pub model: ModelName,
+    pub until: Instant,
+    pub reason: ModelReason,
+}
+
+impl Routing {
+    pub fn cooldown(&self, model: &ModelName) -> Option<&ModelCooldown> {
+        self.cooldowns.iter().find(|cooldown| cooldown.model == *model)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -411,10 +424,15 @@ mod tests {
 
         let routing = health.routing();
         assert_eq!(routing.availability, Availability::Ready);
-        assert_eq!(routing.cooling, [(model("flash"), now.instant + secs(30))]);
+        let expected = ModelCooldown {
+            model: model("flash"),
+            until: now.instant + secs(30),
+            reason: ModelReason::QuotaMinute,
+        };
+        assert_eq!(routing.cooldowns, [expected]);
         assert!(!health.expire(now.instant + secs(29)));
         assert!(health.expire(now.instant + secs(30)));
-        assert_eq!(health.routing().cooling, []);
+        assert_eq!(health.routing().cooldowns, []);
     }
 
     #[test]

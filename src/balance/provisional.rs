@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{breaker::Availability, quota};
+use super::{
+    breaker::{Availability, ModelReason},
+    quota,
+};
 use crate::domain::{
-    outcome::{EgressFault, Outcome},
+    outcome::{EgressFault, Outcome, QuotaWindow},
     time::Now,
 };
 
@@ -16,7 +19,7 @@ use crate::domain::{
 pub enum Provisional {
     Nothing,
     /// The key cools for the model that was asked for.
-    Model(Instant),
+    Model(Instant, ModelReason),
     /// The whole key is out or cooling.
     Key(Availability),
 }
@@ -25,9 +28,16 @@ pub fn provisional(outcome: &Outcome, now: Now) -> Provisional {
     match outcome {
         Outcome::Quota(exceeded) => {
             let span = quota::quota_cooldown(exceeded, now.utc).unwrap_or_else(|| quota::backoff(0, 0.0));
-            Provisional::Model(now.instant + span)
+            let reason = match exceeded.window {
+                QuotaWindow::Minute => ModelReason::QuotaMinute,
+                QuotaWindow::Day => ModelReason::QuotaDay,
+                QuotaWindow::Unknown => ModelReason::QuotaUnknown,
+            };
+            Provisional::Model(now.instant + span, reason)
         }
-        Outcome::ModelUnavailable => Provisional::Model(now.instant + quota::MODEL_UNAVAILABLE_COOLDOWN),
+        Outcome::ModelUnavailable => {
+            Provisional::Model(now.instant + quota::MODEL_UNAVAILABLE_COOLDOWN, ModelReason::Unavailable)
+        }
         Outcome::KeyInvalid(_) => Provisional::Key(Availability::Out),
         Outcome::Billing(fault) => {
             let until = now.instant + quota::billing_cooldown(*fault, now.utc);

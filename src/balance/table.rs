@@ -11,7 +11,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    breaker::{Availability, Routing},
+    breaker::{Availability, ModelCooldown, Routing},
     gauge::Gauge,
     policy::{Candidates, Policy},
     ready::ReadyList,
@@ -37,13 +37,19 @@ struct ModelTable {
     cooling: BTreeSet<(Instant, u32)>,
 }
 
+mod outlook;
+
+pub use outlook::{Cause, Unavailable};
+
 pub struct RoutingTable<T> {
     policy: Box<dyn Policy>,
     slots: Vec<Option<Slot<T>>>,
     by_key: HashMap<KeyId, u32>,
     free: Vec<u32>,
     ready: ReadyList,
+    /// Half-open keys, and those of them whose probe nobody has claimed yet.
     half_open: ReadyList,
+    unprobed: ReadyList,
     cooling: BTreeSet<(Instant, u32)>,
     models: HashMap<ModelName, ModelTable>,
 }
@@ -58,17 +64,6 @@ pub struct Picked<'a, T> {
     pub is_probe: bool,
 }
 
-/// Why no key was picked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unavailable {
-    /// Nothing in the pool could serve this model, now or later, without somebody acting.
-    NoUsableKey,
-    /// The soonest that a key recovers for this model.
-    CoolingUntil(Instant),
-    /// Every key that could serve the model was tried by this request already, or is being probed by another.
-    AllTried,
-}
-
 impl<T> RoutingTable<T> {
     pub fn new(policy: Box<dyn Policy>) -> Self {
         Self {
@@ -78,6 +73,7 @@ impl<T> RoutingTable<T> {
             free: Vec::new(),
             ready: ReadyList::default(),
             half_open: ReadyList::default(),
+            unprobed: ReadyList::default(),
             cooling: BTreeSet::new(),
             models: HashMap::new(),
         }
@@ -136,10 +132,12 @@ impl<T> RoutingTable<T> {
     }
 
     /// Keeps a key from a model until the key's actor has spoken; never shortens what is known already.
-    pub fn suspend_model(&mut self, key: KeyId, model: &ModelName, until: Instant) {
-        self.change(key, |routing| match routing.cooling.iter_mut().find(|(cooling, _)| cooling == model) {
-            Some((_, known)) => *known = until.max(*known),
-            None => routing.cooling.push((model.clone(), until)),
+    pub fn suspend_model(&mut self, key: KeyId, cooldown: ModelCooldown) {
+        let is_known = |known: &&mut ModelCooldown| known.model == cooldown.model;
+        self.change(key, |routing| match routing.cooldowns.iter_mut().find(is_known) {
+            Some(known) if known.until < cooldown.until => *known = cooldown.clone(),
+            Some(_) => {}
+            None => routing.cooldowns.push(cooldown.clone()),
         });
     }
 
@@ -157,24 +155,24 @@ impl<T> RoutingTable<T> {
         let choice = self.policy.choose(ready, &SlotView { slots: &self.slots, tried });
         match choice {
             Some(index) => Ok(self.picked(index, false)),
-            None => Err(self.unavailable(model)),
+            None => Err(self.outlook(model)),
         }
     }
 
     /// A half-open key whose probe nobody has claimed. A key that somebody else probes leaves the list until its
     /// actor announces it again.
     fn pick_probe(&mut self, model: &ModelName, tried: &[KeyId]) -> Option<u32> {
-        for _ in 0..PROBES_TO_TRY.min(self.half_open.len()) {
-            let index = self.half_open.at(0);
+        for _ in 0..PROBES_TO_TRY.min(self.unprobed.len()) {
+            let index = self.unprobed.at(0);
             let slot = self.slots[index as usize].as_ref().expect("listed slots are taken");
-            if tried.contains(&slot.key) || slot.routing.cooling.iter().any(|(cooling, _)| cooling == model) {
+            if tried.contains(&slot.key) || slot.routing.cooldown(model).is_some() {
                 // To the end of the list: another request may use it.
-                self.half_open.remove(index);
-                self.half_open.insert(index);
+                self.unprobed.remove(index);
+                self.unprobed.insert(index);
                 continue;
             }
             let claimed = slot.gauge.claim_probe();
-            self.half_open.remove(index);
+            self.unprobed.remove(index);
             if claimed {
                 return Some(index);
             }
@@ -185,27 +183,6 @@ impl<T> RoutingTable<T> {
     fn picked(&self, index: u32, is_probe: bool) -> Picked<'_, T> {
         let slot = self.slots[index as usize].as_ref().expect("listed slots are taken");
         Picked { key: slot.key, gauge: &slot.gauge, payload: &slot.payload, is_probe }
-    }
-
-    fn unavailable(&self, model: &ModelName) -> Unavailable {
-        let for_model = self.models.get(model);
-        let ready = for_model.map_or(&self.ready, |table| &table.ready);
-        if !ready.is_empty() {
-            return Unavailable::AllTried;
-        }
-        let soonest = |cooling: &BTreeSet<(Instant, u32)>| cooling.first().map(|&(until, _)| until);
-        let until =
-            soonest(&self.cooling).into_iter().chain(for_model.and_then(|table| soonest(&table.cooling)));
-        match until.min() {
-            Some(until) => Unavailable::CoolingUntil(until),
-            None if !self.half_open.is_empty() || self.has_half_open() => Unavailable::AllTried,
-            None => Unavailable::NoUsableKey,
-        }
-    }
-
-    /// Only asked when nothing is ready and nothing cools, so the scan is rare and the pool is as good as dead.
-    fn has_half_open(&self) -> bool {
-        self.slots.iter().flatten().any(|slot| slot.routing.availability == Availability::HalfOpen)
     }
 
     fn allocate(&mut self, key: KeyId) -> u32 {
@@ -229,21 +206,24 @@ impl<T> RoutingTable<T> {
     /// Puts the slot into every list that its routing says.
     fn list(&mut self, index: u32) {
         let Some(slot) = self.slots[index as usize].as_ref() else { return };
-        let is_ready = slot.routing.availability == Availability::Ready;
-        for (model, until) in slot.routing.cooling.iter().filter(|_| is_ready) {
+        for cooldown in &slot.routing.cooldowns {
+            let Some(back_at) = slot.routing.back_at(cooldown) else { break };
             let common = &self.ready;
             let of_its_own = || ModelTable { ready: common.clone(), cooling: BTreeSet::new() };
-            self.models.entry(model.clone()).or_insert_with(of_its_own).cooling.insert((*until, index));
+            let table = self.models.entry(cooldown.model.clone()).or_insert_with(of_its_own);
+            table.cooling.insert((back_at, index));
         }
         match slot.routing.availability {
             Availability::Ready => {
                 self.ready.insert(index);
                 for (model, table) in &mut self.models {
-                    let cools = slot.routing.cooling.iter().any(|(cooling, _)| cooling == model);
-                    table.ready.set(index, !cools);
+                    table.ready.set(index, slot.routing.cooldown(model).is_none());
                 }
             }
-            Availability::HalfOpen => self.half_open.insert(index),
+            Availability::HalfOpen => {
+                self.half_open.insert(index);
+                self.unprobed.insert(index);
+            }
             Availability::CoolingUntil(until) => {
                 self.cooling.insert((until, index));
             }
@@ -256,12 +236,15 @@ impl<T> RoutingTable<T> {
         let Some(slot) = self.slots[index as usize].as_ref() else { return };
         self.ready.remove(index);
         self.half_open.remove(index);
+        self.unprobed.remove(index);
         if let Availability::CoolingUntil(until) = slot.routing.availability {
             self.cooling.remove(&(until, index));
         }
-        for (model, until) in &slot.routing.cooling {
-            if let Some(table) = self.models.get_mut(model) {
-                table.cooling.remove(&(*until, index));
+        for cooldown in &slot.routing.cooldowns {
+            if let (Some(table), Some(back_at)) =
+                (self.models.get_mut(&cooldown.model), slot.routing.back_at(cooldown))
+            {
+                table.cooling.remove(&(back_at, index));
             }
         }
         self.models.retain(|_, table| {
@@ -294,7 +277,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{balance::policy, domain::policy::PolicyKind};
+    use crate::{
+        balance::{breaker::ModelReason, policy},
+        domain::policy::PolicyKind,
+    };
 
     fn table() -> RoutingTable<()> {
         RoutingTable::new(policy::build(PolicyKind::RoundRobin))
@@ -304,9 +290,13 @@ mod tests {
         ModelName::parse(name).unwrap()
     }
 
+    fn quota(name: &str, until: Instant) -> ModelCooldown {
+        ModelCooldown { model: model(name), until, reason: ModelReason::QuotaMinute }
+    }
+
     fn put(table: &mut RoutingTable<()>, key: i64, availability: Availability, cooling: &[(&str, Instant)]) {
-        let cooling = cooling.iter().map(|(name, until)| (model(name), *until)).collect();
-        table.apply(KeyId(key), Arc::default(), Routing { availability, cooling }, ());
+        let cooldowns = cooling.iter().map(|(name, until)| quota(name, *until)).collect();
+        table.apply(KeyId(key), Arc::default(), Routing { availability, cooldowns }, ());
     }
 
     fn picks(table: &mut RoutingTable<()>, name: &str, count: usize) -> Vec<i64> {
@@ -326,27 +316,6 @@ mod tests {
     }
 
     #[test]
-    fn when_all_cool_the_soonest_recovery_is_told() {
-        let (mut table, now) = (table(), Instant::now());
-        put(&mut table, 1, Availability::Ready, &[("pro", now + Duration::from_secs(40))]);
-        put(&mut table, 2, Availability::Ready, &[("pro", now + Duration::from_secs(7))]);
-        put(&mut table, 3, Availability::CoolingUntil(now + Duration::from_secs(90)), &[]);
-        put(&mut table, 4, Availability::Out, &[]);
-
-        let found = table.pick(&model("pro"), &[]).unwrap_err();
-
-        assert_eq!(found, Unavailable::CoolingUntil(now + Duration::from_secs(7)));
-    }
-
-    #[test]
-    fn an_empty_pool_and_a_dead_pool_have_no_usable_key() {
-        let mut table = table();
-        assert_eq!(table.pick(&model("pro"), &[]).unwrap_err(), Unavailable::NoUsableKey);
-        put(&mut table, 1, Availability::Out, &[]);
-        assert_eq!(table.pick(&model("pro"), &[]).unwrap_err(), Unavailable::NoUsableKey);
-    }
-
-    #[test]
     fn a_request_never_gets_the_same_key_twice() {
         let mut table = table();
         put(&mut table, 1, Availability::Ready, &[]);
@@ -354,7 +323,7 @@ mod tests {
 
         let second = table.pick(&model("pro"), &[KeyId(1)]).unwrap().key;
         assert_eq!(second, KeyId(2));
-        assert_eq!(table.pick(&model("pro"), &[KeyId(1), KeyId(2)]).unwrap_err(), Unavailable::AllTried);
+        assert_eq!(table.pick(&model("pro"), &[KeyId(1), KeyId(2)]).unwrap_err(), Unavailable::Soon);
     }
 
     #[test]
@@ -421,7 +390,7 @@ mod tests {
                         truth.insert(key, (availability, models.into_iter().collect()));
                     }
                     Change::Suspend(key, m) => {
-                        table.suspend_model(KeyId(key), &model(names[m as usize]), until);
+                        table.suspend_model(KeyId(key), quota(names[m as usize], until));
                         if let Some((_, models)) = truth.get_mut(&key) { models.insert(m); }
                     }
                     Change::Remove(key) => {

@@ -15,10 +15,10 @@ use super::{
 };
 use crate::{
     actors::{
-        balancer::{Acquire, Balancer, Settled},
+        balancer::{Acquire, Balancer, Foresee, Settled},
         lease::Lease,
     },
-    balance::table::Unavailable,
+    balance::table::{Cause, Unavailable},
     domain::{
         key::KeyId,
         outcome::{NextStep, Outcome, ServerFault},
@@ -27,6 +27,11 @@ use crate::{
 
 /// First pause before another key is tried after a fault of Google's; it doubles with each.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+
+/// Keys that Google turns out to refuse do not count as attempts, up to so many of them in one request.
+const UNCOUNTED: usize = 8;
+/// Told to a client that has a good chance at once.
+const SOON: Duration = Duration::from_secs(1);
 
 /// The lease of the attempt that has an answer.
 pub struct Won {
@@ -41,6 +46,10 @@ pub struct Attempts<'a> {
     call: &'a Call,
     trail: &'a mut Trail,
     tried: Vec<KeyId>,
+    /// Attempts that count against the limit.
+    counted: usize,
+    /// The key of the attempt under way.
+    running: Option<KeyId>,
     deadline: Instant,
     sent_at: Instant,
     pauses: u32,
@@ -64,6 +73,8 @@ impl<'a> Attempts<'a> {
             call,
             trail,
             tried: Vec::new(),
+            counted: 0,
+            running: None,
             deadline,
             sent_at: Instant::now(),
             pauses: 0,
@@ -75,8 +86,9 @@ impl<'a> Attempts<'a> {
 
     /// A key that was not tried yet, or the error for the client when there is none or no attempt is left.
     pub async fn next_lease(&mut self) -> Result<Lease, UpstreamError> {
-        if self.tried.len() >= self.max_attempts {
-            return Err(self.give_up(Unavailable::AllTried));
+        if self.counted >= self.max_attempts || self.tried.len() >= self.max_attempts + UNCOUNTED {
+            let outlook = self.balancer.send(Foresee { model: self.call.model.clone() }).await;
+            return Err(self.give_up(outlook.unwrap_or(Unavailable::NoUsableKey)));
         }
         if let Some(pause) = self.pause.take() {
             sleep(pause).await;
@@ -86,41 +98,46 @@ impl<'a> Attempts<'a> {
         match acquired {
             Ok(lease) => {
                 self.tried.push(lease.key);
+                self.counted += 1;
                 self.sent_at = Instant::now();
+                self.running = Some(lease.key);
                 Ok(lease)
             }
             Err(unavailable) => Err(self.give_up(unavailable)),
         }
     }
 
+    /// What the client is told: Google's own words where they concern the client, else when a key may be had.
     fn give_up(&mut self, unavailable: Unavailable) -> UpstreamError {
         let model = self.call.model.clone();
         match (self.last.take(), unavailable) {
-            // Google itself has something to tell the client.
             (Some(UpstreamError::Refused(refusal)), _) if is_worth_telling(&refusal.fault.outcome) => {
                 UpstreamError::Refused(refusal)
             }
             (Some(error @ UpstreamError::Transport(_)), _) => error,
-            (_, Unavailable::CoolingUntil(until)) => UpstreamError::AllCooling {
-                model,
-                retry_after: until.saturating_duration_since(Instant::now()),
-            },
-            (Some(UpstreamError::Refused(refusal)), Unavailable::AllTried)
+            (_, Unavailable::Until { at, cause }) => {
+                let retry_after = at.saturating_duration_since(Instant::now());
+                match cause {
+                    Cause::Quota => UpstreamError::AllCooling { model, retry_after },
+                    Cause::Key => UpstreamError::Busy { model, retry_after },
+                    Cause::Model => UpstreamError::ModelUnavailable { model },
+                }
+            }
+            // This request has had its share of attempts; another one may find a key at once.
+            (Some(UpstreamError::Refused(refusal)), Unavailable::Soon)
                 if matches!(refusal.fault.outcome, Outcome::Quota(_)) =>
             {
-                // Other keys are ready, but this request has had its share of attempts.
-                UpstreamError::AllCooling { model, retry_after: Duration::from_secs(1) }
+                UpstreamError::AllCooling { model, retry_after: SOON }
             }
-            (None, Unavailable::AllTried) => {
-                UpstreamError::AllCooling { model, retry_after: Duration::from_secs(1) }
-            }
-            (_, Unavailable::AllTried | Unavailable::NoUsableKey) => UpstreamError::NoUsableKey { model },
+            (_, Unavailable::Soon) => UpstreamError::Busy { model, retry_after: SOON },
+            (_, Unavailable::NoUsableKey) => UpstreamError::NoUsableKey { model },
         }
     }
 
     /// Where this key succeeds, those that failed before it have something to explain.
-    pub fn won(self, lease: Lease) -> Won {
-        for key in self.unexplained {
+    pub fn won(mut self, lease: Lease) -> Won {
+        self.running = None;
+        for key in std::mem::take(&mut self.unexplained) {
             self.balancer.do_send(Settled {
                 key,
                 model: self.call.model.clone(),
@@ -157,6 +174,11 @@ impl<'a> Attempts<'a> {
 
     fn settle(&mut self, lease: Lease, fault: &Fault) {
         let spent = self.sent_at.elapsed();
+        self.running = None;
+        // A dead key was found out, nothing was tried with it.
+        if matches!(fault.outcome, Outcome::KeyInvalid(_)) {
+            self.counted -= 1;
+        }
         debug!(key.id = %lease.key, model = %self.call.model, outcome = fault.outcome.name(), "an attempt failed");
         self.trail.failed(lease.key, fault, spent);
         lease.settle(fault.outcome.clone(), spent);
@@ -176,14 +198,14 @@ impl<'a> Attempts<'a> {
     }
 }
 
-/// Errors of keys are never shown to clients, and quotas are told as a time to wait.
+/// Errors of keys are never shown to clients; quotas and models that are not open are told in our own words, the same
+/// for the first request and for those that no longer ask Google.
 fn is_worth_telling(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::ServerFault(_)
         | Outcome::Empty
         | Outcome::ClientFault
         | Outcome::NotOwner
-        | Outcome::ModelUnavailable
         | Outcome::Egress(_) => true,
         Outcome::Success
         | Outcome::Abandoned
@@ -191,7 +213,17 @@ fn is_worth_telling(outcome: &Outcome) -> bool {
         | Outcome::KeySuspect
         | Outcome::Outlier
         | Outcome::Quota(_)
+        | Outcome::ModelUnavailable
         | Outcome::Billing(_)
         | Outcome::GatewayFault => false,
+    }
+}
+
+impl Drop for Attempts<'_> {
+    /// The client hung up while an attempt was under way; dropping its lease settles it.
+    fn drop(&mut self) {
+        if let Some(key) = self.running {
+            self.trail.abandoned(key, self.sent_at.elapsed());
+        }
     }
 }

@@ -45,8 +45,14 @@ pub enum UpstreamError {
     #[error("{}", .0.fault.error.message)]
     Refused(Box<Refusal>),
     /// Every key that could serve the model has used up a quota.
-    #[error("all keys for model `{model}` are cooling down")]
+    #[error("no key for model `{model}` has quota left at the moment")]
     AllCooling { model: ModelName, retry_after: Duration },
+    /// A key may be had then; what keeps the others is no quota.
+    #[error("no key for model `{model}` is ready at the moment")]
+    Busy { model: ModelName, retry_after: Duration },
+    /// Google offers the model to none of the keys.
+    #[error("model `{model}` is not open to any of this gateway's keys")]
+    ModelUnavailable { model: ModelName },
     /// No key could serve the model, now or later, without somebody acting.
     #[error("no usable key for model `{model}`")]
     NoUsableKey { model: ModelName },

@@ -201,6 +201,45 @@ async fn more_cooling_keys_than_attempts_still_tell_the_soonest_recovery() {
 }
 
 #[actix_web::test]
+async fn a_pool_of_as_many_keys_as_attempts_tells_the_soonest_recovery_at_once() {
+    let app = TestApp::builder().keys(["k1", "k2", "k3"]).setting("MAX_RETRIES", "3").start().await;
+    for (key, wait) in [("k1", 40), ("k2", 30), ("k3", 50)] {
+        app.upstream.on(key).reply(429).retry_after(secs(wait));
+    }
+
+    let reply = app.client().generate(MODEL, "hello").await;
+
+    assert_eq!((reply.status(), reply.header("retry-after")), (429, Some("30")));
+}
+
+#[actix_web::test]
+async fn dead_keys_do_not_use_up_the_attempts_of_a_request() {
+    let app = TestApp::builder().keys(["k1", "k2", "k3", "k4"]).setting("MAX_RETRIES", "1").start().await;
+    for key in ["k1", "k2", "k3"] {
+        app.upstream.on(key).reply_with("gemini/invalid-key.error.json");
+    }
+
+    let reply = app.client().generate(MODEL, "hello").await;
+
+    assert_eq!(reply.status(), 200);
+    assert_eq!(app.upstream.attempts().last().map(String::as_str), Some("k4"));
+}
+
+#[actix_web::test]
+async fn a_model_that_is_open_to_no_key_is_not_found_rather_than_out_of_quota() {
+    let app = TestApp::with_keys(["k1"]).await;
+    let closed = json!({"error": {"code": 404, "status": "NOT_FOUND",
+        "message": "This model models/old is no longer available to new users. Please use a newer model."}});
+    app.upstream.on("k1").reply_json(404, &closed);
+
+    for _ in 0..2 {
+        let reply = app.client().chat(MODEL, "hello").await;
+        assert_eq!((reply.status(), &reply.json()["error"]["code"]), (404, &json!("model_not_found")));
+    }
+    assert_eq!(app.upstream.attempts(), ["k1"]);
+}
+
+#[actix_web::test]
 async fn without_a_usable_key_the_answer_is_503_in_both_dialects() {
     let app = TestApp::with_keys(["k1", "k2"]).await;
     for key in ["k1", "k2"] {

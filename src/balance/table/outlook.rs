@@ -1,0 +1,179 @@
+//! What to tell a request for which no key was found: wait for a moment, until a known time, or not at all.
+
+use tokio::time::Instant;
+
+use super::RoutingTable;
+use crate::{
+    balance::breaker::{Availability, ModelCooldown, ModelReason, Routing},
+    domain::model::ModelName,
+};
+
+/// How many keys are looked at before an answer must do that may be a little off.
+const LOOKED_AT: usize = 64;
+
+/// Why no key was picked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unavailable {
+    /// Nothing in the pool could serve this model, now or later, without somebody acting.
+    NoUsableKey,
+    /// The soonest that a key recovers for this model, and from what.
+    Until { at: Instant, cause: Cause },
+    /// A key may be had in a moment: one is being probed, or is ready but was tried by this request already.
+    Soon,
+}
+
+/// What keeps the key that recovers first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// A quota for this model is used up.
+    Quota,
+    /// The model is not open to it.
+    Model,
+    /// The key as a whole is out: its breaker is open, or its project has not paid.
+    Key,
+}
+
+impl Routing {
+    /// When a key with that cooldown can serve its model again, as far as anybody knows.
+    pub(super) fn back_at(&self, cooldown: &ModelCooldown) -> Option<Instant> {
+        match self.availability {
+            Availability::Ready | Availability::HalfOpen => Some(cooldown.until),
+            Availability::CoolingUntil(key) => Some(cooldown.until.max(key)),
+            Availability::Out => None,
+        }
+    }
+}
+
+impl<T> RoutingTable<T> {
+    /// The prospects of a model that no key can be picked for now.
+    pub fn outlook(&self, model: &ModelName) -> Unavailable {
+        let of_model = self.models.get(model);
+        let ready = of_model.map_or(&self.ready, |table| &table.ready);
+        if !ready.is_empty() || self.is_being_probed_for(model) {
+            return Unavailable::Soon;
+        }
+        let cooling_model = of_model.and_then(|table| table.cooling.first());
+        let cooling_model = cooling_model.map(|&(at, index)| (at, self.cause(index, model)));
+        let soonest = cooling_model.into_iter().chain(self.soonest_key(model)).min_by_key(|(at, _)| *at);
+        soonest.map_or(Unavailable::NoUsableKey, |(at, cause)| Unavailable::Until { at, cause })
+    }
+
+    fn is_being_probed_for(&self, model: &ModelName) -> bool {
+        (0..self.half_open.len().min(LOOKED_AT)).any(|position| {
+            self.routing(self.half_open.at(position)).is_some_and(|routing| routing.cooldown(model).is_none())
+        })
+    }
+
+    /// The first key to come back whole; those that cool for the model as well are in the model's own list.
+    fn soonest_key(&self, model: &ModelName) -> Option<(Instant, Cause)> {
+        let mut keys = self.cooling.iter().take(LOOKED_AT);
+        let serves = |index| self.routing(index).is_some_and(|routing| routing.cooldown(model).is_none());
+        keys.find(|(_, index)| serves(*index)).map(|&(at, _)| (at, Cause::Key))
+    }
+
+    fn cause(&self, index: u32, model: &ModelName) -> Cause {
+        let Some(routing) = self.routing(index) else { return Cause::Key };
+        match (routing.availability, routing.cooldown(model)) {
+            (Availability::CoolingUntil(key), Some(cooldown)) if key > cooldown.until => Cause::Key,
+            (_, Some(cooldown)) if cooldown.reason == ModelReason::Unavailable => Cause::Model,
+            (_, Some(_)) => Cause::Quota,
+            (_, None) => Cause::Key,
+        }
+    }
+
+    fn routing(&self, index: u32) -> Option<&Routing> {
+        self.slots[index as usize].as_ref().map(|slot| &slot.routing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use super::*;
+    use crate::{
+        balance::policy,
+        domain::{key::KeyId, policy::PolicyKind},
+    };
+
+    fn model() -> ModelName {
+        ModelName::parse("pro").unwrap()
+    }
+
+    /// Keys with their availability and their cooldown for the model.
+    fn outlook(keys: &[(Availability, Option<(Instant, ModelReason)>)]) -> Unavailable {
+        let mut table = RoutingTable::new(policy::build(PolicyKind::RoundRobin));
+        for (id, (availability, cooldown)) in (1..).zip(keys) {
+            let cooldowns = cooldown.map(|(until, reason)| ModelCooldown { model: model(), until, reason });
+            let routing = Routing { availability: *availability, cooldowns: cooldowns.into_iter().collect() };
+            table.apply(KeyId(id), Arc::default(), routing, ());
+        }
+        table.outlook(&model())
+    }
+
+    fn in_secs(count: u64) -> Instant {
+        Instant::now() + Duration::from_secs(count)
+    }
+
+    use Availability::{CoolingUntil, HalfOpen, Out, Ready};
+    use ModelReason::{QuotaDay, QuotaMinute, Unavailable as NotOpen};
+
+    #[test]
+    fn the_soonest_recovery_is_told_with_its_cause() {
+        let (soon, later) = (in_secs(7), in_secs(40));
+
+        let found = outlook(&[
+            (Ready, Some((later, QuotaDay))),
+            (Ready, Some((soon, QuotaMinute))),
+            (CoolingUntil(in_secs(90)), None),
+            (Out, None),
+        ]);
+
+        assert_eq!(found, Unavailable::Until { at: soon, cause: Cause::Quota });
+    }
+
+    #[test]
+    fn a_key_that_is_being_probed_is_a_matter_of_moments_whatever_else_cools() {
+        assert_eq!(
+            outlook(&[(HalfOpen, None), (Ready, Some((in_secs(9_000), QuotaDay)))]),
+            Unavailable::Soon
+        );
+    }
+
+    #[test]
+    fn a_half_open_key_that_cools_for_the_model_comes_back_with_the_model() {
+        let day = in_secs(9_000);
+
+        assert_eq!(
+            outlook(&[(HalfOpen, Some((day, QuotaDay)))]),
+            Unavailable::Until { at: day, cause: Cause::Quota }
+        );
+    }
+
+    #[test]
+    fn a_key_is_back_for_a_model_when_both_are() {
+        let (soon, day) = (in_secs(10), in_secs(9_000));
+
+        let quota_last = outlook(&[(CoolingUntil(soon), Some((day, QuotaDay)))]);
+        let key_last = outlook(&[(CoolingUntil(day), Some((soon, QuotaMinute)))]);
+
+        assert_eq!(quota_last, Unavailable::Until { at: day, cause: Cause::Quota });
+        assert_eq!(key_last, Unavailable::Until { at: day, cause: Cause::Key });
+    }
+
+    #[test]
+    fn a_model_that_is_open_to_no_key_is_no_matter_of_quotas() {
+        let day = in_secs(86_400);
+
+        assert_eq!(
+            outlook(&[(Ready, Some((day, NotOpen)))]),
+            Unavailable::Until { at: day, cause: Cause::Model }
+        );
+    }
+
+    #[test]
+    fn a_dead_pool_has_no_prospects() {
+        assert_eq!(outlook(&[]), Unavailable::NoUsableKey);
+        assert_eq!(outlook(&[(Out, Some((in_secs(5), QuotaMinute)))]), Unavailable::NoUsableKey);
+    }
+}
