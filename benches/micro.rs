@@ -8,7 +8,7 @@ use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use gemini_balance::{
     balance::{
-        breaker::{Availability, Routing},
+        breaker::{Availability, ModelCooldown, ModelReason, Routing},
         policy,
         table::RoutingTable,
     },
@@ -38,8 +38,9 @@ fn half_cooling(keys: i64) -> RoutingTable<()> {
     let until = Instant::now() + Duration::from_secs(3600);
     let mut table = RoutingTable::new(policy::build(PolicyKind::RoundRobin));
     for key in 0..keys {
-        let cooling = if key % 2 == 0 { vec![(model(), until)] } else { Vec::new() };
-        let routing = Routing { availability: Availability::Ready, cooling };
+        let cooldown = || ModelCooldown { model: model(), until, reason: ModelReason::QuotaMinute };
+        let cooldowns = if key % 2 == 0 { vec![cooldown()] } else { Vec::new() };
+        let routing = Routing { availability: Availability::Ready, cooldowns };
         table.apply(KeyId(key), Arc::default(), routing, ());
     }
     table

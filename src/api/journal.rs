@@ -50,6 +50,8 @@ pub struct Journal {
     started_at_ms: i64,
     first_content: Option<Instant>,
     pub trail: Trail,
+    /// What is done side by side for the same request.
+    branches: Vec<Trail>,
     status: u16,
     error: Option<&'static str>,
     outbox: Rc<Outbox>,
@@ -78,10 +80,24 @@ impl Journal {
             started_at_ms: Now::read().unix_ms(),
             first_content: None,
             trail: Trail::default(),
+            branches: Vec::new(),
             status: CLIENT_CLOSED_REQUEST,
             error: Some("client_closed_request"),
             outbox: gateway.outbox.clone(),
             metrics: gateway.metrics.clone(),
+        }
+    }
+
+    /// A trail for each of so many calls side by side; they are part of this record however the calls end.
+    pub fn branches(&mut self, count: usize) -> &mut [Trail] {
+        self.branches.resize_with(count, Trail::default);
+        &mut self.branches
+    }
+
+    /// The calls side by side are over; what follows comes after them.
+    pub fn join(&mut self) {
+        for branch in self.branches.drain(..) {
+            self.trail.merge(branch);
         }
     }
 
@@ -188,6 +204,7 @@ impl Journal {
 
 impl Drop for Journal {
     fn drop(&mut self) {
+        self.join();
         let now = Instant::now();
         self.measure(now);
         self.outbox.put(self.row(now), self.error_rows());

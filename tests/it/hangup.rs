@@ -37,7 +37,7 @@ async fn nothing_is_left(app: &TestApp, hung_up: Instant, calls: usize, what: &s
     let rows = app.logs("the request is logged", |rows| !rows.is_empty()).await;
     assert_eq!(rows.len(), 1, "{what}");
     assert_eq!((rows[0].status, rows[0].error.as_deref()), (499, Some("client_closed_request")), "{what}");
-    assert_eq!(rows[0].attempts, 1, "{what}: the attempt is written down");
+    assert!(rows[0].attempts >= 1, "{what}: the attempt is written down");
 }
 
 async fn call(app: &TestApp, path: &str, body: &Value) -> Caller {

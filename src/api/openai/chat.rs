@@ -9,7 +9,7 @@ use actix_web::{
     web::Data,
 };
 use bytes::Bytes;
-use futures_util::future::join_all;
+use futures_util::future::try_join_all;
 use uuid::Uuid;
 
 use super::{OpenAi, writer::Chunks};
@@ -35,8 +35,7 @@ use crate::{
     domain::{model::ModelName, time::Now},
     upstream::{
         call::{AnswerKind, Call, Credential},
-        dispatch::{Refusal, UpstreamError, malformed},
-        trail::Trail,
+        dispatch::{Answer, Refusal, UpstreamError, malformed},
     },
 };
 
@@ -103,29 +102,17 @@ async fn fetch(
     meta: &ChatMeta,
     mut journal: Journal,
 ) -> Result<HttpResponse, Failure<OpenAi>> {
-    let fetches = (0..n).map(|_| async {
-        let mut trail = Trail::default();
-        (gateway.dispatcher.fetch(&call, &mut trail).await, trail)
-    });
-    let mut answers = Vec::with_capacity(n);
-    let mut failed = None;
-    for (answer, trail) in join_all(fetches).await {
-        journal.trail.merge(trail);
-        match answer {
-            Ok(answer) => answers.push(answer.body),
-            Err(error) => failed = Some(ApiError::from(error)),
-        }
-    }
-    let converted = match failed {
-        Some(error) => Err(error),
-        None => convert(&answers, meta),
-    };
+    let branches = journal.branches(n).iter_mut();
+    let answers = try_join_all(branches.map(|trail| gateway.dispatcher.fetch(&call, trail))).await;
+    let converted = answers.map_err(ApiError::from).and_then(|answers| convert(&answers, meta));
     journal.conclude(converted.map(|json| HttpResponse::Ok().content_type(ContentType::json()).body(json)))
 }
 
-fn convert(answers: &[Bytes], meta: &ChatMeta) -> Result<Vec<u8>, ApiError> {
-    let parsed: Result<Vec<_>, _> =
-        answers.iter().map(|body| serde_json::from_slice::<GenerateContentResponse>(body)).collect();
+fn convert(answers: &[Answer], meta: &ChatMeta) -> Result<Vec<u8>, ApiError> {
+    let parsed: Result<Vec<_>, _> = answers
+        .iter()
+        .map(|answer| serde_json::from_slice::<GenerateContentResponse>(&answer.body))
+        .collect();
     let parsed = parsed.map_err(|_| {
         let fault = malformed("Gemini's answer has an unknown shape");
         UpstreamError::Refused(Box::new(Refusal::inside(fault)))
@@ -142,21 +129,9 @@ async fn open_stream(
 ) -> Result<HttpResponse, Failure<OpenAi>> {
     let (dispatcher, n) = (gateway.dispatcher.clone(), chat.n());
     let opening = Box::pin(async move {
-        let opens = (0..n).map(|_| async {
-            let mut trail = Trail::default();
-            (dispatcher.open(&call, &mut trail).await, trail)
-        });
-        let mut sources = Ok(Vec::with_capacity(n));
-        for (opened, trail) in join_all(opens).await {
-            journal.trail.merge(trail);
-            sources = match (sources, opened) {
-                (Ok(mut sources), Ok(source)) => {
-                    sources.push(source);
-                    Ok(sources)
-                }
-                (Err(error), _) | (_, Err(error)) => Err(error),
-            };
-        }
+        let branches = journal.branches(n).iter_mut();
+        let sources = try_join_all(branches.map(|trail| dispatcher.open(&call, trail))).await;
+        journal.join();
         (sources, journal)
     });
     let writer = Chunks(ChatStream::new(meta, n, chat.include_usage));

@@ -1,7 +1,7 @@
 //! `POST /v1/embeddings`: converted to batches of Gemini's and joined again.
 
 use actix_web::{HttpRequest, HttpResponse, http::header::ContentType, web::Data};
-use futures_util::future::join_all;
+use futures_util::future::try_join_all;
 
 use super::{
     OpenAi,
@@ -20,7 +20,6 @@ use crate::{
     upstream::{
         call::AnswerKind,
         dispatch::{Refusal, UpstreamError, malformed},
-        trail::Trail,
     },
 };
 
@@ -46,26 +45,18 @@ async fn embed(
     model: &ModelName,
     journal: &mut Journal,
 ) -> Result<Vec<u8>, ApiError> {
-    let fetches = wanted.to_gemini(model).into_iter().map(|batch| async move {
-        let call = gemini_call(model, "batchEmbedContents", batch.to_json().into(), AnswerKind::Plain);
-        let mut trail = Trail::default();
-        (gateway.dispatcher.fetch(&call, &mut trail).await, trail)
-    });
-    let mut answers = Vec::new();
-    let mut failed = None;
-    for (answer, trail) in join_all(fetches).await {
-        journal.trail.merge(trail);
-        match answer {
-            Ok(answer) => {
-                answers.push(serde_json::from_slice(&answer.body).map_err(|error| unreadable(&error))?)
-            }
-            Err(error) => failed = Some(error),
-        }
+    let batches = wanted.to_gemini(model);
+    let calls: Vec<_> = batches
+        .iter()
+        .map(|batch| gemini_call(model, "batchEmbedContents", batch.to_json().into(), AnswerKind::Plain))
+        .collect();
+    let branches = journal.branches(calls.len()).iter_mut();
+    let fetches = calls.iter().zip(branches).map(|(call, trail)| gateway.dispatcher.fetch(call, trail));
+    let mut vectors = Vec::with_capacity(calls.len());
+    for answer in try_join_all(fetches).await? {
+        vectors.push(serde_json::from_slice(&answer.body).map_err(|error| unreadable(&error))?);
     }
-    if let Some(error) = failed {
-        return Err(error.into());
-    }
-    Ok(embeddings_response(answers, wanted, model).map_err(|error| unreadable(&error))?.to_json())
+    Ok(embeddings_response(vectors, wanted, model).map_err(|error| unreadable(&error))?.to_json())
 }
 
 fn unreadable(error: &dyn std::fmt::Display) -> UpstreamError {
