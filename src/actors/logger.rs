@@ -16,7 +16,10 @@ use tracing::{error, info};
 
 use super::Observe;
 use crate::{
-    db::{Database, error_logs, error_logs::NewErrorLog, request_logs, request_logs::RequestLog},
+    db::{
+        Database, error_logs, error_logs::NewErrorLog, logs::insert_logs, request_logs,
+        request_logs::RequestLog,
+    },
     domain::time::Now,
 };
 
@@ -52,12 +55,12 @@ impl LogQueue {
         self.written.load(Ordering::Relaxed)
     }
 
-    /// Counts rows that find no room.
+    /// Counts rows that are given up.
     pub fn refuse(&self, rows: usize) {
         self.dropped.fetch_add(rows as u64, Ordering::Relaxed);
     }
 
-    /// Rows that were given up because the queue was full.
+    /// Rows that were given up because the queue was full, or because the database will never take them.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -129,15 +132,19 @@ impl Logger {
         let batch = self.waiting.take_first(BATCH);
         let count = batch.len();
         let writing = write_batch(self.database.clone(), batch);
-        ctx.spawn(writing.into_actor(self).map(move |rest, logger, ctx| {
+        ctx.spawn(writing.into_actor(self).map(move |written, logger, ctx| {
             logger.is_writing = false;
-            if let Some(batch) = rest {
-                logger.waiting.put_back(batch);
-                ctx.run_later(RETRY_AFTER, Self::write);
-                return;
-            }
+            let broken = match written {
+                Ok(broken) => broken,
+                Err(batch) => {
+                    logger.waiting.put_back(batch);
+                    ctx.run_later(RETRY_AFTER, Self::write);
+                    return;
+                }
+            };
             logger.queue.queued.fetch_sub(count, Ordering::Relaxed);
-            logger.queue.written.fetch_add(count as u64, Ordering::Relaxed);
+            logger.queue.written.fetch_add((count - broken) as u64, Ordering::Relaxed);
+            logger.queue.refuse(broken);
             if logger.waiting.len() >= BATCH || !logger.flushing.is_empty() {
                 logger.write(ctx);
             }
@@ -145,21 +152,28 @@ impl Logger {
     }
 }
 
-/// Gives the batch back when the database does not take it.
-async fn write_batch(database: Database, batch: Batch) -> Option<Batch> {
+/// Answers with the number of rows that can never be written; gives the batch back when the database does not take it.
+async fn write_batch(database: Database, batch: Batch) -> Result<usize, Batch> {
     let batch = Arc::new(Mutex::new(batch));
     let rows = batch.clone();
-    let written = database
-        .write(move |conn| {
-            let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
-            request_logs::insert_request_logs(conn, rows.requests.make_contiguous())?;
-            error_logs::insert_error_logs(conn, rows.errors.make_contiguous())
-        })
-        .await;
-    let failure = written.err()?;
-    let batch = std::mem::take(&mut *batch.lock().unwrap_or_else(PoisonError::into_inner));
-    error!(error = %failure, rows = batch.len(), "log rows could not be written, trying again");
-    Some(batch)
+    let written = database.write(move |conn| {
+        let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
+        let Batch { requests, errors } = &mut *rows;
+        insert_logs(conn, requests.make_contiguous(), errors.make_contiguous())
+    });
+    match written.await {
+        Ok(broken) => {
+            for row in &broken {
+                error!(request_id = row.request_id, reason = row.reason, "a log row is left out");
+            }
+            Ok(broken.len())
+        }
+        Err(failure) => {
+            let batch = std::mem::take(&mut *batch.lock().unwrap_or_else(PoisonError::into_inner));
+            error!(error = %failure, rows = batch.len(), "log rows could not be written, trying again");
+            Err(batch)
+        }
+    }
 }
 
 impl Actor for Logger {
@@ -274,5 +288,57 @@ impl Handler<Observe<LoggerSnapshot>> for Logger {
             written: self.queue.written(),
             dropped: self.queue.dropped(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::{
+        logs::tests::{close_error_log, count, failure, open_error_log},
+        request_logs::tests::row,
+        test_database,
+    };
+
+    fn finished(numbers: &[i64]) -> RequestsFinished {
+        RequestsFinished {
+            requests: numbers.iter().map(|n| row(*n)).collect(),
+            errors: numbers.iter().map(|n| failure(*n)).collect(),
+        }
+    }
+
+    #[actix::test]
+    async fn rows_that_the_database_did_not_take_for_a_while_arrive_all_and_once() {
+        tokio::time::pause();
+        let (database, _dir) = test_database();
+        database.write_blocking(close_error_log).unwrap();
+        let queue = Arc::<LogQueue>::default();
+        let logger = Logger::new(database.clone(), queue.clone()).start();
+
+        logger.send(finished(&[1, 2])).await.unwrap();
+        tokio::time::sleep(RETRY_AFTER * 3).await;
+        assert_eq!(database.read_blocking(count).unwrap(), (0, 0));
+        logger.send(finished(&[3])).await.unwrap();
+        database.write_blocking(open_error_log).unwrap();
+        logger.send(Flush).await.unwrap();
+
+        assert_eq!(database.read_blocking(count).unwrap(), (3, 3));
+        assert_eq!((queue.queued(), queue.written(), queue.dropped()), (0, 6, 0));
+    }
+
+    #[actix::test]
+    async fn an_id_that_comes_twice_does_not_hold_up_the_rows_behind_it() {
+        tokio::time::pause();
+        let (database, _dir) = test_database();
+        let queue = Arc::<LogQueue>::default();
+        let logger = Logger::new(database.clone(), queue.clone()).start();
+
+        logger.send(finished(&[1])).await.unwrap();
+        logger.send(Flush).await.unwrap();
+        logger.send(finished(&[1, 2])).await.unwrap();
+        logger.send(Flush).await.unwrap();
+
+        assert_eq!(database.read_blocking(count).unwrap(), (2, 3));
+        assert_eq!((queue.queued(), queue.written(), queue.dropped()), (0, 5, 1));
     }
 }
