@@ -11,7 +11,7 @@ use std::{
 
 use actix::prelude::*;
 use serde::Serialize;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 use tracing::{error, info};
 
 use super::Observe;
@@ -27,11 +27,12 @@ use crate::{
 const BATCH: usize = 500;
 /// A row waits this long for company at most; so much is lost when the process is killed.
 const FLUSH_EVERY: Duration = Duration::from_millis(500);
-/// Rows that are held while the database does not take them. About 40 MB.
+/// Rows that are held while the database does not take them. A row has about 500 bytes, so together 50 MB; a row of
+/// the error log has up to 64 kB more with `ERROR_LOG_RECORD_REQUEST_BODY`.
 const CAPACITY: usize = 100_000;
 /// Batches of rows that workers may have sent and the logger not yet taken.
 const MAILBOX: usize = 4_096;
-/// After a failed write.
+/// How long the database is left in peace after a failed write.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// Rows that one pruning step deletes, so that writers are never held up for long.
 const PRUNE_STEP: u32 = 1_000;
@@ -72,6 +73,8 @@ pub struct LoggerSnapshot {
     pub queued: usize,
     pub written: u64,
     pub dropped: u64,
+    /// Writes that failed and were tried again.
+    pub failures: u64,
 }
 
 pub struct Logger {
@@ -79,6 +82,9 @@ pub struct Logger {
     queue: Arc<LogQueue>,
     waiting: Batch,
     is_writing: bool,
+    /// The database is left in peace until then, as the last write failed.
+    not_before: Option<Instant>,
+    failures: u64,
     /// Who waits for everything to be written.
     flushing: Vec<oneshot::Sender<()>>,
 }
@@ -113,12 +119,21 @@ impl Batch {
 
 impl Logger {
     pub fn new(database: Database, queue: Arc<LogQueue>) -> Self {
-        Self { database, queue, waiting: Batch::default(), is_writing: false, flushing: Vec::new() }
+        Self {
+            database,
+            queue,
+            waiting: Batch::default(),
+            is_writing: false,
+            not_before: None,
+            failures: 0,
+            flushing: Vec::new(),
+        }
     }
 
     /// Writes the oldest batch; goes on at once while a whole batch, or somebody, waits.
     fn write(&mut self, ctx: &mut Context<Self>) {
-        if self.is_writing {
+        let rests = self.not_before.is_some_and(|instant| Instant::now() < instant);
+        if self.is_writing || rests {
             return;
         }
         if self.waiting.len() == 0 {
@@ -138,7 +153,8 @@ impl Logger {
                 Ok(broken) => broken,
                 Err(batch) => {
                     logger.waiting.put_back(batch);
-                    ctx.run_later(RETRY_AFTER, Self::write);
+                    logger.failures += 1;
+                    logger.not_before = Some(Instant::now() + RETRY_AFTER);
                     return;
                 }
             };
@@ -222,6 +238,8 @@ impl Handler<Flush> for Logger {
     fn handle(&mut self, _: Flush, ctx: &mut Context<Self>) -> Self::Result {
         let (flushed, is_flushed) = oneshot::channel();
         self.flushing.push(flushed);
+        // There may not be another time.
+        self.not_before = None;
         self.write(ctx);
         Box::pin(async {
             // Nobody answers when the actor has ended, and then nothing waits any more.
@@ -287,6 +305,7 @@ impl Handler<Observe<LoggerSnapshot>> for Logger {
             queued: self.queue.queued(),
             written: self.queue.written(),
             dropped: self.queue.dropped(),
+            failures: self.failures,
         })
     }
 }
@@ -324,6 +343,24 @@ mod tests {
 
         assert_eq!(database.read_blocking(count).unwrap(), (3, 3));
         assert_eq!((queue.queued(), queue.written(), queue.dropped()), (0, 6, 0));
+    }
+
+    #[actix::test]
+    async fn a_database_that_fails_is_asked_every_two_seconds_and_at_once_by_a_flush() {
+        tokio::time::pause();
+        let (database, _dir) = test_database();
+        database.write_blocking(close_error_log).unwrap();
+        let logger = Logger::new(database, Arc::default()).start();
+        let failures = async || logger.send(Observe::<LoggerSnapshot>::new()).await.unwrap().failures;
+
+        logger.send(finished(&[1])).await.unwrap();
+        tokio::time::sleep(RETRY_AFTER * 10).await;
+        let before = failures().await;
+        assert!((7..=10).contains(&before), "{before}");
+
+        logger.do_send(Flush);
+        tokio::time::sleep(FLUSH_EVERY / 2).await;
+        assert_eq!(failures().await, before + 1);
     }
 
     #[actix::test]
