@@ -6,7 +6,7 @@ use actix_web::{
         StatusCode,
         header::{ACCEPT, CONTENT_TYPE},
     },
-    web::{Data, Path},
+    web::Data,
 };
 use serde::Deserialize;
 
@@ -15,7 +15,7 @@ use crate::{
     api::{
         auth::{ClientToken, is_credential},
         body::Body,
-        error::Failure,
+        error::{ApiError, Failure},
         gateway::Gateway,
         journal::{Asked, Journal},
         stream,
@@ -35,11 +35,11 @@ struct Glance {
 /// Forwards any method and path. `OpenAI-Organization` and its like stay here: Google takes them for credentials.
 pub async fn pass_through(
     request: HttpRequest,
-    path: Path<String>,
     gateway: Data<Gateway>,
     token: ClientToken<OpenAi>,
     body: Body<OpenAi>,
 ) -> Result<HttpResponse, Failure<OpenAi>> {
+    let path = path_at_google(&request).ok_or_else(|| ApiError::unknown_path(&request))?;
     let glance: Glance = serde_json::from_slice(&body.bytes).unwrap_or_default();
     let model = ModelName::parse(&glance.model).unwrap_or_else(no_model);
     let is_stream = glance.stream == Some(true);
@@ -48,7 +48,7 @@ pub async fn pass_through(
     let kept = |name| Some((name, request.headers().get(name)?.clone()));
     let call = Call {
         method: request.method().clone(),
-        target: target(&path, request.query_string()),
+        target: target(path, request.query_string()),
         model,
         headers: [&CONTENT_TYPE, &ACCEPT]
             .into_iter()
@@ -59,6 +59,14 @@ pub async fn pass_through(
         answer: AnswerKind::OpenAi,
     };
     if is_stream { open_stream(&gateway, call, journal).await } else { fetch(&gateway, call, journal).await }
+}
+
+/// What follows `/openai/v1/`, as the client wrote it: an escaped character stays one. `None` for a path that would
+/// climb out of Google's OpenAI layer.
+fn path_at_google(request: &HttpRequest) -> Option<&str> {
+    let path = request.uri().path().splitn(4, '/').nth(3)?;
+    let climbs = |segment: &str| matches!(&*segment.to_ascii_lowercase().replace("%2e", "."), "." | "..");
+    (!path.split('/').any(climbs)).then_some(path)
 }
 
 /// Path and query at Google; parameters stay as they were written, but for credentials.
