@@ -2,7 +2,7 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    web::{Data, Path, Query},
+    web::{Data, Path},
 };
 
 use super::{OpenAi, chat::model_name};
@@ -40,12 +40,11 @@ pub async fn find_model(
 pub async fn list_models_of_either(
     request: HttpRequest,
     gateway: Data<Gateway>,
-    paging: Query<gemini::models::Paging>,
 ) -> Result<HttpResponse, actix_web::Error> {
     use actix_web::FromRequest;
     if speaks_gemini(&request) {
         let token = ClientToken::extract(&request).await?;
-        Ok(gemini::models::list_models(gateway, token, paging).await?)
+        Ok(gemini::models::list_models(request, gateway, token).await?)
     } else {
         let token = ClientToken::extract(&request).await?;
         Ok(list_models(gateway, token).await?)
