@@ -93,6 +93,22 @@ async fn no_path_leads_out_of_googles_openai_layer() {
 }
 
 #[actix_web::test]
+async fn a_hidden_model_is_refused_here_too() {
+    let app = TestApp::builder().setting("FILTERED_MODELS", "hidden-1").start().await;
+
+    for name in ["hidden-1", "models/hidden-1", "google/hidden-1"] {
+        let reply = app.client().post(CHAT).json(&chat(name, "hello")).send().await;
+        assert_eq!(
+            (reply.status(), &reply.json()["error"]["code"]),
+            (404, &json!("model_not_found")),
+            "{name}"
+        );
+    }
+
+    assert_eq!(app.upstream.attempts().len(), 0);
+}
+
+#[actix_web::test]
 async fn any_path_and_method_passes() {
     let app = TestApp::with_keys(["k1"]).await;
     app.upstream.on("k1").reply_body(200, "application/json", "{\"object\":\"list\"}");

@@ -21,7 +21,6 @@ use crate::{
         gateway::Gateway,
         journal::{Asked, Journal},
     },
-    domain::model::ModelName,
     services::catalog::{ModelList, Refresh},
     upstream::call::{AnswerKind, Call, Credential},
 };
@@ -64,11 +63,18 @@ impl Paging {
 pub async fn list_models(
     request: HttpRequest,
     gateway: Data<Gateway>,
-    _token: ClientToken<Gemini>,
+    token: ClientToken<Gemini>,
 ) -> Result<HttpResponse, Failure<Gemini>> {
-    let paging = Paging::read(request.query_string())?;
-    let list = catalogue(&gateway).await?;
-    Ok(HttpResponse::Ok().json(page(&list.models, &paging)))
+    let asked = Asked::of("gemini", "models.list");
+    let journal = Journal::begin(&gateway, &request, token.id, asked, &Bytes::new());
+    let listed = list_page(&gateway, request.query_string()).await;
+    journal.conclude(listed.map(|page| HttpResponse::Ok().json(page)))
+}
+
+async fn list_page(gateway: &Gateway, query: &str) -> Result<Value, ApiError> {
+    let paging = Paging::read(query)?;
+    let list = catalogue(gateway).await?;
+    Ok(page(&list.models, &paging))
 }
 
 fn page(models: &[Value], paging: &Paging) -> Value {
@@ -89,15 +95,15 @@ pub async fn find_model(
     token: ClientToken<Gemini>,
 ) -> Result<HttpResponse, Failure<Gemini>> {
     let name = path.into_inner();
-    let model = ModelName::parse(&name).ok_or(ApiError::ModelName { name })?;
-    if gateway.filtered_models.contains(&model) {
-        return Err(ApiError::UnknownModel { model: model.to_string() }.into());
-    }
-    if let Some(found) = gateway.models.borrow().find(&model) {
-        return Ok(HttpResponse::Ok().json(found));
-    }
-    let asked = Asked { dialect: "gemini", endpoint: "models.get", model: model.clone(), is_stream: false };
+    let asked = Asked::of("gemini", "models.get").model(&name);
     let journal = Journal::begin(&gateway, &request, token.id, asked, &Bytes::new());
+    let model = match gateway.model(&name) {
+        Ok(model) => model,
+        Err(error) => return journal.conclude(Err(error)),
+    };
+    if let Some(found) = gateway.models.borrow().find(&model) {
+        return journal.conclude(Ok::<_, ApiError>(HttpResponse::Ok().json(found)));
+    }
     let call = Call {
         method: Method::GET,
         target: format!("/{}/{}", version(&request), model.resource()),
