@@ -68,6 +68,10 @@ pub struct Running {
     pub address: SocketAddr,
     pub supervisor: Addr<Supervisor>,
     pub logger: Addr<Logger>,
+    pub catalog: Addr<Catalog>,
+    pub scheduler: Addr<Scheduler>,
+    /// On the services' thread; `None` when `CHECK_INTERVAL_HOURS` says never.
+    pub recheck: Option<Addr<Recheck>>,
     pub database: Database,
     server: ServerHandle,
     /// Ends when the server has ended.
@@ -109,7 +113,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
             Catalog::new(dispatcher, config.gemini.filtered_models.clone(), published)
         })
     };
-    start_schedule(&config, &service_arbiter, &supervisor, &logger);
+    let recheck = start_recheck(&config, &service_arbiter, &supervisor);
+    let scheduler = start_schedule(&config, &service_arbiter, &logger, recheck.clone());
 
     let (outbox_guard, outboxes) = mpsc::channel(1);
     let shared = Shared {
@@ -119,7 +124,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         queue,
         supervisor: supervisor.clone(),
         logger: logger.clone(),
-        catalog,
+        catalog: catalog.clone(),
         models,
         database: storage.database.clone(),
         outbox_guard: outbox_guard.downgrade(),
@@ -129,6 +134,9 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         address,
         supervisor,
         logger,
+        catalog,
+        scheduler,
+        recheck,
         database: storage.database,
         server: server.handle(),
         serving: actix_web::rt::spawn(server),
@@ -242,21 +250,34 @@ fn client_tokens(auth: &Auth, storage: &Storage) -> Result<TokenSet, StartError>
     Ok(tokens)
 }
 
-fn start_schedule(config: &Config, arbiter: &Arbiter, supervisor: &Addr<Supervisor>, logger: &Addr<Logger>) {
-    let (config, supervisor, logger) = (config.clone(), supervisor.clone(), logger.clone());
+/// The re-check of suspect keys, if there is to be one.
+fn start_recheck(config: &Config, arbiter: &Arbiter, supervisor: &Addr<Supervisor>) -> Option<Addr<Recheck>> {
+    config.pool.check_interval?;
+    let (upstream, model) = (config.upstream.clone(), config.pool.test_model.clone());
+    let supervisor = supervisor.clone();
+    Some(Recheck::start_in_arbiter(&arbiter.handle(), move |_| Recheck::new(supervisor, &upstream, model)))
+}
+
+fn start_schedule(
+    config: &Config,
+    arbiter: &Arbiter,
+    logger: &Addr<Logger>,
+    recheck: Option<Addr<Recheck>>,
+) -> Addr<Scheduler> {
+    let (timezone, logger) = (config.logs.timezone, logger.clone());
     let prune = Prune {
         requests_older_than: config.logs.request_retention,
         errors_older_than: config.logs.error_retention,
     };
+    let hours = config.pool.check_interval.map_or(0, |interval| interval.as_secs() / 3600);
+    let hours = u32::try_from(hours).unwrap_or(u32::MAX);
     Scheduler::start_in_arbiter(&arbiter.handle(), move |_| {
-        let mut scheduler = Scheduler::new(config.logs.timezone).pruning(logger, prune);
-        if let Some(interval) = config.pool.check_interval {
-            let recheck = Recheck::new(supervisor, &config.upstream, config.pool.test_model.clone()).start();
-            let hours = u32::try_from(interval.as_secs() / 3600).unwrap_or(u32::MAX);
-            scheduler = scheduler.rechecking(recheck, hours);
+        let scheduler = Scheduler::new(timezone).pruning(logger, prune);
+        match recheck {
+            Some(recheck) => scheduler.rechecking(recheck, hours),
+            None => scheduler,
         }
-        scheduler
-    });
+    })
 }
 
 /// A way to Google for the thread that calls this, with a balancer of its own.

@@ -11,12 +11,15 @@ use std::{
 
 use actix::prelude::*;
 use serde::Serialize;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 use tracing::{error, info};
 
 use super::Observe;
 use crate::{
-    db::{Database, error_logs, error_logs::NewErrorLog, request_logs, request_logs::RequestLog},
+    db::{
+        Database, error_logs, error_logs::NewErrorLog, logs::insert_logs, request_logs,
+        request_logs::RequestLog,
+    },
     domain::time::Now,
 };
 
@@ -24,11 +27,12 @@ use crate::{
 const BATCH: usize = 500;
 /// A row waits this long for company at most; so much is lost when the process is killed.
 const FLUSH_EVERY: Duration = Duration::from_millis(500);
-/// Rows that are held while the database does not take them. About 40 MB.
+/// Rows that are held while the database does not take them. A row has about 500 bytes, so together 50 MB; a row of
+/// the error log has up to 64 kB more with `ERROR_LOG_RECORD_REQUEST_BODY`.
 const CAPACITY: usize = 100_000;
 /// Batches of rows that workers may have sent and the logger not yet taken.
 const MAILBOX: usize = 4_096;
-/// After a failed write.
+/// How long the database is left in peace after a failed write.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// Rows that one pruning step deletes, so that writers are never held up for long.
 const PRUNE_STEP: u32 = 1_000;
@@ -52,12 +56,12 @@ impl LogQueue {
         self.written.load(Ordering::Relaxed)
     }
 
-    /// Counts rows that find no room.
+    /// Counts rows that are given up.
     pub fn refuse(&self, rows: usize) {
         self.dropped.fetch_add(rows as u64, Ordering::Relaxed);
     }
 
-    /// Rows that were given up because the queue was full.
+    /// Rows that were given up because the queue was full, or because the database will never take them.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -69,6 +73,8 @@ pub struct LoggerSnapshot {
     pub queued: usize,
     pub written: u64,
     pub dropped: u64,
+    /// Writes that failed and were tried again.
+    pub failures: u64,
 }
 
 pub struct Logger {
@@ -76,6 +82,9 @@ pub struct Logger {
     queue: Arc<LogQueue>,
     waiting: Batch,
     is_writing: bool,
+    /// The database is left in peace until then, as the last write failed.
+    not_before: Option<Instant>,
+    failures: u64,
     /// Who waits for everything to be written.
     flushing: Vec<oneshot::Sender<()>>,
 }
@@ -110,12 +119,21 @@ impl Batch {
 
 impl Logger {
     pub fn new(database: Database, queue: Arc<LogQueue>) -> Self {
-        Self { database, queue, waiting: Batch::default(), is_writing: false, flushing: Vec::new() }
+        Self {
+            database,
+            queue,
+            waiting: Batch::default(),
+            is_writing: false,
+            not_before: None,
+            failures: 0,
+            flushing: Vec::new(),
+        }
     }
 
     /// Writes the oldest batch; goes on at once while a whole batch, or somebody, waits.
     fn write(&mut self, ctx: &mut Context<Self>) {
-        if self.is_writing {
+        let rests = self.not_before.is_some_and(|instant| Instant::now() < instant);
+        if self.is_writing || rests {
             return;
         }
         if self.waiting.len() == 0 {
@@ -129,15 +147,20 @@ impl Logger {
         let batch = self.waiting.take_first(BATCH);
         let count = batch.len();
         let writing = write_batch(self.database.clone(), batch);
-        ctx.spawn(writing.into_actor(self).map(move |rest, logger, ctx| {
+        ctx.spawn(writing.into_actor(self).map(move |written, logger, ctx| {
             logger.is_writing = false;
-            if let Some(batch) = rest {
-                logger.waiting.put_back(batch);
-                ctx.run_later(RETRY_AFTER, Self::write);
-                return;
-            }
+            let broken = match written {
+                Ok(broken) => broken,
+                Err(batch) => {
+                    logger.waiting.put_back(batch);
+                    logger.failures += 1;
+                    logger.not_before = Some(Instant::now() + RETRY_AFTER);
+                    return;
+                }
+            };
             logger.queue.queued.fetch_sub(count, Ordering::Relaxed);
-            logger.queue.written.fetch_add(count as u64, Ordering::Relaxed);
+            logger.queue.written.fetch_add((count - broken) as u64, Ordering::Relaxed);
+            logger.queue.refuse(broken);
             if logger.waiting.len() >= BATCH || !logger.flushing.is_empty() {
                 logger.write(ctx);
             }
@@ -145,21 +168,28 @@ impl Logger {
     }
 }
 
-/// Gives the batch back when the database does not take it.
-async fn write_batch(database: Database, batch: Batch) -> Option<Batch> {
+/// Answers with the number of rows that can never be written; gives the batch back when the database does not take it.
+async fn write_batch(database: Database, batch: Batch) -> Result<usize, Batch> {
     let batch = Arc::new(Mutex::new(batch));
     let rows = batch.clone();
-    let written = database
-        .write(move |conn| {
-            let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
-            request_logs::insert_request_logs(conn, rows.requests.make_contiguous())?;
-            error_logs::insert_error_logs(conn, rows.errors.make_contiguous())
-        })
-        .await;
-    let failure = written.err()?;
-    let batch = std::mem::take(&mut *batch.lock().unwrap_or_else(PoisonError::into_inner));
-    error!(error = %failure, rows = batch.len(), "log rows could not be written, trying again");
-    Some(batch)
+    let written = database.write(move |conn| {
+        let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
+        let Batch { requests, errors } = &mut *rows;
+        insert_logs(conn, requests.make_contiguous(), errors.make_contiguous())
+    });
+    match written.await {
+        Ok(broken) => {
+            for row in &broken {
+                error!(request_id = row.request_id, reason = row.reason, "a log row is left out");
+            }
+            Ok(broken.len())
+        }
+        Err(failure) => {
+            let batch = std::mem::take(&mut *batch.lock().unwrap_or_else(PoisonError::into_inner));
+            error!(error = %failure, rows = batch.len(), "log rows could not be written, trying again");
+            Err(batch)
+        }
+    }
 }
 
 impl Actor for Logger {
@@ -208,6 +238,8 @@ impl Handler<Flush> for Logger {
     fn handle(&mut self, _: Flush, ctx: &mut Context<Self>) -> Self::Result {
         let (flushed, is_flushed) = oneshot::channel();
         self.flushing.push(flushed);
+        // There may not be another time.
+        self.not_before = None;
         self.write(ctx);
         Box::pin(async {
             // Nobody answers when the actor has ended, and then nothing waits any more.
@@ -273,6 +305,77 @@ impl Handler<Observe<LoggerSnapshot>> for Logger {
             queued: self.queue.queued(),
             written: self.queue.written(),
             dropped: self.queue.dropped(),
+            failures: self.failures,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::{
+        logs::tests::{close_error_log, count, failure, open_error_log},
+        request_logs::tests::row,
+        test_database,
+    };
+
+    fn finished(numbers: &[i64]) -> RequestsFinished {
+        RequestsFinished {
+            requests: numbers.iter().map(|n| row(*n)).collect(),
+            errors: numbers.iter().map(|n| failure(*n)).collect(),
+        }
+    }
+
+    #[actix::test]
+    async fn rows_that_the_database_did_not_take_for_a_while_arrive_all_and_once() {
+        tokio::time::pause();
+        let (database, _dir) = test_database();
+        database.write_blocking(close_error_log).unwrap();
+        let queue = Arc::<LogQueue>::default();
+        let logger = Logger::new(database.clone(), queue.clone()).start();
+
+        logger.send(finished(&[1, 2])).await.unwrap();
+        tokio::time::sleep(RETRY_AFTER * 3).await;
+        assert_eq!(database.read_blocking(count).unwrap(), (0, 0));
+        logger.send(finished(&[3])).await.unwrap();
+        database.write_blocking(open_error_log).unwrap();
+        logger.send(Flush).await.unwrap();
+
+        assert_eq!(database.read_blocking(count).unwrap(), (3, 3));
+        assert_eq!((queue.queued(), queue.written(), queue.dropped()), (0, 6, 0));
+    }
+
+    #[actix::test]
+    async fn a_database_that_fails_is_asked_every_two_seconds_and_at_once_by_a_flush() {
+        tokio::time::pause();
+        let (database, _dir) = test_database();
+        database.write_blocking(close_error_log).unwrap();
+        let logger = Logger::new(database, Arc::default()).start();
+        let failures = async || logger.send(Observe::<LoggerSnapshot>::new()).await.unwrap().failures;
+
+        logger.send(finished(&[1])).await.unwrap();
+        tokio::time::sleep(RETRY_AFTER * 10).await;
+        let before = failures().await;
+        assert!((7..=10).contains(&before), "{before}");
+
+        logger.do_send(Flush);
+        tokio::time::sleep(FLUSH_EVERY / 2).await;
+        assert_eq!(failures().await, before + 1);
+    }
+
+    #[actix::test]
+    async fn an_id_that_comes_twice_does_not_hold_up_the_rows_behind_it() {
+        tokio::time::pause();
+        let (database, _dir) = test_database();
+        let queue = Arc::<LogQueue>::default();
+        let logger = Logger::new(database.clone(), queue.clone()).start();
+
+        logger.send(finished(&[1])).await.unwrap();
+        logger.send(Flush).await.unwrap();
+        logger.send(finished(&[1, 2])).await.unwrap();
+        logger.send(Flush).await.unwrap();
+
+        assert_eq!(database.read_blocking(count).unwrap(), (2, 3));
+        assert_eq!((queue.queued(), queue.written(), queue.dropped()), (0, 5, 1));
     }
 }

@@ -10,6 +10,7 @@ use actix_web::{
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
+use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::{
@@ -64,6 +65,25 @@ async fn read(gateway: &Gateway, mut payload: Payload, announced: Option<usize>)
             return Ok(chunk);
         }
         whole.extend_from_slice(&chunk);
+    }
+}
+
+/// The little that the gateway wants to know of a body which it passes on or refuses.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Glance {
+    pub model: String,
+    stream: Option<bool>,
+}
+
+impl Glance {
+    /// Knows nothing of what it cannot read.
+    pub fn at(body: &[u8]) -> Self {
+        serde_json::from_slice(body).unwrap_or_default()
+    }
+
+    pub fn is_stream(&self) -> bool {
+        self.stream == Some(true)
     }
 }
 

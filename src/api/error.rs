@@ -43,6 +43,8 @@ pub enum ApiError {
     BodyTimeout(Duration),
     #[error("the request body broke off: {0}")]
     BodyBroken(String),
+    #[error("`{value}` is no {name}")]
+    Parameter { name: &'static str, value: String },
     #[error("`{name}` is not a model name")]
     ModelName { name: String },
     #[error("the model `{model}` does not exist or is hidden on this gateway (FILTERED_MODELS)")]
@@ -88,7 +90,9 @@ impl ApiError {
             Self::ContentType { .. } => ErrorKind::ContentType,
             Self::BodyTooLarge { .. } => ErrorKind::TooLarge,
             Self::BodyTimeout(_) => ErrorKind::Timeout,
-            Self::BodyBroken(_) | Self::ModelName { .. } | Self::Convert(_) => ErrorKind::InvalidRequest,
+            Self::BodyBroken(_) | Self::Parameter { .. } | Self::ModelName { .. } | Self::Convert(_) => {
+                ErrorKind::InvalidRequest
+            }
             Self::UnknownModel { .. } => ErrorKind::ModelNotFound,
             Self::Upstream(error) => upstream_kind(error),
             Self::Internal => ErrorKind::Internal,

@@ -6,7 +6,7 @@ use actix::Addr;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 
-use super::outbox::Outbox;
+use super::{error::ApiError, outbox::Outbox};
 use crate::{
     actors::supervisor::Supervisor,
     db::Database,
@@ -44,4 +44,15 @@ pub struct Gateway {
     pub show_thoughts: bool,
     pub record_request_body: bool,
     pub node: Option<String>,
+}
+
+impl Gateway {
+    /// The model of that name, unless it is hidden here.
+    pub fn model(&self, name: &str) -> Result<ModelName, ApiError> {
+        let model = ModelName::parse(name).ok_or_else(|| ApiError::ModelName { name: name.to_owned() })?;
+        if self.filtered_models.contains(&model) {
+            return Err(ApiError::UnknownModel { model: name.to_owned() });
+        }
+        Ok(model)
+    }
 }

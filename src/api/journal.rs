@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     db::{error_logs::NewErrorLog, request_logs::RequestLog},
-    domain::{model::ModelName, time::Now},
+    domain::time::Now,
     secrets::TokenId,
     telemetry::metrics::{DialectLabel, Metrics, OutcomeLabel, RequestLabels},
     upstream::trail::Trail,
@@ -25,13 +25,38 @@ const CLIENT_CLOSED_REQUEST: u16 = 499;
 /// Request bodies are kept up to here in the error log.
 const LARGEST_RECORDED_BODY: usize = 64 * 1024;
 
+/// Names of models are kept up to here, in characters; clients make some up.
+const LONGEST_MODEL: usize = 200;
+
 /// What a request asked for.
 #[derive(Debug, Clone)]
 pub struct Asked {
     pub dialect: &'static str,
     pub endpoint: &'static str,
-    pub model: ModelName,
-    pub is_stream: bool,
+    /// As far as it is known: what the client wrote, once it is read, without its prefix.
+    model: String,
+    is_stream: bool,
+}
+
+impl Asked {
+    /// Of a request that says the rest in its body, or has no more to say.
+    pub fn of(dialect: &'static str, endpoint: &'static str) -> Self {
+        Self { dialect, endpoint, model: String::new(), is_stream: false }
+    }
+
+    #[must_use]
+    pub fn model(mut self, name: &str) -> Self {
+        let name = ["google/", "models/"]
+            .iter()
+            .fold(name, |name, prefix| name.strip_prefix(prefix).unwrap_or(name));
+        self.model = name.chars().take(LONGEST_MODEL).collect();
+        self
+    }
+
+    #[must_use]
+    pub fn stream(self, is_stream: bool) -> Self {
+        Self { is_stream, ..self }
+    }
 }
 
 /// Marks a request that has a journal, and so its own count in the metrics.
@@ -59,6 +84,7 @@ pub struct Journal {
 }
 
 impl Journal {
+    /// For a client that was let in and whose body has arrived, before anything else can be refused.
     pub fn begin(
         gateway: &Data<Gateway>,
         request: &HttpRequest,
@@ -99,6 +125,11 @@ impl Journal {
         for branch in self.branches.drain(..) {
             self.trail.merge(branch);
         }
+    }
+
+    /// The body is read now.
+    pub fn asks_for(&mut self, model: &str, is_stream: bool) {
+        self.asked = Asked::of(self.asked.dialect, self.asked.endpoint).model(model).stream(is_stream);
     }
 
     /// The first byte of content goes to the client now.
@@ -164,7 +195,7 @@ impl Journal {
             duration_ms: ms(now - self.started),
             dialect: self.asked.dialect.to_owned(),
             endpoint: self.asked.endpoint.to_owned(),
-            model: self.asked.model.to_string(),
+            model: self.asked.model.clone(),
             stream: self.asked.is_stream,
             status: self.status.into(),
             key_id: self.trail.answered_by.map(|key| key.0),
@@ -192,7 +223,7 @@ impl Journal {
             request_id: self.request_id.clone(),
             at_ms,
             key_id: Some(failure.key_id.0),
-            model: self.asked.model.to_string(),
+            model: self.asked.model.clone(),
             status: Some(failure.status).filter(|status| *status != 0).map(i32::from),
             kind: failure.outcome.to_owned(),
             message: failure.message.clone(),

@@ -39,12 +39,12 @@ pub struct ErrorLog {
     pub request_body: Option<String>,
 }
 
-/// Writes a batch, all or none; ids follow the order of the rows.
+/// Writes a batch, all or none; ids follow the order of the rows. Inside a running transaction it is a part of that.
 pub fn insert_error_logs(conn: &mut DbConnection, rows: &[NewErrorLog]) -> QueryResult<()> {
     if rows.is_empty() {
         return Ok(());
     }
-    conn.immediate_transaction(|conn| {
+    conn.transaction(|conn| {
         let first = counters::reserve(conn, "error_logs", rows.len())?;
         for (id, row) in (first..).zip(rows) {
             diesel::insert_into(error_logs::table).values((error_logs::id.eq(id), row)).execute(conn)?;

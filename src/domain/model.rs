@@ -6,21 +6,25 @@ use serde::{Deserialize, Serialize};
 
 /// A model's short name, such as `gemini-2.5-flash`; `models/` in front is dropped.
 ///
-/// Tuned models keep their collection (`tunedModels/x`), since it is part of their path.
+/// Tuned and dynamic models keep their collection (`tunedModels/x`), since it is part of their path. Whatever else has a
+/// slash is another resource of Google's, and no model.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ModelName(Arc<str>);
 
 impl ModelName {
+    /// What may stand in front of a name, besides `models/`.
+    const COLLECTIONS: [&str; 2] = ["tunedModels/", "dynamic/"];
     /// Longest name that is accepted, in bytes.
     const MAX_BYTES: usize = 200;
 
     /// Reads a client's spelling; `None` when it could not be part of a URL path of Google's.
     pub fn parse(text: &str) -> Option<Self> {
         let name = text.strip_prefix("models/").unwrap_or(text);
-        let fits = !name.is_empty() && name.len() <= Self::MAX_BYTES;
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./@".contains(&byte);
-        (fits && name.bytes().all(plain) && !name.contains("..")).then(|| Self(name.into()))
+        let id = Self::COLLECTIONS.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name);
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.@".contains(&byte);
+        let is_plain = !id.is_empty() && id != "." && !id.contains("..") && id.bytes().all(plain);
+        (is_plain && name.len() <= Self::MAX_BYTES).then(|| Self(name.into()))
     }
 
     pub fn as_str(&self) -> &str {
@@ -66,8 +70,28 @@ mod tests {
 
     #[test]
     fn names_that_could_leave_the_path_are_refused() {
-        for text in ["", "models/", "a b", "../files", "a?key=b", "a#b", "a%2e"] {
+        for text in ["", "models/", "a b", "../files", "..", ".", "a?key=b", "a#b", "a%2e"] {
             assert_eq!(ModelName::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_tuned_and_dynamic_models_have_a_slash_and_just_one() {
+        for name in ["tunedModels/x", "dynamic/x-1"] {
+            assert_eq!(ModelName::parse(name).unwrap().resource(), name);
+        }
+        for name in [
+            "cachedContents/abc",
+            "files/abc",
+            "publishers/google/models/x",
+            "tunedModels/",
+            "tunedModels/x/operations",
+            "dynamic//x",
+            "dynamic/tunedModels/x",
+            "/x",
+            "x/",
+        ] {
+            assert_eq!(ModelName::parse(name), None, "{name}");
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     domain::model::ModelName,
     upstream::{
         call::{AnswerKind, Call, Credential},
-        dispatch::{Dispatcher, UpstreamError},
+        dispatch::{Dispatcher, Refusal, UpstreamError, malformed},
         trail::Trail,
     },
 };
@@ -140,17 +140,22 @@ async fn fetch_all(dispatcher: &Dispatcher) -> Result<Vec<Value>, UpstreamError>
     let mut token = String::new();
     for _ in 0..MAX_PAGES {
         let answer = dispatcher.fetch(&list_call(&token), &mut Trail::default()).await?;
-        let page: Page = match serde_json::from_slice(&answer.body) {
-            Ok(page) => page,
-            Err(_) => break,
-        };
+        let page: Page = serde_json::from_slice(&answer.body)
+            .map_err(|_| unusable("Gemini's list of models has an unknown shape"))?;
         models.extend(page.models);
         token = page.next_page_token;
         if token.is_empty() {
             break;
         }
     }
+    if models.is_empty() {
+        return Err(unusable("Gemini's list of models is empty"));
+    }
     Ok(models)
+}
+
+fn unusable(what: &str) -> UpstreamError {
+    UpstreamError::Refused(Box::new(Refusal::inside(malformed(what))))
 }
 
 fn list_call(page_token: &str) -> Call {

@@ -7,7 +7,7 @@ use gemini_balance::{
 };
 use serde_json::{Value, json};
 
-use crate::harness::{MODEL, TOKEN, TestApp, ms, prompt, secs};
+use crate::harness::{MODEL, TOKEN, TestApp, chat, ms, prompt, secs};
 
 #[actix_web::test]
 async fn a_request_has_one_row_that_tells_all_of_it() {
@@ -117,6 +117,65 @@ async fn a_request_that_was_refused_for_want_of_keys_is_logged_too() {
     let row = app.log_of(&reply).await;
     assert_eq!((row.status, row.error.as_deref(), row.attempts), (429, Some("all_cooling"), 0));
     assert_eq!((row.key_id, &*row.trail, row.first_byte_ms), (None, "[]", None));
+}
+
+#[actix_web::test]
+async fn a_request_that_was_refused_for_itself_is_logged_with_what_its_client_got() {
+    let app = TestApp::builder().setting("FILTERED_MODELS", "hidden-1").start().await;
+    let json_to = |path: &str| app.client().post(path).header("content-type", "application/json");
+    let contents = prompt("hello").to_string();
+    const CHAT: &str = "/v1/chat/completions";
+    for (request, model, stream, status, error) in [
+        (json_to(CHAT).body(r#"{"model":"m","stream":true}"#), "m", true, 400, "invalid_request"),
+        (json_to(CHAT).body(r#"{"model":"#), "", false, 400, "invalid_request"),
+        (
+            app.client().post(CHAT).header("content-type", "text/plain").body(r#"{"model":"m"}"#),
+            "m",
+            false,
+            415,
+            "content_type",
+        ),
+        (app.client().post(CHAT).json(&chat("a b", "hi")), "a b", false, 400, "invalid_request"),
+        (app.client().post(CHAT).json(&chat("hidden-1", "hi")), "hidden-1", false, 404, "model_not_found"),
+        (
+            json_to("/openai/v1/chat/completions").body(r#"{"model":"models/hidden-1"}"#),
+            "hidden-1",
+            false,
+            404,
+            "model_not_found",
+        ),
+        (json_to("/v1/embeddings").body(r#"{"model":"e"}"#), "e", false, 400, "invalid_request"),
+        (
+            json_to("/v1beta/models/hidden-1:streamGenerateContent").body(contents.clone()),
+            "hidden-1",
+            true,
+            404,
+            "model_not_found",
+        ),
+        (app.client().get("/v1beta/models/hidden-1"), "hidden-1", false, 404, "model_not_found"),
+        (app.client().get("/v1beta/models?pageSize=x"), "", false, 400, "invalid_request"),
+        (app.client().get("/v1/models/unknown-1"), "unknown-1", false, 404, "model_not_found"),
+    ] {
+        let reply = request.send().await;
+
+        let row = app.log_of(&reply).await;
+        assert_eq!((&*row.model, row.stream, row.attempts), (model, stream, 0), "{row:?}");
+        assert_eq!((row.status, row.error.as_deref()), (status, Some(error)), "{row:?}");
+        assert_eq!(i32::from(reply.status()), status, "{row:?}");
+    }
+    assert_eq!(app.upstream.attempts().len(), 0);
+}
+
+#[actix_web::test]
+async fn lists_of_models_are_logged_too() {
+    let app = TestApp::with_keys(["k1"]).await;
+
+    for (path, dialect) in [("/v1/models", "openai"), ("/v1beta/models", "gemini")] {
+        let reply = app.client().get(path).send().await;
+        let row = app.log_of(&reply).await;
+        assert_eq!((&*row.dialect, &*row.endpoint, &*row.model), (dialect, "models.list", ""));
+        assert_eq!((row.status, row.error), (200, None));
+    }
 }
 
 #[actix_web::test]

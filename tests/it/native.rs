@@ -246,6 +246,45 @@ async fn models_are_listed_in_pages_without_the_hidden_ones() {
 }
 
 #[actix_web::test]
+async fn a_page_that_cannot_be_read_is_refused_after_the_token_and_in_the_clients_dialect() {
+    let app = TestApp::with_keys(["k1"]).await;
+    let client = app.client().anonymous();
+
+    for path in ["/v1beta/models", "/v1/models"] {
+        for query in ["pageSize=many", "pageToken=%FF", "pageSize=1&pageSize=x"] {
+            let path = format!("{path}?{query}");
+            let refused = client.get(&path).header("x-goog-api-key", TOKEN).send().await;
+            assert_eq!(refused.status(), 400, "{path}");
+            assert_eq!(refused.json()["error"]["status"], "INVALID_ARGUMENT", "{path}");
+
+            let stranger = client.get(&path).header("x-goog-api-key", "sk-stranger").send().await;
+            let details = &stranger.json()["error"]["details"];
+            assert_eq!(details[0]["reason"], "API_KEY_INVALID", "{path}");
+        }
+    }
+
+    let stranger = client.get("/v1/models?pageSize=many").send().await;
+    assert_eq!(
+        (stranger.status(), &stranger.json()["error"]["type"]),
+        (401, &json!("invalid_request_error"))
+    );
+}
+
+#[actix_web::test]
+async fn another_resource_of_googles_is_no_model() {
+    let app = TestApp::with_keys(["k1"]).await;
+
+    for path in
+        ["/v1beta/models/cachedContents/abc", "/v1/models/cachedContents/abc", "/v1beta/models/files%2Fx"]
+    {
+        let reply = app.client().get(path).header("x-goog-api-key", TOKEN).send().await;
+        assert_eq!(reply.status(), 400, "{path}");
+    }
+
+    assert_eq!(app.upstream.attempts().len(), 0);
+}
+
+#[actix_web::test]
 async fn one_model_is_found_in_the_list_or_at_google() {
     let app = TestApp::with_keys(["k1"]).await;
     app.client().get("/v1beta/models").send().await;

@@ -71,6 +71,44 @@ async fn no_credential_of_the_client_passes_in_the_query() {
 }
 
 #[actix_web::test]
+async fn escaped_characters_of_a_path_stay_escaped() {
+    let app = TestApp::with_keys(["k1"]).await;
+
+    for path in ["/files/a%20b", "/files/a%3Fx=1", "/files/a%2Fb?y=%20", "/files/%41"] {
+        app.client().get(&format!("/openai/v1{path}")).send().await;
+        assert_eq!(app.upstream.last_request().target, format!("/v1beta/openai{path}"));
+    }
+}
+
+#[actix_web::test]
+async fn no_path_leads_out_of_googles_openai_layer() {
+    let app = TestApp::with_keys(["k1"]).await;
+
+    for path in ["/../files", "/a/%2e%2E/../files", "/./x"] {
+        let reply = app.client().get(&format!("/openai/v1{path}")).send().await;
+        assert_eq!((reply.status(), &reply.json()["error"]["code"]), (404, &json!("unknown_url")), "{path}");
+    }
+
+    assert_eq!(app.upstream.attempts().len(), 0);
+}
+
+#[actix_web::test]
+async fn a_hidden_model_is_refused_here_too() {
+    let app = TestApp::builder().setting("FILTERED_MODELS", "hidden-1").start().await;
+
+    for name in ["hidden-1", "models/hidden-1", "google/hidden-1"] {
+        let reply = app.client().post(CHAT).json(&chat(name, "hello")).send().await;
+        assert_eq!(
+            (reply.status(), &reply.json()["error"]["code"]),
+            (404, &json!("model_not_found")),
+            "{name}"
+        );
+    }
+
+    assert_eq!(app.upstream.attempts().len(), 0);
+}
+
+#[actix_web::test]
 async fn any_path_and_method_passes() {
     let app = TestApp::with_keys(["k1"]).await;
     app.upstream.on("k1").reply_body(200, "application/json", "{\"object\":\"list\"}");

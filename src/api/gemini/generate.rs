@@ -48,13 +48,13 @@ pub async fn call_method(
 ) -> Result<HttpResponse, Failure<Gemini>> {
     let (name, method) = path.into_inner();
     let method = ModelMethod::parse(&method).ok_or_else(|| ApiError::unknown_path(&request))?;
-    let model = ModelName::parse(&name).ok_or(ApiError::ModelName { name })?;
-    if gateway.filtered_models.contains(&model) {
-        return Err(ApiError::UnknownModel { model: model.to_string() }.into());
-    }
     let is_stream = method == ModelMethod::StreamGenerate;
-    let asked = Asked { dialect: "gemini", endpoint: method.label(), model: model.clone(), is_stream };
+    let asked = Asked::of("gemini", method.label()).model(&name).stream(is_stream);
     let journal = Journal::begin(&gateway, &request, token.id, asked, &body.bytes);
+    let model = match gateway.model(&name) {
+        Ok(model) => model,
+        Err(error) => return journal.conclude(Err(error)),
+    };
     let call = Call {
         method: Method::POST,
         target: target(&request, &model, &method),

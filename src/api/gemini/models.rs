@@ -5,10 +5,9 @@ use std::sync::Arc;
 use actix_web::{
     HttpRequest, HttpResponse,
     http::Method,
-    web::{Data, Path, Query},
+    web::{Data, Path},
 };
 use bytes::Bytes;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
@@ -22,7 +21,6 @@ use crate::{
         gateway::Gateway,
         journal::{Asked, Journal},
     },
-    domain::model::ModelName,
     services::catalog::{ModelList, Refresh},
     upstream::call::{AnswerKind, Call, Credential},
 };
@@ -31,30 +29,62 @@ use crate::{
 const DEFAULT_PAGE: usize = 50;
 const LARGEST_PAGE: usize = 1000;
 
-#[derive(Debug, Deserialize)]
-pub struct Paging {
-    #[serde(rename = "pageSize", alias = "page_size")]
-    size: Option<usize>,
-    /// The position of the first model of the page.
-    #[serde(rename = "pageToken", alias = "page_token")]
-    token: Option<String>,
+/// Which part of the list is asked for.
+#[derive(Debug, PartialEq, Eq)]
+struct Paging {
+    /// The position of the page's first model; tokens of pages are this number.
+    start: usize,
+    size: usize,
+}
+
+impl Paging {
+    /// Reads `pageSize` and `pageToken` in either spelling; an empty one counts as absent.
+    fn read(query: &str) -> Result<Self, ApiError> {
+        let mut paging = Self { start: 0, size: DEFAULT_PAGE };
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            if value.is_empty() {
+                continue;
+            }
+            let number = |name| {
+                value.parse::<usize>().map_err(|_| ApiError::Parameter { name, value: value.to_string() })
+            };
+            match &*name {
+                "pageSize" | "page_size" => paging.size = number("pageSize")?,
+                "pageToken" | "page_token" => paging.start = number("pageToken")?,
+                _ => {}
+            }
+        }
+        // Google takes 0 for its default.
+        paging.size = if paging.size == 0 { DEFAULT_PAGE } else { paging.size.min(LARGEST_PAGE) };
+        Ok(paging)
+    }
 }
 
 pub async fn list_models(
+    request: HttpRequest,
     gateway: Data<Gateway>,
-    _token: ClientToken<Gemini>,
-    paging: Query<Paging>,
+    token: ClientToken<Gemini>,
 ) -> Result<HttpResponse, Failure<Gemini>> {
-    let list = catalogue(&gateway).await?;
-    let start =
-        paging.token.as_deref().and_then(|token| token.parse().ok()).unwrap_or(0).min(list.models.len());
-    let size = paging.size.filter(|size| *size > 0).unwrap_or(DEFAULT_PAGE).min(LARGEST_PAGE);
-    let end = (start + size).min(list.models.len());
-    let mut page = json!({ "models": list.models[start..end] });
-    if end < list.models.len() {
+    let asked = Asked::of("gemini", "models.list");
+    let journal = Journal::begin(&gateway, &request, token.id, asked, &Bytes::new());
+    let listed = list_page(&gateway, request.query_string()).await;
+    journal.conclude(listed.map(|page| HttpResponse::Ok().json(page)))
+}
+
+async fn list_page(gateway: &Gateway, query: &str) -> Result<Value, ApiError> {
+    let paging = Paging::read(query)?;
+    let list = catalogue(gateway).await?;
+    Ok(page(&list.models, &paging))
+}
+
+fn page(models: &[Value], paging: &Paging) -> Value {
+    let start = paging.start.min(models.len());
+    let end = (start + paging.size).min(models.len());
+    let mut page = json!({ "models": models[start..end] });
+    if end < models.len() {
         page["nextPageToken"] = Value::from(end.to_string());
     }
-    Ok(HttpResponse::Ok().json(page))
+    page
 }
 
 /// From the catalogue; a model that is not in it may still exist, so Google is asked.
@@ -65,15 +95,15 @@ pub async fn find_model(
     token: ClientToken<Gemini>,
 ) -> Result<HttpResponse, Failure<Gemini>> {
     let name = path.into_inner();
-    let model = ModelName::parse(&name).ok_or(ApiError::ModelName { name })?;
-    if gateway.filtered_models.contains(&model) {
-        return Err(ApiError::UnknownModel { model: model.to_string() }.into());
-    }
-    if let Some(found) = gateway.models.borrow().find(&model) {
-        return Ok(HttpResponse::Ok().json(found));
-    }
-    let asked = Asked { dialect: "gemini", endpoint: "models.get", model: model.clone(), is_stream: false };
+    let asked = Asked::of("gemini", "models.get").model(&name);
     let journal = Journal::begin(&gateway, &request, token.id, asked, &Bytes::new());
+    let model = match gateway.model(&name) {
+        Ok(model) => model,
+        Err(error) => return journal.conclude(Err(error)),
+    };
+    if let Some(found) = gateway.models.borrow().find(&model) {
+        return journal.conclude(Ok::<_, ApiError>(HttpResponse::Ok().json(found)));
+    }
     let call = Call {
         method: Method::GET,
         target: format!("/{}/{}", version(&request), model.resource()),
@@ -93,4 +123,32 @@ pub async fn catalogue(gateway: &Gateway) -> Result<Arc<ModelList>, ApiError> {
         return Ok(list);
     }
     Ok(gateway.catalog.send(Refresh).await.map_err(|_| ApiError::Internal)??)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_read_in_either_spelling_and_within_googles_bounds() {
+        for (query, start, size) in [
+            ("", 0, DEFAULT_PAGE),
+            ("pageSize=2&pageToken=4", 4, 2),
+            ("page_size=2&page_token=4&key=x", 4, 2),
+            ("pageSize=0&pageToken=", 0, DEFAULT_PAGE),
+            ("pageSize=5000", 0, LARGEST_PAGE),
+            ("%zz=%&&=", 0, DEFAULT_PAGE),
+        ] {
+            assert_eq!(Paging::read(query).unwrap(), Paging { start, size }, "{query}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_is_refused_by_name() {
+        for (query, message) in
+            [("pageSize=many", "`many` is no pageSize"), ("page_token=-1", "`-1` is no pageToken")]
+        {
+            assert_eq!(Paging::read(query).unwrap_err().to_string(), message);
+        }
+    }
 }

@@ -16,13 +16,14 @@ use super::{OpenAi, writer::Chunks};
 use crate::{
     api::{
         auth::ClientToken,
-        body::{Body, require_json},
+        body::{Body, Glance, require_json},
         error::{ApiError, Failure},
         gateway::Gateway,
         journal::{Asked, Journal},
         stream,
     },
     convert::{
+        ConvertError,
         gemini::GenerateContentResponse,
         openai::{
             chat::{ChatRequest, chat_request},
@@ -45,12 +46,12 @@ pub async fn create_chat_completion(
     token: ClientToken<OpenAi>,
     body: Body<OpenAi>,
 ) -> Result<HttpResponse, Failure<OpenAi>> {
-    require_json(&request)?;
-    let chat = chat_request(&body.bytes)?;
-    let model = model_name(&gateway, &chat.model)?;
-    let call = to_call(&gateway, &chat, &model)?;
-    let asked = Asked { dialect: "openai", endpoint: "chat/completions", model, is_stream: chat.stream };
-    let journal = Journal::begin(&gateway, &request, token.id, asked, &body.bytes);
+    let asked = Asked::of("openai", "chat/completions");
+    let mut journal = Journal::begin(&gateway, &request, token.id, asked, &body.bytes);
+    let (chat, call) = match prepare(&request, &gateway, &body.bytes, &mut journal) {
+        Ok(prepared) => prepared,
+        Err(error) => return journal.conclude(Err(error)),
+    };
     let id = format!("chatcmpl-{}", Uuid::now_v7().simple());
     let meta = ChatMeta::new(&chat, id, Now::read().utc.timestamp(), gateway.show_thoughts);
     if chat.stream {
@@ -60,14 +61,37 @@ pub async fn create_chat_completion(
     }
 }
 
+/// Everything that can be refused before Google is asked.
+fn prepare(
+    request: &HttpRequest,
+    gateway: &Gateway,
+    body: &[u8],
+    journal: &mut Journal,
+) -> Result<(ChatRequest, Call), ApiError> {
+    let chat = read(request, body, journal, chat_request)?;
+    journal.asks_for(&chat.model, chat.stream);
+    let model = model_name(gateway, &chat.model)?;
+    let call = to_call(gateway, &chat, &model)?;
+    Ok((chat, call))
+}
+
+/// Reads a JSON body; the journal learns what can be read of one that is refused.
+pub fn read<T>(
+    request: &HttpRequest,
+    body: &[u8],
+    journal: &mut Journal,
+    parse: impl FnOnce(&[u8]) -> Result<T, ConvertError>,
+) -> Result<T, ApiError> {
+    let parsed = require_json(request).and_then(|()| Ok(parse(body)?));
+    parsed.inspect_err(|_| {
+        let glance = Glance::at(body);
+        journal.asks_for(&glance.model, glance.is_stream());
+    })
+}
+
 /// The model that Gemini is asked for. `google/` is how routers of several vendors name Gemini's models.
 pub fn model_name(gateway: &Gateway, name: &str) -> Result<ModelName, ApiError> {
-    let plain = name.strip_prefix("google/").unwrap_or(name);
-    let model = ModelName::parse(plain).ok_or_else(|| ApiError::ModelName { name: name.to_owned() })?;
-    if gateway.filtered_models.contains(&model) {
-        return Err(ApiError::UnknownModel { model: name.to_owned() });
-    }
-    Ok(model)
+    gateway.model(name.strip_prefix("google/").unwrap_or(name))
 }
 
 fn to_call(gateway: &Gateway, chat: &ChatRequest, model: &ModelName) -> Result<Call, ApiError> {

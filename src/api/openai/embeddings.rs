@@ -5,12 +5,12 @@ use futures_util::future::try_join_all;
 
 use super::{
     OpenAi,
-    chat::{gemini_call, model_name},
+    chat::{gemini_call, model_name, read},
 };
 use crate::{
     api::{
         auth::ClientToken,
-        body::{Body, require_json},
+        body::Body,
         error::{ApiError, Failure},
         gateway::Gateway,
         journal::{Asked, Journal},
@@ -29,13 +29,26 @@ pub async fn create_embeddings(
     token: ClientToken<OpenAi>,
     body: Body<OpenAi>,
 ) -> Result<HttpResponse, Failure<OpenAi>> {
-    require_json(&request)?;
-    let wanted = embeddings_request(&body.bytes)?;
-    let model = model_name(&gateway, &wanted.model)?;
-    let asked = Asked { dialect: "openai", endpoint: "embeddings", model: model.clone(), is_stream: false };
+    let asked = Asked::of("openai", "embeddings");
     let mut journal = Journal::begin(&gateway, &request, token.id, asked, &body.bytes);
-    let embedded = embed(&gateway, &wanted, &model, &mut journal).await;
+    let embedded = match prepare(&request, &gateway, &body.bytes, &mut journal) {
+        Ok((wanted, model)) => embed(&gateway, &wanted, &model, &mut journal).await,
+        Err(error) => Err(error),
+    };
     journal.conclude(embedded.map(|json| HttpResponse::Ok().content_type(ContentType::json()).body(json)))
+}
+
+/// Everything that can be refused before Google is asked.
+fn prepare(
+    request: &HttpRequest,
+    gateway: &Gateway,
+    body: &[u8],
+    journal: &mut Journal,
+) -> Result<(EmbeddingsRequest, ModelName), ApiError> {
+    let wanted = read(request, body, journal, embeddings_request)?;
+    journal.asks_for(&wanted.model, false);
+    let model = model_name(gateway, &wanted.model)?;
+    Ok((wanted, model))
 }
 
 /// Sends the batches side by side.

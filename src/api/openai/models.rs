@@ -2,8 +2,10 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    web::{Data, Path, Query},
+    web::{Data, Path},
 };
+
+use bytes::Bytes;
 
 use super::{OpenAi, chat::model_name};
 use crate::{
@@ -12,26 +14,37 @@ use crate::{
         error::{ApiError, Failure},
         gateway::Gateway,
         gemini::{self, models::catalogue},
+        journal::{Asked, Journal},
     },
     convert::openai::models,
 };
 
 pub async fn list_models(
+    request: HttpRequest,
     gateway: Data<Gateway>,
-    _token: ClientToken<OpenAi>,
+    token: ClientToken<OpenAi>,
 ) -> Result<HttpResponse, Failure<OpenAi>> {
-    let list = catalogue(&gateway).await?;
-    Ok(HttpResponse::Ok().json(models::models_list(list.names())))
+    let asked = Asked::of("openai", "models.list");
+    let journal = Journal::begin(&gateway, &request, token.id, asked, &Bytes::new());
+    let list = catalogue(&gateway).await;
+    journal.conclude(list.map(|list| HttpResponse::Ok().json(models::models_list(list.names()))))
 }
 
 pub async fn find_model(
+    request: HttpRequest,
     path: Path<String>,
     gateway: Data<Gateway>,
-    _token: ClientToken<OpenAi>,
+    token: ClientToken<OpenAi>,
 ) -> Result<HttpResponse, Failure<OpenAi>> {
     let id = path.into_inner();
-    let name = model_name(&gateway, &id)?;
-    let list = catalogue(&gateway).await?;
+    let asked = Asked::of("openai", "models.get").model(&id);
+    let journal = Journal::begin(&gateway, &request, token.id, asked, &Bytes::new());
+    journal.conclude(find(&gateway, id).await)
+}
+
+async fn find(gateway: &Gateway, id: String) -> Result<HttpResponse, ApiError> {
+    let name = model_name(gateway, &id)?;
+    let list = catalogue(gateway).await?;
     let model = list.find(&name).ok_or(ApiError::UnknownModel { model: id })?;
     Ok(HttpResponse::Ok().json(models::model(model["name"].as_str().unwrap_or_default())))
 }
@@ -40,15 +53,14 @@ pub async fn find_model(
 pub async fn list_models_of_either(
     request: HttpRequest,
     gateway: Data<Gateway>,
-    paging: Query<gemini::models::Paging>,
 ) -> Result<HttpResponse, actix_web::Error> {
     use actix_web::FromRequest;
     if speaks_gemini(&request) {
         let token = ClientToken::extract(&request).await?;
-        Ok(gemini::models::list_models(gateway, token, paging).await?)
+        Ok(gemini::models::list_models(request, gateway, token).await?)
     } else {
         let token = ClientToken::extract(&request).await?;
-        Ok(list_models(gateway, token).await?)
+        Ok(list_models(request, gateway, token).await?)
     }
 }
 
@@ -64,6 +76,6 @@ pub async fn find_model_of_either(
         Ok(gemini::models::find_model(request, path, gateway, token).await?)
     } else {
         let token = ClientToken::extract(&request).await?;
-        Ok(find_model(path, gateway, token).await?)
+        Ok(find_model(request, path, gateway, token).await?)
     }
 }

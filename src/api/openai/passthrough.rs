@@ -6,16 +6,15 @@ use actix_web::{
         StatusCode,
         header::{ACCEPT, CONTENT_TYPE},
     },
-    web::{Data, Path},
+    web::Data,
 };
-use serde::Deserialize;
 
-use super::{OpenAi, writer::AsTheyCome};
+use super::{OpenAi, chat::model_name, writer::AsTheyCome};
 use crate::{
     api::{
         auth::{ClientToken, is_credential},
-        body::Body,
-        error::Failure,
+        body::{Body, Glance},
+        error::{ApiError, Failure},
         gateway::Gateway,
         journal::{Asked, Journal},
         stream,
@@ -24,31 +23,26 @@ use crate::{
     upstream::call::{AnswerKind, Call, Credential},
 };
 
-/// What is read of a body that is passed on.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Glance {
-    model: String,
-    stream: Option<bool>,
-}
-
 /// Forwards any method and path. `OpenAI-Organization` and its like stay here: Google takes them for credentials.
 pub async fn pass_through(
     request: HttpRequest,
-    path: Path<String>,
     gateway: Data<Gateway>,
     token: ClientToken<OpenAi>,
     body: Body<OpenAi>,
 ) -> Result<HttpResponse, Failure<OpenAi>> {
-    let glance: Glance = serde_json::from_slice(&body.bytes).unwrap_or_default();
-    let model = ModelName::parse(&glance.model).unwrap_or_else(no_model);
-    let is_stream = glance.stream == Some(true);
-    let asked = Asked { dialect: "openai", endpoint: "pass-through", model: model.clone(), is_stream };
+    let path = path_at_google(&request).ok_or_else(|| ApiError::unknown_path(&request))?;
+    let glance = Glance::at(&body.bytes);
+    let is_stream = glance.is_stream();
+    let asked = Asked::of("openai", "pass-through").model(&glance.model).stream(is_stream);
     let journal = Journal::begin(&gateway, &request, token.id, asked, &body.bytes);
+    let model = match model_of(&gateway, &glance.model) {
+        Ok(model) => model,
+        Err(error) => return journal.conclude(Err(error)),
+    };
     let kept = |name| Some((name, request.headers().get(name)?.clone()));
     let call = Call {
         method: request.method().clone(),
-        target: target(&path, request.query_string()),
+        target: target(path, request.query_string()),
         model,
         headers: [&CONTENT_TYPE, &ACCEPT]
             .into_iter()
@@ -59,6 +53,14 @@ pub async fn pass_through(
         answer: AnswerKind::OpenAi,
     };
     if is_stream { open_stream(&gateway, call, journal).await } else { fetch(&gateway, call, journal).await }
+}
+
+/// What follows `/openai/v1/`, as the client wrote it: an escaped character stays one. `None` for a path that would
+/// climb out of Google's OpenAI layer.
+fn path_at_google(request: &HttpRequest) -> Option<&str> {
+    let path = request.uri().path().splitn(4, '/').nth(3)?;
+    let climbs = |segment: &str| matches!(&*segment.to_ascii_lowercase().replace("%2e", "."), "." | "..");
+    (!path.split('/').any(climbs)).then_some(path)
 }
 
 /// Path and query at Google; parameters stay as they were written, but for credentials.
@@ -72,9 +74,13 @@ fn target(path: &str, query: &str) -> String {
     format!("/v1beta/openai/{path}{separator}{query}")
 }
 
-/// For calls that name no model, such as the list of models.
-fn no_model() -> ModelName {
-    ModelName::parse("openai.other").expect("a plain name")
+/// What the body names; a stand-in for calls that name no model, such as the list of models. What could be no model's
+/// name is left to Google.
+fn model_of(gateway: &Gateway, name: &str) -> Result<ModelName, ApiError> {
+    match model_name(gateway, name) {
+        Err(ApiError::ModelName { .. }) => Ok(ModelName::parse("openai.other").expect("a plain name")),
+        named => named,
+    }
 }
 
 async fn fetch(gateway: &Gateway, call: Call, mut journal: Journal) -> Result<HttpResponse, Failure<OpenAi>> {

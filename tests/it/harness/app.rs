@@ -22,6 +22,7 @@ use gemini_balance::{
     },
     domain::key::KeyId,
     secrets::{EncryptionKey, Sealer},
+    services::{catalog::Catalog, recheck::Recheck, scheduler::Scheduler},
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -129,6 +130,9 @@ struct Parts {
     address: SocketAddr,
     supervisor: Addr<Supervisor>,
     logger: Addr<Logger>,
+    catalog: Addr<Catalog>,
+    scheduler: Addr<Scheduler>,
+    recheck: Option<Addr<Recheck>>,
     database: Database,
 }
 
@@ -140,6 +144,9 @@ async fn launch(config: Config) -> (Parts, Host) {
                 address: running.address,
                 supervisor: running.supervisor.clone(),
                 logger: running.logger.clone(),
+                catalog: running.catalog.clone(),
+                scheduler: running.scheduler.clone(),
+                recheck: running.recheck.clone(),
                 database: running.database.clone(),
             };
             (parts, running)
@@ -271,6 +278,18 @@ impl TestApp {
 
     pub fn logger(&self) -> &Addr<Logger> {
         &self.parts.logger
+    }
+
+    pub fn catalog(&self) -> &Addr<Catalog> {
+        &self.parts.catalog
+    }
+
+    pub fn scheduler(&self) -> &Addr<Scheduler> {
+        &self.parts.scheduler
+    }
+
+    pub fn recheck(&self) -> &Addr<Recheck> {
+        self.parts.recheck.as_ref().expect("keys are checked unless a test turns that off")
     }
 
     pub async fn write<T: Send + 'static>(

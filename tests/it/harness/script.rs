@@ -11,7 +11,7 @@ use super::{
     upstream::World,
 };
 
-const JSON: &str = "application/json; charset=UTF-8";
+pub const JSON: &str = "application/json; charset=UTF-8";
 const EVENTS: &str = "text/event-stream";
 
 /// One answer, from its head to its end.
@@ -21,6 +21,18 @@ pub struct Reply {
     pub status: u16,
     pub content_type: String,
     pub steps: Vec<Step>,
+}
+
+impl Reply {
+    /// At once and in one piece.
+    pub fn whole(status: u16, content_type: &str, body: impl Into<Bytes>) -> Self {
+        Self {
+            head: Head::After(Duration::ZERO),
+            status,
+            content_type: content_type.to_owned(),
+            steps: vec![Step::Send(body.into())],
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -78,13 +90,7 @@ impl<'a> Script<'a> {
     }
 
     pub fn reply_body(self, status: u16, content_type: &str, body: impl Into<Bytes>) -> Self {
-        let steps = vec![Step::Send(body.into())];
-        self.push(Planned::Reply(Reply {
-            head: Head::After(Duration::ZERO),
-            status,
-            content_type: content_type.to_owned(),
-            steps,
-        }))
+        self.push(Planned::Reply(Reply::whole(status, content_type, body)))
     }
 
     pub fn says(self, text: &str) -> Self {

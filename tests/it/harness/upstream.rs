@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::{
     host::Host,
-    script::{Planned, Script},
+    script::{JSON, Planned, Reply, Script},
     wire,
 };
 
@@ -56,6 +56,8 @@ impl Recorded {
 
 #[derive(Debug, Default)]
 pub struct World {
+    /// What the gateway gets when it fetches the list of models for itself; the usual one, if `None`.
+    catalogue: Option<String>,
     pub scripts: HashMap<String, VecDeque<Planned>>,
     requests: Vec<Recorded>,
     closings: Vec<Instant>,
@@ -107,6 +109,11 @@ impl Upstream {
     /// The keys of all calls so far, in their order.
     pub fn attempts(&self) -> Vec<String> {
         self.requests().iter().map(Recorded::key).collect()
+    }
+
+    /// From now on the gateway gets this when it fetches the list of models for itself.
+    pub fn catalogue_is(&self, body: &str) {
+        self.world().catalogue = Some(body.to_owned());
     }
 
     /// All calls so far, but for those of the catalogue.
@@ -181,7 +188,8 @@ fn plan(world: &Mutex<World>, request: &Recorded) -> Planned {
     let mut world = world.lock().expect("nobody panics with it");
     world.requests.push(request.clone());
     if request.is_of_the_catalogue() {
-        return Planned::Usual;
+        let told = world.catalogue.clone();
+        return told.map_or(Planned::Usual, |body| Planned::Reply(Reply::whole(200, JSON, body)));
     }
     let Some(script) = world.scripts.get_mut(&request.key()) else { return Planned::Usual };
     let next = if script.len() > 1 { script.pop_front() } else { script.front().cloned() };

@@ -1,0 +1,81 @@
+//! What works beside the requests: the list of models, the re-check of keys, and what each actor tells of itself.
+
+use gemini_balance::{
+    actors::{Observe, logger::LoggerSnapshot},
+    balance::breaker::StateSnapshot,
+    domain::{outcome::KeyFault, time::Now},
+    services::{
+        catalog::{CatalogSnapshot, Refresh},
+        recheck::{RecheckSnapshot, RecheckSuspects},
+        scheduler::TaskSnapshot,
+    },
+};
+
+use crate::harness::{MODEL, TestApp};
+
+#[actix_web::test]
+async fn an_invalid_key_that_is_well_again_serves_again_and_a_dead_one_does_not() {
+    let app = TestApp::with_keys(["k1", "k2"]).await;
+    app.catalogue_is_fetched().await;
+    for key in ["k1", "k2"] {
+        app.upstream.on(key).reply_with("gemini/invalid-key.error.json");
+    }
+    app.client().generate(MODEL, "hello").await;
+    for key in ["k1", "k2"] {
+        assert!(matches!(app.settled(key).await.health.state, StateSnapshot::Invalid { .. }));
+    }
+    app.upstream.on("k1").answers_as_usual();
+
+    app.recheck().send(RecheckSuspects).await.expect("the re-check lives");
+
+    app.pool_becomes("one key may be probed", |pool| pool.states.half_open == 1).await;
+    assert_eq!(app.observe_key("k1").await.health.state, StateSnapshot::HalfOpen);
+    assert_eq!(app.client().generate(MODEL, "hello").await.status(), 200);
+    app.key_becomes("k1", "is active", |key| key.health.state == StateSnapshot::Active).await;
+    let dead = app.observe_key("k2").await.health.state;
+    assert_eq!(dead, StateSnapshot::Invalid { reason: KeyFault::NotFound });
+    let found = app.recheck().send(Observe::<RecheckSnapshot>::new()).await.expect("the re-check lives");
+    assert_eq!((found.checked, found.found_well, found.found_invalid), (2, 1, 1));
+}
+
+#[actix_web::test]
+async fn a_list_of_models_that_cannot_be_used_leaves_the_old_one() {
+    let app = TestApp::with_keys(["k1"]).await;
+    app.catalogue_is_fetched().await;
+    let before = app.client().get("/v1beta/models").send().await.json();
+    let useless = ["<html>", "{\"models\":{}}", "{\"models\":[]}", "{}"];
+
+    for body in useless {
+        app.upstream.catalogue_is(body);
+        let refreshed = app.catalog().send(Refresh).await.expect("the catalogue lives");
+        assert!(refreshed.is_err(), "{body}");
+    }
+
+    assert_eq!(app.client().get("/v1beta/models").send().await.json(), before);
+    let catalog = app.catalog().send(Observe::<CatalogSnapshot>::new()).await.expect("the catalogue lives");
+    assert_eq!((catalog.models, catalog.failures), (3, useless.len() as u64));
+}
+
+#[actix_web::test]
+async fn every_actor_beside_the_requests_tells_what_it_holds() {
+    let app = TestApp::with_keys(["k1"]).await;
+    let reply = app.client().generate(MODEL, "hello").await;
+    app.log_of(&reply).await;
+    app.catalog().send(Refresh).await.expect("the catalogue lives").expect("there is a list");
+
+    let logger = app.logger().send(Observe::<LoggerSnapshot>::new()).await.expect("the logger lives");
+    assert_eq!((logger.queued, logger.written, logger.dropped, logger.failures), (0, 1, 0, 0));
+
+    let catalog = app.catalog().send(Observe::<CatalogSnapshot>::new()).await.expect("the catalogue lives");
+    assert_eq!((catalog.models, catalog.failures), (3, 0));
+    assert!(catalog.refreshes > 0);
+
+    let found = app.recheck().send(Observe::<RecheckSnapshot>::new()).await.expect("the re-check lives");
+    assert_eq!((found.checked, found.found_well, found.found_invalid), (0, 0, 0));
+
+    let now_ms = Now::read().unix_ms();
+    let tasks = app.scheduler().send(Observe::<Vec<TaskSnapshot>>::new()).await.expect("the scheduler lives");
+    let names: Vec<_> = tasks.iter().map(|task| (task.name, task.runs)).collect();
+    assert_eq!(names, [("deletion of old log rows", 0), ("re-check of suspect keys", 0)]);
+    assert!(tasks.iter().all(|task| task.next_at_ms.is_some_and(|next| next > now_ms)), "{tasks:?}");
+}
