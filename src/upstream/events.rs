@@ -20,12 +20,17 @@ use super::{
     dispatch::malformed,
     glance::{StreamGlance, glance, is_empty_answer},
     openai_layer,
+    redact::mask_key,
     sse::{Event, EventSplitter},
     trail::Trail,
 };
 use crate::{
     actors::lease::Lease,
-    domain::{key::KeyId, outcome::Outcome, usage::Usage},
+    domain::{
+        key::{ApiKey, KeyId},
+        outcome::Outcome,
+        usage::Usage,
+    },
 };
 
 /// How an answer ended, once it has.
@@ -39,6 +44,8 @@ enum End {
 pub struct EventStream {
     response: ClientResponse,
     kind: AnswerKind,
+    /// What errors may quote and nobody may see.
+    secret: ApiKey,
     splitter: EventSplitter,
     seen: StreamGlance,
     usage: Option<Usage>,
@@ -60,12 +67,14 @@ impl EventStream {
     pub(super) fn new(
         response: ClientResponse,
         kind: AnswerKind,
+        secret: ApiKey,
         idle_timeout: Duration,
         deadline: Instant,
     ) -> Self {
         Self {
             response,
             kind,
+            secret,
             splitter: EventSplitter::default(),
             seen: StreamGlance::default(),
             usage: None,
@@ -186,10 +195,13 @@ impl EventStream {
 
     /// Takes note of what the event says of the answer; an error event becomes a fault.
     fn look_at(&mut self, event: Event) -> Result<Bytes, Box<Fault>> {
-        let (Event::Data { data, .. } | Event::Bare(data)) = event;
+        let (Event::Data { mut data, .. } | Event::Bare(mut data)) = event;
         let fault = match self.kind {
             AnswerKind::Generation | AnswerKind::Plain => match glance(&data) {
-                Ok(seen) if seen.error => classify_error_event(&data),
+                Ok(seen) if seen.error => {
+                    data = mask_key(&data, &self.secret);
+                    classify_error_event(&data)
+                }
                 Ok(seen) => {
                     self.seen.observe(&seen);
                     self.usage = seen.usage.or(self.usage);
@@ -198,7 +210,7 @@ impl EventStream {
                 Err(_) => Some(malformed("Gemini sent an event that is not JSON")),
             },
             AnswerKind::OpenAi => {
-                let seen = openai_layer::look_at(&data);
+                let seen = openai_layer::look_at(&data, &self.secret);
                 self.is_done |= seen.is_done;
                 self.usage = seen.usage.or(self.usage);
                 seen.fault

@@ -1,9 +1,13 @@
 //! What must be read of an answer of Google's own OpenAI layer while it is passed on as it comes.
 
+use bytes::Bytes;
 use serde::Deserialize;
 
-use super::classify::{Fault, classify_error_event};
-use crate::domain::usage::Usage;
+use super::{
+    classify::{Fault, classify_error_event},
+    redact::mask_key,
+};
+use crate::domain::{key::ApiKey, usage::Usage};
 
 /// What one event says.
 #[derive(Debug, Default)]
@@ -29,18 +33,18 @@ struct OpenAiUsage {
     total_tokens: u64,
 }
 
-/// Looks at an event, or at a whole answer. What is no JSON is none of our business.
-pub fn look_at(data: &[u8]) -> Seen {
-    if data == b"[DONE]" {
+/// Looks at an event, or at a whole answer. What is no JSON is none of our business. The fault does not show the key.
+pub fn look_at(data: &Bytes, key: &ApiKey) -> Seen {
+    if data == "[DONE]" {
         return Seen { is_done: true, ..Seen::default() };
     }
     // An array is how this layer wraps its errors; a struct would take it for its fields.
     if data.trim_ascii_start().starts_with(b"[") {
-        return Seen { fault: classify_error_event(data), ..Seen::default() };
+        return Seen { fault: classify_error_event(&mask_key(data, key)), ..Seen::default() };
     }
     match serde_json::from_slice::<Chunk>(data) {
         Ok(chunk) if chunk.error.is_none() => Seen { usage: chunk.usage.map(usage), ..Seen::default() },
-        Ok(_) => Seen { fault: classify_error_event(data), ..Seen::default() },
+        Ok(_) => Seen { fault: classify_error_event(&mask_key(data, key)), ..Seen::default() },
         Err(_) => Seen::default(),
     }
 }
@@ -61,10 +65,14 @@ fn usage(counted: OpenAiUsage) -> Usage {
 mod tests {
     use super::*;
 
+    fn seen(data: &'static str) -> Seen {
+        look_at(&data.into(), &ApiKey::parse("a-key-of-the-tests").unwrap())
+    }
+
     #[test]
     fn thoughts_are_what_the_total_has_more_than_its_parts() {
         let seen =
-            look_at(br#"{"choices":[],"usage":{"prompt_tokens":8,"completion_tokens":3,"total_tokens":31}}"#);
+            seen(r#"{"choices":[],"usage":{"prompt_tokens":8,"completion_tokens":3,"total_tokens":31}}"#);
 
         let usage = seen.usage.unwrap();
         assert_eq!((usage.input(), usage.output(), usage.thoughts_token_count), (8, 23, 20));
@@ -72,9 +80,9 @@ mod tests {
 
     #[test]
     fn errors_wrapped_in_an_array_are_seen() {
-        let body = br#"[{"error":{"code":503,"message":"busy","status":"UNAVAILABLE"}}]"#;
+        let body = r#"[{"error":{"code":503,"message":"busy","status":"UNAVAILABLE"}}]"#;
 
-        assert_eq!(look_at(body).fault.unwrap().status, 503);
-        assert!(look_at(b"[DONE]").is_done);
+        assert_eq!(seen(body).fault.unwrap().status, 503);
+        assert!(seen("[DONE]").is_done);
     }
 }
