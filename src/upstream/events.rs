@@ -52,6 +52,7 @@ pub struct EventStream {
     /// What was read while nobody was listening yet.
     held: VecDeque<Bytes>,
     idle_timeout: Duration,
+    /// Counts from the first byte on; until then the caller's patience for a first byte does.
     idle: Pin<Box<Sleep>>,
     deadline: Pin<Box<Sleep>>,
     lease: Option<Lease>,
@@ -184,6 +185,9 @@ impl EventStream {
     fn poll_timers(&mut self, cx: &mut Context<'_>) -> Poll<TransportError> {
         if self.deadline.as_mut().poll(cx).is_ready() {
             return Poll::Ready(TransportError::Total(self.deadline.deadline() - self.sent_at));
+        }
+        if self.first_byte_at.is_none() {
+            return Poll::Pending;
         }
         self.idle.as_mut().poll(cx).map(|()| TransportError::Idle(self.idle_timeout))
     }
