@@ -249,14 +249,22 @@ impl EventStream {
     /// An answer that stops without saying why was cut off.
     fn check_end(&mut self) -> Result<(), Box<Fault>> {
         let whole = self.seen.whole();
-        let is_whole = match self.kind {
-            AnswerKind::OpenAi => self.is_done,
-            AnswerKind::Generation | AnswerKind::Plain => {
-                whole.finish.is_some() || whole.blocked || !whole.content
-            }
+        let (is_ended, has_begun) = match self.kind {
+            AnswerKind::OpenAi => (self.is_done, true),
+            AnswerKind::Generation => (whole.finish.is_some() || whole.blocked, whole.content),
+            // Only generations say why they end.
+            AnswerKind::Plain => (whole.finish.is_some() || whole.blocked || !whole.content, true),
         };
-        if !is_whole {
-            return Err(Box::new(malformed("Gemini ended the stream before the answer was finished")));
+        match (is_ended, has_begun) {
+            (true, _) => {}
+            (false, true) => {
+                return Err(Box::new(malformed("Gemini ended the stream before the answer was finished")));
+            }
+            // Nothing but an empty answer to the balancer, but nothing either that a client could take for one.
+            (false, false) => {
+                let fault = malformed("Gemini ended the stream without an answer");
+                return Err(Box::new(Fault { outcome: Outcome::Empty, ..fault }));
+            }
         }
         self.end = Some(End::Complete);
         Ok(())
