@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::{
+    answer_reader::Count,
     classify::{Fault, classify_error_event},
     redact::mask_key,
 };
@@ -28,9 +29,9 @@ struct Chunk {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct OpenAiUsage {
-    prompt_tokens: u64,
-    completion_tokens: u64,
-    total_tokens: u64,
+    prompt_tokens: Option<Count>,
+    completion_tokens: Option<Count>,
+    total_tokens: Option<Count>,
 }
 
 /// Looks at an event, or at a whole answer. What is no JSON is none of our business. The fault does not show the key.
@@ -51,12 +52,14 @@ pub fn look_at(data: &Bytes, key: &ApiKey) -> Seen {
 
 /// This layer's `total_tokens` counts thoughts, its `completion_tokens` does not (recorded).
 fn usage(counted: OpenAiUsage) -> Usage {
-    let told = counted.prompt_tokens + counted.completion_tokens;
+    let count = |count: Option<Count>| count.map_or(0, |count| count.0);
+    let (prompt, completion) = (count(counted.prompt_tokens), count(counted.completion_tokens));
+    let total = count(counted.total_tokens);
     Usage {
-        prompt_token_count: counted.prompt_tokens,
-        candidates_token_count: counted.completion_tokens,
-        thoughts_token_count: counted.total_tokens.saturating_sub(told),
-        total_token_count: counted.total_tokens,
+        prompt_token_count: prompt,
+        candidates_token_count: completion,
+        thoughts_token_count: total.saturating_sub(prompt + completion),
+        total_token_count: total,
         ..Usage::default()
     }
 }
@@ -76,6 +79,22 @@ mod tests {
 
         let usage = seen.usage.unwrap();
         assert_eq!((usage.input(), usage.output(), usage.thoughts_token_count), (8, 23, 20));
+    }
+
+    #[test]
+    fn absurd_counts_spoil_nothing() {
+        let usage = |count: &str| {
+            let body = format!(
+                r#"{{"usage":{{"prompt_tokens":{count},"completion_tokens":{count},"total_tokens":{count}}}}}"#
+            );
+            look_at(&body.into(), &ApiKey::parse("a-key-of-the-tests").unwrap()).usage.unwrap()
+        };
+
+        let huge = usage("18446744073709551615");
+        assert_eq!((huge.prompt_token_count, huge.thoughts_token_count), (u32::MAX.into(), 0));
+        for odd in ["-1", "1e300", "null", "99999999999999999999999", "\"many\""] {
+            assert_eq!(usage(odd), Usage::default(), "{odd}");
+        }
     }
 
     #[test]
