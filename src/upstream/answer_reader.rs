@@ -214,7 +214,8 @@ impl Counts {
 }
 
 /// A number of tokens, an int32 in Google's API; what is no whole positive number counts as none.
-struct Count(u64);
+#[derive(Clone, Copy)]
+pub(super) struct Count(pub u64);
 
 impl<'de> Deserialize<'de> for Count {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -17,12 +17,13 @@ use super::{
     glance::{glance, is_empty_answer},
     google_error::GoogleError,
     openai_layer,
-    redact::redact_body,
+    redact::{mask_key, redact_body},
     trail::Trail,
 };
 use crate::{
     actors::{balancer::Balancer, lease::Lease},
     domain::{
+        key::ApiKey,
         model::ModelName,
         outcome::{Outcome, ServerFault},
         usage::Usage,
@@ -153,7 +154,7 @@ impl Dispatcher {
         let (status, content_type) = (response.status(), response.headers().get(CONTENT_TYPE).cloned());
         let body = self.client.collect(&mut response, deadline).await.map_err(Failure::Transport)?;
         if !status.is_success() {
-            return Err(Failure::Refused(Refusal::new(status.as_u16(), body, content_type)));
+            return Err(Failure::Refused(Refusal::new(status.as_u16(), &body, content_type, &lease.secret)));
         }
         let answer = |usage| Answer {
             status: status.as_u16(),
@@ -166,8 +167,13 @@ impl Dispatcher {
                 Err(Failure::Transport(TransportError::Broken("the answer broke off".to_owned())))
             }
             AnswerKind::Plain => Ok(answer(None)),
-            AnswerKind::OpenAi => Ok(answer(openai_layer::look_at(&body).usage)),
-            AnswerKind::Generation => match judge_generation(&body) {
+            AnswerKind::OpenAi => match openai_layer::look_at(&body, &lease.secret) {
+                openai_layer::Seen { fault: Some(fault), .. } => {
+                    Err(Failure::Refused(Refusal::inside(fault)))
+                }
+                seen => Ok(answer(seen.usage)),
+            },
+            AnswerKind::Generation => match judge_generation(&body, &lease.secret) {
                 Judged::Good(usage) => Ok(answer(usage)),
                 Judged::Empty(usage) => Err(Failure::Empty(answer(usage))),
                 Judged::Fault(fault) => Err(Failure::Refused(Refusal::inside(fault))),
@@ -187,9 +193,10 @@ impl Dispatcher {
         let (status, content_type) = (response.status(), response.headers().get(CONTENT_TYPE).cloned());
         if !status.is_success() {
             let body = self.client.collect(&mut response, deadline).await.map_err(Failure::Transport)?;
-            return Err(Failure::Refused(Refusal::new(status.as_u16(), body, content_type)));
+            return Err(Failure::Refused(Refusal::new(status.as_u16(), &body, content_type, &lease.secret)));
         }
-        let mut events = EventStream::new(response, call.answer, self.client.idle_timeout, deadline);
+        let mut events =
+            EventStream::new(response, call.answer, lease.secret.clone(), self.client.idle_timeout, deadline);
         match timeout_at(first_byte.min(deadline), events.hold()).await {
             Ok(Ok(true)) => Ok(events),
             Ok(Ok(false)) => Err(Failure::Empty(events)),
@@ -208,12 +215,12 @@ enum Judged {
     Fault(Fault),
 }
 
-fn judge_generation(body: &[u8]) -> Judged {
+fn judge_generation(body: &Bytes, key: &ApiKey) -> Judged {
     let Ok(seen) = glance(body) else {
         // Not JSON, or cut off: no client could read it.
         return Judged::Fault(malformed("Gemini answered 200 with a body that is not JSON"));
     };
-    match seen.error.then(|| classify_error_event(body)).flatten() {
+    match seen.error.then(|| classify_error_event(&mask_key(body, key))).flatten() {
         Some(fault) => Judged::Fault(fault),
         None if is_empty_answer(&seen) => Judged::Empty(seen.usage),
         None => Judged::Good(seen.usage),
@@ -244,7 +251,9 @@ pub fn malformed(message: &str) -> Fault {
 }
 
 impl Refusal {
-    fn new(status: u16, body: Bytes, content_type: Option<HeaderValue>) -> Self {
+    /// `key` is the one that was sent; neither the body nor the fault shows it.
+    fn new(status: u16, body: &Bytes, content_type: Option<HeaderValue>, key: &ApiKey) -> Self {
+        let body = mask_key(body, key);
         let fault = classify(status, &body);
         let body = match redact_body(&body) {
             std::borrow::Cow::Borrowed(_) => body.clone(),

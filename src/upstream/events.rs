@@ -20,12 +20,17 @@ use super::{
     dispatch::malformed,
     glance::{StreamGlance, glance, is_empty_answer},
     openai_layer,
+    redact::mask_key,
     sse::{Event, EventSplitter},
     trail::Trail,
 };
 use crate::{
     actors::lease::Lease,
-    domain::{key::KeyId, outcome::Outcome, usage::Usage},
+    domain::{
+        key::{ApiKey, KeyId},
+        outcome::Outcome,
+        usage::Usage,
+    },
 };
 
 /// How an answer ended, once it has.
@@ -39,12 +44,15 @@ enum End {
 pub struct EventStream {
     response: ClientResponse,
     kind: AnswerKind,
+    /// What errors may quote and nobody may see.
+    secret: ApiKey,
     splitter: EventSplitter,
     seen: StreamGlance,
     usage: Option<Usage>,
     /// What was read while nobody was listening yet.
     held: VecDeque<Bytes>,
     idle_timeout: Duration,
+    /// Counts from the first byte on; until then the caller's patience for a first byte does.
     idle: Pin<Box<Sleep>>,
     deadline: Pin<Box<Sleep>>,
     lease: Option<Lease>,
@@ -60,12 +68,14 @@ impl EventStream {
     pub(super) fn new(
         response: ClientResponse,
         kind: AnswerKind,
+        secret: ApiKey,
         idle_timeout: Duration,
         deadline: Instant,
     ) -> Self {
         Self {
             response,
             kind,
+            secret,
             splitter: EventSplitter::default(),
             seen: StreamGlance::default(),
             usage: None,
@@ -176,6 +186,9 @@ impl EventStream {
         if self.deadline.as_mut().poll(cx).is_ready() {
             return Poll::Ready(TransportError::Total(self.deadline.deadline() - self.sent_at));
         }
+        if self.first_byte_at.is_none() {
+            return Poll::Pending;
+        }
         self.idle.as_mut().poll(cx).map(|()| TransportError::Idle(self.idle_timeout))
     }
 
@@ -186,10 +199,13 @@ impl EventStream {
 
     /// Takes note of what the event says of the answer; an error event becomes a fault.
     fn look_at(&mut self, event: Event) -> Result<Bytes, Box<Fault>> {
-        let (Event::Data { data, .. } | Event::Bare(data)) = event;
+        let (Event::Data { mut data, .. } | Event::Bare(mut data)) = event;
         let fault = match self.kind {
             AnswerKind::Generation | AnswerKind::Plain => match glance(&data) {
-                Ok(seen) if seen.error => classify_error_event(&data),
+                Ok(seen) if seen.error => {
+                    data = mask_key(&data, &self.secret);
+                    classify_error_event(&data)
+                }
                 Ok(seen) => {
                     self.seen.observe(&seen);
                     self.usage = seen.usage.or(self.usage);
@@ -198,7 +214,7 @@ impl EventStream {
                 Err(_) => Some(malformed("Gemini sent an event that is not JSON")),
             },
             AnswerKind::OpenAi => {
-                let seen = openai_layer::look_at(&data);
+                let seen = openai_layer::look_at(&data, &self.secret);
                 self.is_done |= seen.is_done;
                 self.usage = seen.usage.or(self.usage);
                 seen.fault
@@ -233,14 +249,22 @@ impl EventStream {
     /// An answer that stops without saying why was cut off.
     fn check_end(&mut self) -> Result<(), Box<Fault>> {
         let whole = self.seen.whole();
-        let is_whole = match self.kind {
-            AnswerKind::OpenAi => self.is_done,
-            AnswerKind::Generation | AnswerKind::Plain => {
-                whole.finish.is_some() || whole.blocked || !whole.content
-            }
+        let (is_ended, has_begun) = match self.kind {
+            AnswerKind::OpenAi => (self.is_done, true),
+            AnswerKind::Generation => (whole.finish.is_some() || whole.blocked, whole.content),
+            // Only generations say why they end.
+            AnswerKind::Plain => (whole.finish.is_some() || whole.blocked || !whole.content, true),
         };
-        if !is_whole {
-            return Err(Box::new(malformed("Gemini ended the stream before the answer was finished")));
+        match (is_ended, has_begun) {
+            (true, _) => {}
+            (false, true) => {
+                return Err(Box::new(malformed("Gemini ended the stream before the answer was finished")));
+            }
+            // Nothing but an empty answer to the balancer, but nothing either that a client could take for one.
+            (false, false) => {
+                let fault = malformed("Gemini ended the stream without an answer");
+                return Err(Box::new(Fault { outcome: Outcome::Empty, ..fault }));
+            }
         }
         self.end = Some(End::Complete);
         Ok(())

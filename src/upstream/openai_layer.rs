@@ -1,9 +1,14 @@
 //! What must be read of an answer of Google's own OpenAI layer while it is passed on as it comes.
 
+use bytes::Bytes;
 use serde::Deserialize;
 
-use super::classify::{Fault, classify_error_event};
-use crate::domain::usage::Usage;
+use super::{
+    answer_reader::Count,
+    classify::{Fault, classify_error_event},
+    redact::mask_key,
+};
+use crate::domain::{key::ApiKey, usage::Usage};
 
 /// What one event says.
 #[derive(Debug, Default)]
@@ -24,35 +29,37 @@ struct Chunk {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct OpenAiUsage {
-    prompt_tokens: u64,
-    completion_tokens: u64,
-    total_tokens: u64,
+    prompt_tokens: Option<Count>,
+    completion_tokens: Option<Count>,
+    total_tokens: Option<Count>,
 }
 
-/// Looks at an event, or at a whole answer. What is no JSON is none of our business.
-pub fn look_at(data: &[u8]) -> Seen {
-    if data == b"[DONE]" {
+/// Looks at an event, or at a whole answer. What is no JSON is none of our business. The fault does not show the key.
+pub fn look_at(data: &Bytes, key: &ApiKey) -> Seen {
+    if data == "[DONE]" {
         return Seen { is_done: true, ..Seen::default() };
     }
     // An array is how this layer wraps its errors; a struct would take it for its fields.
     if data.trim_ascii_start().starts_with(b"[") {
-        return Seen { fault: classify_error_event(data), ..Seen::default() };
+        return Seen { fault: classify_error_event(&mask_key(data, key)), ..Seen::default() };
     }
     match serde_json::from_slice::<Chunk>(data) {
         Ok(chunk) if chunk.error.is_none() => Seen { usage: chunk.usage.map(usage), ..Seen::default() },
-        Ok(_) => Seen { fault: classify_error_event(data), ..Seen::default() },
+        Ok(_) => Seen { fault: classify_error_event(&mask_key(data, key)), ..Seen::default() },
         Err(_) => Seen::default(),
     }
 }
 
 /// This layer's `total_tokens` counts thoughts, its `completion_tokens` does not (recorded).
 fn usage(counted: OpenAiUsage) -> Usage {
-    let told = counted.prompt_tokens + counted.completion_tokens;
+    let count = |count: Option<Count>| count.map_or(0, |count| count.0);
+    let (prompt, completion) = (count(counted.prompt_tokens), count(counted.completion_tokens));
+    let total = count(counted.total_tokens);
     Usage {
-        prompt_token_count: counted.prompt_tokens,
-        candidates_token_count: counted.completion_tokens,
-        thoughts_token_count: counted.total_tokens.saturating_sub(told),
-        total_token_count: counted.total_tokens,
+        prompt_token_count: prompt,
+        candidates_token_count: completion,
+        thoughts_token_count: total.saturating_sub(prompt + completion),
+        total_token_count: total,
         ..Usage::default()
     }
 }
@@ -61,20 +68,40 @@ fn usage(counted: OpenAiUsage) -> Usage {
 mod tests {
     use super::*;
 
+    fn seen(data: &'static str) -> Seen {
+        look_at(&data.into(), &ApiKey::parse("a-key-of-the-tests").unwrap())
+    }
+
     #[test]
     fn thoughts_are_what_the_total_has_more_than_its_parts() {
         let seen =
-            look_at(br#"{"choices":[],"usage":{"prompt_tokens":8,"completion_tokens":3,"total_tokens":31}}"#);
+            seen(r#"{"choices":[],"usage":{"prompt_tokens":8,"completion_tokens":3,"total_tokens":31}}"#);
 
         let usage = seen.usage.unwrap();
         assert_eq!((usage.input(), usage.output(), usage.thoughts_token_count), (8, 23, 20));
     }
 
     #[test]
-    fn errors_wrapped_in_an_array_are_seen() {
-        let body = br#"[{"error":{"code":503,"message":"busy","status":"UNAVAILABLE"}}]"#;
+    fn absurd_counts_spoil_nothing() {
+        let usage = |count: &str| {
+            let body = format!(
+                r#"{{"usage":{{"prompt_tokens":{count},"completion_tokens":{count},"total_tokens":{count}}}}}"#
+            );
+            look_at(&body.into(), &ApiKey::parse("a-key-of-the-tests").unwrap()).usage.unwrap()
+        };
 
-        assert_eq!(look_at(body).fault.unwrap().status, 503);
-        assert!(look_at(b"[DONE]").is_done);
+        let huge = usage("18446744073709551615");
+        assert_eq!((huge.prompt_token_count, huge.thoughts_token_count), (u32::MAX.into(), 0));
+        for odd in ["-1", "1e300", "null", "99999999999999999999999", "\"many\""] {
+            assert_eq!(usage(odd), Usage::default(), "{odd}");
+        }
+    }
+
+    #[test]
+    fn errors_wrapped_in_an_array_are_seen() {
+        let body = r#"[{"error":{"code":503,"message":"busy","status":"UNAVAILABLE"}}]"#;
+
+        assert_eq!(seen(body).fault.unwrap().status, 503);
+        assert!(seen("[DONE]").is_done);
     }
 }

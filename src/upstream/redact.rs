@@ -1,13 +1,21 @@
 //! Takes secrets out of what Google wrote, before anyone logs it or passes it on.
 //!
 //! Google repeats the caller's credential in some errors (`Consumer 'api_key:…' has been suspended`, `Invalid API
-//! key: …`). What is masked here is found by its shape, so a key that nobody knows of is masked too. It would
-//! rather hide a harmless word than show a secret.
+//! key: …`). The key that was sent is masked wherever it stands, whatever its shape ([`mask_key`]); other secrets are
+//! found by their shape, so a key that nobody knows of is masked too. It would rather hide a harmless word than show
+//! a secret.
 
 use std::{borrow::Cow, ops::Range};
 
+use bytes::Bytes;
+
+use crate::domain::key::ApiKey;
+
 /// Stands where a secret was. Plain ASCII without quotes, so that it is safe inside a JSON string.
 const MASK: &str = "[redacted]";
+
+/// A shorter key is no key of Google's, but it could be a word or a number that JSON needs.
+const SHORTEST_KEY: usize = 8;
 
 /// How a secret announces itself.
 struct Marker {
@@ -59,9 +67,20 @@ pub fn redact(text: &str) -> Cow<'_, str> {
 /// Like [`redact`], for a body of any encoding. JSON stays JSON.
 pub fn redact_body(body: &[u8]) -> Cow<'_, [u8]> {
     let secrets = find_secrets(body);
-    if secrets.is_empty() {
-        return Cow::Borrowed(body);
+    if secrets.is_empty() { Cow::Borrowed(body) } else { Cow::Owned(mask(body, &secrets)) }
+}
+
+/// The body without this key, plain, JSON-escaped or percent-encoded. JSON stays JSON.
+pub fn mask_key(body: &Bytes, key: &ApiKey) -> Bytes {
+    let key = key.expose().as_bytes();
+    if key.len() < SHORTEST_KEY {
+        return body.clone();
     }
+    let secrets = find(body, |at| Some(at..at + spelled_length(&body[at..], key)?));
+    if secrets.is_empty() { body.clone() } else { mask(body, &secrets).into() }
+}
+
+fn mask(body: &[u8], secrets: &[Range<usize>]) -> Vec<u8> {
     let mut clean = Vec::with_capacity(body.len());
     let mut from = 0;
     for secret in secrets {
@@ -70,16 +89,20 @@ pub fn redact_body(body: &[u8]) -> Cow<'_, [u8]> {
         from = secret.end;
     }
     clean.extend_from_slice(&body[from..]);
-    Cow::Owned(clean)
+    clean
 }
 
 /// Where the secrets are, in order and apart from each other. Both ends lie beside ASCII bytes, thus between
 /// characters.
 fn find_secrets(bytes: &[u8]) -> Vec<Range<usize>> {
+    find(bytes, |at| secret_at(bytes, at))
+}
+
+fn find(bytes: &[u8], secret_at: impl Fn(usize) -> Option<Range<usize>>) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut at = 0;
     while at < bytes.len() {
-        match secret_at(bytes, at) {
+        match secret_at(at) {
             Some(secret) => {
                 at = secret.end;
                 found.push(secret);
@@ -97,6 +120,29 @@ fn secret_at(bytes: &[u8], at: usize) -> Option<Range<usize>> {
     let length = bytes[start..].iter().take_while(|byte| is_secret_byte(**byte)).count();
     let from = if marker.belongs { at } else { start };
     (length >= marker.at_least).then_some(from..start + length)
+}
+
+/// How many bytes the key takes up at the beginning of the text; `None` when something else stands there.
+fn spelled_length(text: &[u8], key: &[u8]) -> Option<usize> {
+    if text.starts_with(key) {
+        return Some(key.len());
+    }
+    key.iter().try_fold(0, |length, byte| Some(length + spelling_of(*byte, &text[length..])?))
+}
+
+/// How many bytes write this one: itself, `\u003d` or `\/` as in JSON, `%3D` as in URLs.
+fn spelling_of(byte: u8, text: &[u8]) -> Option<usize> {
+    let is_hex = |digits: Option<&[u8]>| {
+        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        digits.is_some_and(|digits| u8::from_str_radix(digits, 16) == Ok(byte))
+    };
+    match text {
+        [b'%', ..] if is_hex(text.get(1..3)) => Some(3),
+        [b'\\', b'u', b'0', b'0', ..] if is_hex(text.get(4..6)) => Some(6),
+        [b'\\', escaped, ..] if *escaped == byte => Some(2),
+        [plain, ..] if *plain == byte => Some(1),
+        _ => None,
+    }
 }
 
 /// The characters of keys and tokens, plain or percent-encoded.
@@ -135,6 +181,30 @@ mod tests {
         for text in ["API key not valid. Please pass a valid API key.", "AIza is a prefix", "größer", ""] {
             assert!(matches!(redact(text), Cow::Borrowed(same) if same == text));
         }
+    }
+
+    #[test]
+    fn a_known_key_of_any_shape_is_masked_in_every_spelling() {
+        let key = ApiKey::parse("odd/key=of\\no:shape").unwrap();
+        for text in [
+            r"odd/key=of\no:shape",
+            r"odd\/key\u003dof\\no:shape",
+            "odd%2Fkey%3dof%5Cno%3Ashape",
+            r"odd\u002Fkey\u003Dof\u005cno\u003ashape",
+        ] {
+            let body = Bytes::from(format!("before {text}, {text}."));
+            assert_eq!(mask_key(&body, &key), "before [redacted], [redacted].");
+        }
+        for text in ["odd/key=of", r"odd\u00", "odd%2", "", "größer"] {
+            assert_eq!(mask_key(&text.into(), &key), text);
+        }
+    }
+
+    #[test]
+    fn what_is_too_short_for_a_key_is_left_to_json() {
+        let body = Bytes::from(r#"{"error":{"code":400}}"#);
+
+        assert_eq!(mask_key(&body, &ApiKey::parse("400").unwrap()), body);
     }
 
     #[test]

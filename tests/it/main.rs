@@ -10,6 +10,7 @@ mod native;
 mod openai;
 mod passthrough;
 mod restart;
+mod secrets;
 mod services;
 mod stop;
 mod streaming;

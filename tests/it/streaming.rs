@@ -10,6 +10,10 @@ fn overloaded() -> Value {
     google_error(503, "UNAVAILABLE", "The model is overloaded. Please try again later.")
 }
 
+fn strings<const N: usize>(strings: [&str; N]) -> Vec<String> {
+    strings.map(str::to_owned).into()
+}
+
 /// An event that shows nothing yet.
 fn silent_event() -> Value {
     json!({"candidates": [{"content": {"role": "model"}, "index": 0}], "modelVersion": MODEL})
@@ -94,6 +98,27 @@ async fn a_stream_that_is_empty_with_every_key_ends_as_google_ended_it() {
 
     assert_eq!((reply.status(), reply.events()), (200, vec![last_event("")]));
     assert_eq!(app.upstream.attempts(), ["k1", "k2"]);
+}
+
+#[actix_web::test]
+async fn a_stream_that_just_ends_is_tried_elsewhere_and_never_taken_for_an_answer() {
+    for silence in ["", "\r\n\r\n", &format!("data: {}\r\n\r\n", silent_event())] {
+        let app = TestApp::with_keys(["k1", "k2"]).await;
+        app.upstream.on("k1").stream().bytes(silence.to_owned());
+        let helped = app.client().stream(MODEL, "hello").await.rest().await;
+        assert_eq!(
+            (helped.said(), app.upstream.attempts()),
+            ("Hello there".to_owned(), strings(["k1", "k2"]))
+        );
+        assert_eq!(app.settled("k1").await.tally.failures, 0, "{silence:?}");
+
+        app.upstream.on("k2").stream().bytes(silence.to_owned());
+        let gemini = app.client().stream(MODEL, "hello").await.rest().await;
+        assert_eq!((gemini.status(), &gemini.json()["error"]["code"]), (502, &json!(502)), "{silence:?}");
+        let openai = app.client().chat_stream(MODEL, "hello").await.rest().await;
+        assert_eq!((openai.status(), &openai.json()["error"]["type"]), (502, &json!("server_error")));
+        assert_eq!(app.log_of(&openai).await.error.as_deref(), Some("empty"));
+    }
 }
 
 #[actix_web::test]

@@ -66,6 +66,16 @@ async fn an_answer_that_falls_silent_is_given_up() {
 }
 
 #[actix_web::test]
+async fn a_stream_that_thinks_long_before_its_first_byte_is_not_silent() {
+    let app = TestApp::builder().keys(["k1", "k2"]).setting("IDLE_TIMEOUT_SECONDS", "0.3").start().await;
+    app.upstream.on("k1").stream().silence(ms(900)).text("well").finish(" thought");
+
+    let reply = app.client().stream(MODEL, "hello").await.rest().await;
+
+    assert_eq!((&*reply.said(), app.upstream.attempts()), ("well thought", vec!["k1".to_owned()]));
+}
+
+#[actix_web::test]
 async fn a_slow_answer_that_keeps_coming_is_not_silent() {
     let app = TestApp::builder().setting("IDLE_TIMEOUT_SECONDS", "1.5").start().await;
     let script = app.upstream.on("k1").stream();
