@@ -114,7 +114,7 @@ impl Metrics {
         );
         registry.register(
             "rejected_requests",
-            "Requests refused before they concerned any key, by status",
+            "Requests turned away before they were anybody's, by status",
             metrics.rejected.clone(),
         );
         registry.register("attempts", "Calls to Google by outcome", metrics.attempts.clone());

@@ -96,13 +96,15 @@ async fn no_path_leads_out_of_googles_openai_layer() {
 async fn a_hidden_model_is_refused_here_too() {
     let app = TestApp::builder().setting("FILTERED_MODELS", "hidden-1").start().await;
 
-    for name in ["hidden-1", "models/hidden-1", "google/hidden-1"] {
-        let reply = app.client().post(CHAT).json(&chat(name, "hello")).send().await;
-        assert_eq!(
-            (reply.status(), &reply.json()["error"]["code"]),
-            (404, &json!("model_not_found")),
-            "{name}"
-        );
+    let call = |name: &str| app.client().post(CHAT).json(&chat(name, "hello"));
+    for request in [
+        call("hidden-1"),
+        call("models/hidden-1"),
+        call("google/hidden-1"),
+        app.client().get("/openai/v1/models/hidden-1"),
+    ] {
+        let reply = request.send().await;
+        assert_eq!((reply.status(), &reply.json()["error"]["code"]), (404, &json!("model_not_found")));
     }
 
     assert_eq!(app.upstream.attempts().len(), 0);

@@ -33,9 +33,10 @@ pub async fn pass_through(
     let path = path_at_google(&request).ok_or_else(|| ApiError::unknown_path(&request))?;
     let glance = Glance::at(&body.bytes);
     let is_stream = glance.is_stream();
-    let asked = Asked::of("openai", "pass-through").model(&glance.model).stream(is_stream);
+    let name = if glance.model.is_empty() { named_by(path) } else { &glance.model };
+    let asked = Asked::of("openai", "pass-through").model(name).stream(is_stream);
     let journal = Journal::begin(&gateway, &request, token.id, asked, &body.bytes);
-    let model = match model_of(&gateway, &glance.model) {
+    let model = match model_of(&gateway, name) {
         Ok(model) => model,
         Err(error) => return journal.conclude(Err(error)),
     };
@@ -74,7 +75,12 @@ fn target(path: &str, query: &str) -> String {
     format!("/v1beta/openai/{path}{separator}{query}")
 }
 
-/// What the body names; a stand-in for calls that name no model, such as the list of models. What could be no model's
+/// The model in `models/{model}`; empty for other paths.
+fn named_by(path: &str) -> &str {
+    path.strip_prefix("models/").unwrap_or_default()
+}
+
+/// The model of that name; a stand-in for calls that name no model, such as the list of models. What could be no model's
 /// name is left to Google.
 fn model_of(gateway: &Gateway, name: &str) -> Result<ModelName, ApiError> {
     match model_name(gateway, name) {
