@@ -117,6 +117,16 @@ impl EventStream {
         self.lease.as_ref().map(|lease| lease.key)
     }
 
+    /// When the time of the whole request is up.
+    pub fn deadline(&self) -> Instant {
+        self.deadline.deadline()
+    }
+
+    /// What is to be said of an answer that is still running then.
+    pub fn overdue(&self) -> Box<Fault> {
+        Box::new(transport_fault(&TransportError::Total(self.deadline() - self.sent_at)))
+    }
+
     /// The data of the next event; after an error or the end there is nothing more.
     pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Box<Fault>>>> {
         match self.held.pop_front() {
@@ -184,7 +194,7 @@ impl EventStream {
 
     fn poll_timers(&mut self, cx: &mut Context<'_>) -> Poll<TransportError> {
         if self.deadline.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(TransportError::Total(self.deadline.deadline() - self.sent_at));
+            return Poll::Ready(TransportError::Total(self.deadline() - self.sent_at));
         }
         if self.first_byte_at.is_none() {
             return Poll::Pending;
