@@ -34,6 +34,8 @@ pub enum TransportError {
     Unreachable(String),
     #[error("Gemini broke the connection: {0}")]
     Broken(String),
+    #[error("Gemini broke the connection while the request was being sent: {0}")]
+    Sending(String),
     #[error("Gemini did not begin to answer within {} s", .0.as_secs_f32())]
     FirstByte(Duration),
     #[error("Gemini fell silent for {} s", .0.as_secs_f32())]
@@ -48,7 +50,7 @@ impl TransportError {
     pub fn fault(&self) -> ServerFault {
         match self {
             Self::Unreachable(_) => ServerFault::Unreachable,
-            Self::Broken(_) | Self::TooLarge => ServerFault::Failed,
+            Self::Broken(_) | Self::Sending(_) | Self::TooLarge => ServerFault::Failed,
             Self::FirstByte(_) | Self::Idle(_) | Self::Total(_) => ServerFault::TimedOut,
         }
     }
@@ -183,6 +185,7 @@ fn transport_error(error: &SendRequestError) -> TransportError {
     match error {
         SendRequestError::Connect(cause) => TransportError::Unreachable(cause.to_string()),
         SendRequestError::Url(cause) => TransportError::Unreachable(cause.to_string()),
+        SendRequestError::Send(cause) => TransportError::Sending(cause.to_string()),
         other => TransportError::Broken(other.to_string()),
     }
 }

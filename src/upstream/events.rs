@@ -284,7 +284,10 @@ impl EventStream {
 fn transport_fault(error: &TransportError) -> Fault {
     let status = match error {
         TransportError::FirstByte(_) | TransportError::Idle(_) | TransportError::Total(_) => 504,
-        TransportError::Unreachable(_) | TransportError::Broken(_) | TransportError::TooLarge => 502,
+        TransportError::Unreachable(_)
+        | TransportError::Broken(_)
+        | TransportError::Sending(_)
+        | TransportError::TooLarge => 502,
     };
     let mut fault = malformed(&error.to_string());
     (fault.status, fault.error.code) = (status, status);
