@@ -255,6 +255,7 @@ pub fn malformed(message: &str) -> Fault {
             message: message.to_owned(),
             reason: None,
         },
+        is_ours: true,
     }
 }
 

@@ -282,15 +282,32 @@ impl EventStream {
 }
 
 fn transport_fault(error: &TransportError) -> Fault {
-    let status = match error {
-        TransportError::FirstByte(_) | TransportError::Idle(_) | TransportError::Total(_) => 504,
+    let (status, name) = match error {
+        TransportError::FirstByte(_) | TransportError::Idle(_) | TransportError::Total(_) => {
+            (504, "DEADLINE_EXCEEDED")
+        }
         TransportError::Unreachable(_)
         | TransportError::Broken(_)
         | TransportError::Sending(_)
-        | TransportError::TooLarge => 502,
+        | TransportError::TooLarge => (502, "UNAVAILABLE"),
     };
     let mut fault = malformed(&error.to_string());
     (fault.status, fault.error.code) = (status, status);
+    fault.error.status = name.to_owned();
     fault.outcome = Outcome::ServerFault(error.fault());
     fault
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_is_up_is_named_as_google_names_it() {
+        let late = transport_fault(&TransportError::Total(Duration::from_secs(2)));
+        let broken = transport_fault(&TransportError::Broken("reset".to_owned()));
+
+        assert_eq!((late.status, &*late.error.status), (504, "DEADLINE_EXCEEDED"));
+        assert_eq!((broken.status, &*broken.error.status), (502, "UNAVAILABLE"));
+    }
 }
