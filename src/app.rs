@@ -1,6 +1,7 @@
 //! Starts everything in order, and stops it in reverse with a deadline.
 
 use std::{
+    any::Any,
     io,
     net::{SocketAddr, TcpListener, ToSocketAddrs},
     sync::Arc,
@@ -12,9 +13,11 @@ use actix_web::{
     App, HttpServer,
     dev::{Server, ServerHandle},
     middleware::from_fn,
+    rt::net::TcpStream,
     web::Data,
 };
 use serde_json::value::{RawValue, to_raw_value};
+use socket2::SockRef;
 use tokio::{
     sync::{mpsc, watch},
     time::timeout,
@@ -345,12 +348,15 @@ fn serve(listener: TcpListener, shared: Shared) -> Result<Server, StartError> {
             .wrap(cors(&shared.config.server.cors_allowed_origins))
             .configure(api::routes)
     };
+    let unread_timeout = config.upstream.total_timeout;
     let server = HttpServer::new(factory)
         .workers(config.server.workers.unwrap_or_else(num_cpus))
         .client_request_timeout(config.server.header_timeout)
         .keep_alive(config.server.keep_alive)
         .max_connections(config.server.max_connections)
         .shutdown_timeout(config.server.shutdown_timeout.as_secs())
+        // A client that reads nothing for as long as a request may take has gone, and its connection with it.
+        .on_connect(move |socket, _| close_when_unread(socket, unread_timeout))
         // Events must leave at once.
         .tcp_nodelay(true)
         // A client that closes its side has hung up: its upstream call is cancelled.
@@ -359,6 +365,18 @@ fn serve(listener: TcpListener, shared: Shared) -> Result<Server, StartError> {
         .listen(listener)
         .map_err(failed)?;
     Ok(server.run())
+}
+
+/// The server itself waits for ever for room to write. The kernel counts from when it last could send.
+fn close_when_unread(socket: &dyn Any, timeout: Duration) {
+    #[cfg(target_os = "linux")]
+    if let Some(stream) = socket.downcast_ref::<TcpStream>()
+        && let Err(error) = SockRef::from(stream).set_tcp_user_timeout(Some(timeout))
+    {
+        warn!(%error, "a connection may stay open for ever if its client does not read");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (socket, timeout);
 }
 
 fn num_cpus() -> usize {

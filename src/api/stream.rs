@@ -2,9 +2,11 @@
 //! of life while Google is silent.
 
 use std::{
+    cell::RefCell,
     convert::Infallible,
     future::Future,
     pin::Pin,
+    rc::{Rc, Weak},
     task::{Context, Poll},
     time::Duration,
 };
@@ -15,7 +17,10 @@ use actix_web::{
 };
 use bytes::Bytes;
 use futures_util::{Stream, future::LocalBoxFuture};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, Sleep, sleep, sleep_until},
+};
 
 use super::{
     error::{ApiError, Envelope, Failure},
@@ -28,6 +33,8 @@ use crate::upstream::{
 
 /// Events that are passed on in one write, when so many have come at once.
 const LARGEST_WRITE: usize = 64 * 1024;
+/// A client that reads hears of the deadline first, and what it hears ends the stream as usual.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Writes events as a dialect's clients read them.
 pub trait Writer: Unpin + 'static {
@@ -73,7 +80,7 @@ pub async fn respond<F: Envelope, W: Writer>(
     response.insert_header((CONTENT_TYPE, W::CONTENT_TYPE)).insert_header((CACHE_CONTROL, "no-cache"));
     // nginx would otherwise hold events back until a buffer is full.
     response.insert_header((HeaderName::from_static("x-accel-buffering"), "no"));
-    Ok(response.streaming(body))
+    Ok(response.streaming(TimedBody::new(body)))
 }
 
 enum State {
@@ -90,6 +97,8 @@ struct StreamBody<W> {
     writer: W,
     interval: Option<Duration>,
     silence: Pin<Box<Sleep>>,
+    /// What was to be said when nobody was reading.
+    last_words: Vec<u8>,
 }
 
 impl<W: Writer> StreamBody<W> {
@@ -101,7 +110,15 @@ impl<W: Writer> StreamBody<W> {
         // The first heartbeat of an answer that was silent until now is due at once.
         let first =
             if matches!(state, State::Opening(_)) { Duration::ZERO } else { interval.unwrap_or_default() };
-        Self { state, running, journal, writer, interval, silence: Box::pin(sleep(first)) }
+        Self {
+            state,
+            running,
+            journal,
+            writer,
+            interval,
+            silence: Box::pin(sleep(first)),
+            last_words: Vec::new(),
+        }
     }
 
     /// Ends the answer, well or badly, and writes it down.
@@ -117,6 +134,24 @@ impl<W: Writer> StreamBody<W> {
                 Some(error) => journal.fail(200, error),
             }
         }
+    }
+
+    /// When the last of the sources must have ended; `None` while there are none.
+    fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Open(sources) => sources.iter().map(EventStream::deadline).max(),
+            State::Opening(_) | State::Over => None,
+        }
+    }
+
+    /// Ends an answer that nobody reads. The key did its part, so it counts as abandoned.
+    fn time_out(&mut self) {
+        let State::Open(sources) = &self.state else { return };
+        let Some(fault) = sources.first().map(EventStream::overdue) else { return };
+        let error = UpstreamError::Refused(Box::new(Refusal::inside(*fault))).into();
+        let mut last_words = Vec::new();
+        self.conclude(Some(&error), &mut last_words);
+        self.last_words = last_words;
     }
 
     fn poll_opening(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) {
@@ -177,26 +212,23 @@ impl<W: Writer> StreamBody<W> {
     }
 }
 
-impl<W: Writer> Stream for StreamBody<W> {
-    type Item = Result<Bytes, Infallible>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = self.get_mut();
-        let mut out = Vec::new();
-        this.poll_opening(cx, &mut out);
-        this.poll_sources(cx, &mut out);
+impl<W: Writer> StreamBody<W> {
+    fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let mut out = std::mem::take(&mut self.last_words);
+        self.poll_opening(cx, &mut out);
+        self.poll_sources(cx, &mut out);
         if !out.is_empty() {
-            if let Some(journal) = &mut this.journal {
+            if let Some(journal) = &mut self.journal {
                 journal.content_begins();
             }
-            this.restart_silence();
-            return Poll::Ready(Some(Ok(out.into())));
+            self.restart_silence();
+            return Poll::Ready(Some(out.into()));
         }
-        if matches!(this.state, State::Over) {
+        if matches!(self.state, State::Over) {
             return Poll::Ready(None);
         }
-        this.poll_silence(cx, &mut out);
-        if out.is_empty() { Poll::Pending } else { Poll::Ready(Some(Ok(out.into()))) }
+        self.poll_silence(cx, &mut out);
+        if out.is_empty() { Poll::Pending } else { Poll::Ready(Some(out.into())) }
     }
 }
 
@@ -215,5 +247,54 @@ impl<W> Drop for StreamBody<W> {
     /// The client hung up.
     fn drop(&mut self) {
         self.release();
+    }
+}
+
+/// A body that its deadline ends even while the server does not ask for more, because the client does not read.
+struct TimedBody<W: Writer> {
+    body: Rc<RefCell<StreamBody<W>>>,
+    watch: Option<JoinHandle<()>>,
+}
+
+impl<W: Writer> TimedBody<W> {
+    fn new(body: StreamBody<W>) -> Self {
+        let mut timed = Self { body: Rc::new(RefCell::new(body)), watch: None };
+        timed.begin_watch();
+        timed
+    }
+
+    /// Once there are sources, it is known until when they may run.
+    fn begin_watch(&mut self) {
+        if self.watch.is_none()
+            && let Some(deadline) = self.body.borrow().deadline()
+        {
+            self.watch = Some(actix_web::rt::spawn(watch(Rc::downgrade(&self.body), deadline + GRACE)));
+        }
+    }
+}
+
+async fn watch<W: Writer>(body: Weak<RefCell<StreamBody<W>>>, end: Instant) {
+    sleep_until(end).await;
+    if let Some(body) = body.upgrade() {
+        body.borrow_mut().time_out();
+    }
+}
+
+impl<W: Writer> Stream for TimedBody<W> {
+    type Item = Result<Bytes, Infallible>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        let polled = this.body.borrow_mut().poll_bytes(cx);
+        this.begin_watch();
+        polled.map(|bytes| bytes.map(Ok))
+    }
+}
+
+impl<W: Writer> Drop for TimedBody<W> {
+    fn drop(&mut self) {
+        if let Some(watch) = &self.watch {
+            watch.abort();
+        }
     }
 }

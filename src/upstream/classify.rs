@@ -19,6 +19,8 @@ pub struct Fault {
     pub status: u16,
     pub outcome: Outcome,
     pub error: GoogleError,
+    /// We saw it ourselves, and the words are ours: Google named no reason.
+    pub is_ours: bool,
 }
 
 /// Judges an answer whose status is not 2xx. The body may be of any size, encoding or shape.
@@ -36,7 +38,12 @@ pub fn classify_error_event(json: &[u8]) -> Option<Fault> {
 
 impl From<RawError> for Fault {
     fn from(error: RawError) -> Self {
-        Self { status: error.http_status, outcome: judge(&error), error: error.to_google_error() }
+        Self {
+            status: error.http_status,
+            outcome: judge(&error),
+            error: error.to_google_error(),
+            is_ours: false,
+        }
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::{str::FromStr, time::Duration};
 
-use actix_web::http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{
+    Version,
+    header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue},
+};
 use awc::{Client, ClientResponse, Connector, error::SendRequestError};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -17,9 +20,12 @@ use crate::{
 pub const API_KEY_HEADER: HeaderName = HeaderName::from_static("x-goog-api-key");
 /// An answer that is not streamed is held whole; more than this is no answer of Gemini's.
 const LARGEST_ANSWER: usize = 512 * 1024 * 1024;
-/// Idle connections are kept a little shorter than Google's front end keeps them (240 s), so that it is never the one
+/// Idle connections are kept for less time than Google's front end keeps them (240 s), so that it is never the one
 /// who closes under a request.
 const POOL_IDLE: Duration = Duration::from_secs(90);
+/// Busy ones are renewed now and then, so that a change of Google's addresses is noticed; awc's own 75 s would make
+/// a handshake of every connection each minute.
+const CONNECTION_LIFETIME: Duration = Duration::from_secs(600);
 
 /// No answer came, or not all of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +34,8 @@ pub enum TransportError {
     Unreachable(String),
     #[error("Gemini broke the connection: {0}")]
     Broken(String),
+    #[error("Gemini broke the connection while the request was being sent: {0}")]
+    Sending(String),
     #[error("Gemini did not begin to answer within {} s", .0.as_secs_f32())]
     FirstByte(Duration),
     #[error("Gemini fell silent for {} s", .0.as_secs_f32())]
@@ -42,7 +50,7 @@ impl TransportError {
     pub fn fault(&self) -> ServerFault {
         match self {
             Self::Unreachable(_) => ServerFault::Unreachable,
-            Self::Broken(_) | Self::TooLarge => ServerFault::Failed,
+            Self::Broken(_) | Self::Sending(_) | Self::TooLarge => ServerFault::Failed,
             Self::FirstByte(_) | Self::Idle(_) | Self::Total(_) => ServerFault::TimedOut,
         }
     }
@@ -66,6 +74,10 @@ impl UpstreamClient {
             .timeout(config.connect_timeout)
             .handshake_timeout(config.connect_timeout)
             .conn_keep_alive(POOL_IDLE)
+            .conn_lifetime(CONNECTION_LIFETIME)
+            // When awc drops an HTTP/2 connection it sends a request without an address, and one connection's loss
+            // would break all streams on it.
+            .max_http_version(Version::HTTP_11)
             .limit(config.max_connections);
         let client = Client::builder()
             .connector(connector)
@@ -173,6 +185,7 @@ fn transport_error(error: &SendRequestError) -> TransportError {
     match error {
         SendRequestError::Connect(cause) => TransportError::Unreachable(cause.to_string()),
         SendRequestError::Url(cause) => TransportError::Unreachable(cause.to_string()),
+        SendRequestError::Send(cause) => TransportError::Sending(cause.to_string()),
         other => TransportError::Broken(other.to_string()),
     }
 }

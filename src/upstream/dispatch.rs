@@ -30,6 +30,9 @@ use crate::{
     },
 };
 
+/// A body up to this size is sent again after the connection broke while it was being sent.
+const LARGEST_RESENT: usize = 1024 * 1024;
+
 /// An answer that came whole.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -138,7 +141,12 @@ impl Dispatcher {
                     empty = Some(answer);
                 }
                 Err(Failure::Refused(refusal)) => attempts.refused(lease, refusal)?,
-                Err(Failure::Transport(error)) => attempts.broke(lease, error)?,
+                Err(Failure::Transport(error)) => {
+                    attempts.broke(lease, error.clone())?;
+                    if refuses_body(&error, &call.body) {
+                        return Err(error.into());
+                    }
+                }
             }
         }
     }
@@ -209,6 +217,12 @@ impl Dispatcher {
     }
 }
 
+/// Whether the connection broke because Google does not want to read that much. It closes early on a body that is too
+/// large, and would do so with every key.
+fn refuses_body(error: &TransportError, body: &Bytes) -> bool {
+    matches!(error, TransportError::Sending(_)) && body.len() > LARGEST_RESENT
+}
+
 enum Judged {
     Good(Option<Usage>),
     Empty(Option<Usage>),
@@ -247,6 +261,7 @@ pub fn malformed(message: &str) -> Fault {
             message: message.to_owned(),
             reason: None,
         },
+        is_ours: true,
     }
 }
 

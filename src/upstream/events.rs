@@ -117,6 +117,16 @@ impl EventStream {
         self.lease.as_ref().map(|lease| lease.key)
     }
 
+    /// When the time of the whole request is up.
+    pub fn deadline(&self) -> Instant {
+        self.deadline.deadline()
+    }
+
+    /// What is to be said of an answer that is still running then.
+    pub fn overdue(&self) -> Box<Fault> {
+        Box::new(transport_fault(&TransportError::Total(self.deadline() - self.sent_at)))
+    }
+
     /// The data of the next event; after an error or the end there is nothing more.
     pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Box<Fault>>>> {
         match self.held.pop_front() {
@@ -184,7 +194,7 @@ impl EventStream {
 
     fn poll_timers(&mut self, cx: &mut Context<'_>) -> Poll<TransportError> {
         if self.deadline.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(TransportError::Total(self.deadline.deadline() - self.sent_at));
+            return Poll::Ready(TransportError::Total(self.deadline() - self.sent_at));
         }
         if self.first_byte_at.is_none() {
             return Poll::Pending;
@@ -272,12 +282,32 @@ impl EventStream {
 }
 
 fn transport_fault(error: &TransportError) -> Fault {
-    let status = match error {
-        TransportError::FirstByte(_) | TransportError::Idle(_) | TransportError::Total(_) => 504,
-        TransportError::Unreachable(_) | TransportError::Broken(_) | TransportError::TooLarge => 502,
+    let (status, name) = match error {
+        TransportError::FirstByte(_) | TransportError::Idle(_) | TransportError::Total(_) => {
+            (504, "DEADLINE_EXCEEDED")
+        }
+        TransportError::Unreachable(_)
+        | TransportError::Broken(_)
+        | TransportError::Sending(_)
+        | TransportError::TooLarge => (502, "UNAVAILABLE"),
     };
     let mut fault = malformed(&error.to_string());
     (fault.status, fault.error.code) = (status, status);
+    fault.error.status = name.to_owned();
     fault.outcome = Outcome::ServerFault(error.fault());
     fault
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_is_up_is_named_as_google_names_it() {
+        let late = transport_fault(&TransportError::Total(Duration::from_secs(2)));
+        let broken = transport_fault(&TransportError::Broken("reset".to_owned()));
+
+        assert_eq!((late.status, &*late.error.status), (504, "DEADLINE_EXCEEDED"));
+        assert_eq!((broken.status, &*broken.error.status), (502, "UNAVAILABLE"));
+    }
 }

@@ -15,7 +15,7 @@ pub struct Attempt {
     /// Google's HTTP status; absent when no answer came.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// Google's own word for the reason, such as `RESOURCE_EXHAUSTED`.
+    /// Google's own word for the reason, such as `RESOURCE_EXHAUSTED`; absent where it said nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     pub duration_ms: u64,
@@ -51,8 +51,8 @@ impl Trail {
     }
 
     pub fn failed(&mut self, key_id: KeyId, fault: &Fault, spent: Duration) {
-        let reason = fault.error.reason.clone().unwrap_or_else(|| fault.error.status.clone());
-        let reason = Some(reason).filter(|reason| !reason.is_empty());
+        let named = fault.error.reason.as_ref().unwrap_or(&fault.error.status);
+        let reason = Some(named.clone()).filter(|reason| !reason.is_empty() && !fault.is_ours);
         self.push(
             key_id,
             &fault.outcome,
@@ -99,5 +99,23 @@ impl Trail {
         self.upstream += waited;
         let duration_ms = u64::try_from(spent.as_millis()).unwrap_or(u64::MAX);
         self.attempts.push(Attempt { key_id, outcome: outcome.name(), status, reason, duration_ms });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::{classify::classify, dispatch::malformed};
+
+    #[test]
+    fn only_what_google_named_is_a_reason() {
+        let mut trail = Trail::default();
+        let busy = classify(503, br#"{"error":{"code":503,"message":"busy","status":"UNAVAILABLE"}}"#);
+
+        trail.failed(KeyId(1), &busy, Duration::ZERO);
+        trail.failed(KeyId(2), &malformed("the answer had no content"), Duration::ZERO);
+
+        let reasons: Vec<_> = trail.attempts.iter().map(|attempt| attempt.reason.as_deref()).collect();
+        assert_eq!(reasons, [Some("UNAVAILABLE"), None]);
     }
 }

@@ -1,10 +1,13 @@
 //! A request that one key cannot serve is served by another, and the right one is blamed.
 
+use std::{cell::Cell, rc::Rc};
+
 use gemini_balance::{
     balance::breaker::{CoolingReason, ModelReason, StateSnapshot},
     domain::outcome::KeyFault,
 };
 use serde_json::json;
+use tokio::{io::AsyncReadExt, net::TcpListener};
 
 use crate::harness::{MODEL, TestApp, chat, google_error, ms, secs};
 
@@ -267,6 +270,36 @@ async fn no_error_of_a_key_reaches_a_client() {
 
     assert_eq!(reply.status(), 503);
     assert!(!reply.text().contains("leaked"), "{}", reply.text());
+}
+
+/// An upstream that closes each connection after its first bytes, and how many there were.
+async fn impatient_upstream() -> (String, Rc<Cell<usize>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let origin = format!("http://{}", listener.local_addr().expect("it is bound"));
+    let uploads = Rc::new(Cell::new(0));
+    let counted = uploads.clone();
+    actix_web::rt::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut head = [0; 64];
+            let read = socket.read(&mut head).await;
+            counted.set(counted.get() + usize::from(read.is_ok() && head.starts_with(b"POST")));
+        }
+    });
+    (origin, uploads)
+}
+
+#[actix_web::test]
+async fn a_large_body_that_google_does_not_read_is_not_sent_again() {
+    let (origin, uploads) = impatient_upstream().await;
+    let builder = TestApp::builder().keys(["k1", "k2", "k3"]);
+    let app = builder.setting("BASE_URL", &format!("{origin}/v1beta")).start().await;
+
+    let large = app.client().generate(MODEL, &"x".repeat(16 << 20)).await;
+
+    assert_eq!((large.status(), &large.json()["error"]["code"]), (502, &json!(502)));
+    assert_eq!(uploads.get(), 1);
+    let small = app.client().generate(MODEL, "hello").await;
+    assert_eq!((small.status(), uploads.get()), (502, 4));
 }
 
 #[actix_web::test]

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
+use tokio::time::sleep;
 
-use crate::harness::{MODEL, TestApp, event, ms, secs};
+use crate::harness::{Caller, MODEL, TestApp, event, ms, prompt, secs};
 
 /// Far less than the timeouts that are not under test, which are minutes.
 const SOON: Duration = secs(4);
@@ -105,6 +106,52 @@ async fn no_answer_takes_longer_than_in_all() {
     let stalled = app.client().generate(MODEL, "hello").await;
     assert_eq!(stalled.status(), 504);
     assert!(begun.elapsed() >= secs(3) && begun.elapsed() < secs(3) + SOON, "{:?}", begun.elapsed());
+}
+
+/// A gateway of which a client has asked more than the network holds on its way.
+async fn asked_for_more_than_fits() -> (TestApp, Caller) {
+    let app = TestApp::builder().setting("TIME_OUT", "2").start().await;
+    let large = "x".repeat(1 << 20);
+    let script = app.upstream.on("k1").stream();
+    (0..24).fold(script, |script, _| script.text(&large)).hang();
+    let path = format!("/v1beta/models/{MODEL}:streamGenerateContent?alt=sse");
+    let caller = app.client().call(&path, &prompt("hello")).await;
+    app.key_becomes("k1", "is asked", |key| key.in_flight == 1).await;
+    (app, caller)
+}
+
+#[actix_web::test]
+async fn a_client_that_does_not_read_holds_no_key_for_longer() {
+    let begun = Instant::now();
+    let (app, caller) = asked_for_more_than_fits().await;
+
+    let key = app.settled("k1").await;
+
+    assert!(begun.elapsed() >= secs(2) && begun.elapsed() < secs(3) + SOON, "{:?}", begun.elapsed());
+    assert_eq!((key.tally.failures, app.upstream.closings().len()), (0, 1));
+    let row = app.logs("the request is logged", |rows| !rows.is_empty()).await.remove(0);
+    assert!(row.error.is_some() && row.trail.contains("abandoned"), "{row:?}");
+    drop(caller);
+}
+
+#[actix_web::test]
+async fn a_client_that_reads_slowly_holds_no_key_for_longer_and_hears_why() {
+    let begun = Instant::now();
+    let (app, mut caller) = asked_for_more_than_fits().await;
+
+    let mut key = app.observe_key("k1").await;
+    while key.in_flight > 0 {
+        assert!(begun.elapsed() < secs(3) + SOON, "the key is still held");
+        caller.read_up_to(64 << 10).await;
+        sleep(ms(50)).await;
+        key = app.observe_key("k1").await;
+    }
+
+    assert!(begun.elapsed() >= secs(2));
+    let row = app.logs("the request is logged", |rows| !rows.is_empty()).await.remove(0);
+    assert_eq!((row.status, row.error.as_deref()), (200, Some("timed_out")));
+    caller.until("the answer took longer than").await;
+    caller.until("\r\n0\r\n\r\n").await;
 }
 
 #[actix_web::test]

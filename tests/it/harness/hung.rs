@@ -30,10 +30,19 @@ impl Caller {
 
     /// Reads until that text has come, chunk sizes and all.
     pub async fn until(&mut self, text: &str) {
-        while !String::from_utf8_lossy(&self.received).contains(text) {
+        let mut searched = 0;
+        while !String::from_utf8_lossy(&self.received[searched..]).contains(text) {
+            searched = self.received.len().saturating_sub(text.len());
             let count = self.socket.read_buf(&mut self.received).await.expect("the connection is open");
-            assert!(count > 0, "{text:?} did not come, but {:?}", String::from_utf8_lossy(&self.received));
+            let end = || String::from_utf8_lossy(&self.received[searched..]);
+            assert!(count > 0, "{text:?} did not come, but at the end {:?}", end());
         }
+    }
+
+    /// Reads so much of what has come, and throws it away.
+    pub async fn read_up_to(&mut self, bytes: usize) {
+        let mut piece = vec![0; bytes];
+        self.socket.read(&mut piece).await.expect("the connection is open");
     }
 
     /// Closes the connection; tells when.
