@@ -105,26 +105,21 @@ impl Balancer {
         self.waiting += 1;
         match self.waiting {
             1 => {
-                ctx.run_later(FLUSH_AFTER, |balancer, _| balancer.flush());
+                ctx.run_later(FLUSH_AFTER, Self::flush);
             }
-            FLUSH_AT => self.flush(),
+            FLUSH_AT => self.flush(ctx),
             _ => {}
         }
     }
 
-    fn flush(&mut self) {
+    fn flush(&mut self, ctx: &mut Context<Self>) {
         self.waiting = 0;
         for (key, settled) in std::mem::take(&mut self.successes) {
-            match self.table.payload_mut(key) {
-                Some(route) if route.actor.connected() => route.actor.do_send(Settle(settled)),
-                Some(_) => self.undelivered.entry(key).or_default().push((Settle(settled), 1)),
-                // The key was taken out of the pool.
-                None => {}
-            }
+            self.deliver(key, Settle(settled), 1, ctx);
         }
     }
 
-    /// Sends what must not be lost, and keeps it when the actor dies with it.
+    /// Sends a settlement, and keeps it when the actor dies with it.
     fn deliver(&mut self, key: KeyId, settle: Settle, delivery: u8, ctx: &mut Context<Self>) {
         let Some(route) = self.table.payload_mut(key) else { return };
         let sent = route.actor.send(settle.clone()).into_actor(self);
@@ -163,10 +158,6 @@ impl Actor for Balancer {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
         self.supervisor.do_send(Subscribe(ctx.address().recipient()));
-    }
-
-    fn stopped(&mut self, _: &mut Self::Context) {
-        self.flush();
     }
 }
 
