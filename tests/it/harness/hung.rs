@@ -42,7 +42,8 @@ impl Caller {
     /// Reads so much of what has come, and throws it away.
     pub async fn read_up_to(&mut self, bytes: usize) {
         let mut piece = vec![0; bytes];
-        self.socket.read(&mut piece).await.expect("the connection is open");
+        let count = self.socket.read(&mut piece).await.expect("the connection is open");
+        assert!(count > 0, "the gateway closed the connection");
     }
 
     /// Closes the connection; tells when.
