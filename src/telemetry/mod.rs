@@ -8,9 +8,10 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberI
 
 use crate::config::{LogFormat, Logs};
 
-/// Libraries that print request heads below `info`, and with them keys and tokens; no setting lowers their level.
+/// Libraries that print request heads at their lower levels, and with them keys and tokens; no setting lets them say
+/// more than warnings.
 const TALKATIVE: [&str; 5] =
-    ["actix_http=info", "actix_web=info", "actix_server=info", "awc=info", "rustls=info"];
+    ["actix_http=warn", "actix_web=warn", "actix_server=warn", "awc=warn", "rustls=warn"];
 
 /// Starts logging to standard error. `LOG_LEVEL` is the gateway's level, libraries tell warnings; `RUST_LOG` takes the
 /// place of both.
