@@ -36,6 +36,7 @@ use crate::{
         health::{NO_KEYS, NO_TOKENS},
         outbox::Outbox,
         request_id::name_request,
+        signatures::Signatures,
     },
     config::{Auth, Config, Gemini, Storage},
     db::{Database, DbError, keys},
@@ -131,6 +132,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         models,
         database: storage.database.clone(),
         outbox_guard: outbox_guard.downgrade(),
+        signatures: Signatures::default(),
     };
     let server = serve(listener, shared)?;
     Ok(Running {
@@ -302,6 +304,7 @@ struct Shared {
     models: watch::Receiver<Arc<ModelList>>,
     database: Database,
     outbox_guard: mpsc::WeakSender<()>,
+    signatures: Signatures,
 }
 
 impl Shared {
@@ -316,6 +319,7 @@ impl Shared {
             supervisor: self.supervisor.clone(),
             database: self.database.clone(),
             outbox: Outbox::new(self.logger.clone(), self.queue.clone(), self.outbox_guard.upgrade()),
+            signatures: self.signatures.clone(),
             metrics: self.metrics.clone(),
             limits: Limits {
                 max_body_bytes: config.server.max_body_bytes,

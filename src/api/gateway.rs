@@ -6,7 +6,7 @@ use actix::Addr;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 
-use super::{error::ApiError, outbox::Outbox};
+use super::{error::ApiError, outbox::Outbox, signatures::Signatures};
 use crate::{
     actors::supervisor::Supervisor,
     db::Database,
@@ -34,6 +34,7 @@ pub struct Gateway {
     pub supervisor: Addr<Supervisor>,
     pub database: Database,
     pub outbox: Rc<Outbox>,
+    pub signatures: Signatures,
     pub metrics: Arc<Metrics>,
     pub limits: Limits,
     /// A silent stream gets a sign of life this often; never, if `None`.

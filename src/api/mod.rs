@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod body;
+pub mod converted;
 pub mod error;
 pub mod gateway;
 pub mod gemini;
@@ -10,6 +11,7 @@ pub mod journal;
 pub mod openai;
 pub mod outbox;
 pub mod request_id;
+pub mod signatures;
 pub mod stream;
 
 use actix_web::{

@@ -55,7 +55,7 @@ impl Message {
             "user" => Ok(Self::User(user_parts(&mut message)?)),
             "assistant" => read_assistant(&mut message),
             "tool" => read_tool(&mut message),
-            "function" => Err(deprecated(&at, "role 'tool'")),
+            "function" => read_function(&mut message),
             _ => Err(ConvertError::UnknownValue {
                 param: at.key("role").to_string(),
                 value: role,
@@ -65,27 +65,33 @@ impl Message {
     }
 }
 
-fn deprecated(at: &At<'_>, instead: &str) -> ConvertError {
-    let reason = format!("here: messages with function calls are deprecated, use {instead} instead.");
-    ConvertError::Unsupported { param: at.to_string(), reason }
-}
-
 fn read_assistant(message: &mut Object<'_>) -> Result<Message, ConvertError> {
     let at = message.at();
-    if message.take("function_call").is_some() {
-        return Err(deprecated(&at.key("function_call"), "'tool_calls'"));
-    }
+    let function_call = message.take("function_call");
     let mut texts = texts(message)?;
     texts.extend(message.string_or_none("refusal").filter(|text| !text.is_empty()));
     let at_calls = at.key("tool_calls");
     let calls = message.take("tool_calls").map_or(Ok(Vec::new()), |list| array(list, &at_calls))?;
     let read = |(index, call)| ToolCall::read(call, at_calls.index(index));
-    let calls = calls.into_iter().enumerate().map(read).collect::<Result<_, _>>()?;
+    let mut calls = calls.into_iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?;
+    if let Some(call) = function_call {
+        calls.push(ToolCall::read_function(call, at.key("function_call"))?);
+    }
     Ok(Message::Assistant { texts, calls })
 }
 
 fn read_tool(message: &mut Object<'_>) -> Result<Message, ConvertError> {
     let id = message.require_string("tool_call_id")?;
+    read_result(message, id)
+}
+
+/// The result of a call from before calls had ids; it belongs to the call before it.
+fn read_function(message: &mut Object<'_>) -> Result<Message, ConvertError> {
+    message.require_string("name")?;
+    read_result(message, String::new())
+}
+
+fn read_result(message: &mut Object<'_>, id: String) -> Result<Message, ConvertError> {
     let (mut text, mut media) = (String::new(), Vec::new());
     for part in user_parts_or_none(message)?.unwrap_or_default() {
         match part {
@@ -112,6 +118,13 @@ impl ToolCall {
             (function.require_string("name")?, arguments)
         };
         Ok(Self { id, name, args: object_text(args), signature })
+    }
+
+    /// `function_call`, from before calls had ids.
+    fn read_function(value: Value, at: At<'_>) -> Result<Self, ConvertError> {
+        let mut function = Object::read(value, at)?;
+        let args = object_text(function.take("arguments").unwrap_or_default());
+        Ok(Self { id: String::new(), name: function.require_string("name")?, args, signature: None })
     }
 }
 

@@ -4,11 +4,13 @@
 //! fed by one `Answer`, so that a stream says what the whole answer would have said.
 
 mod answer;
+mod audio;
 pub mod chat;
 mod citations;
 pub mod embeddings;
 pub mod fields;
 mod json;
+mod logprobs;
 mod markdown;
 pub mod message;
 pub mod models;
@@ -23,6 +25,7 @@ pub mod tools;
 pub mod types;
 mod usage;
 
+pub use answer::SignedCall;
 pub use chat::{ChatRequest, chat_request};
 pub use embeddings::{EmbeddingsRequest, embeddings_request, embeddings_response};
 pub use models::{model, models_list};

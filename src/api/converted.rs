@@ -1,0 +1,52 @@
+//! Requests that were made here, not by the client: one that Google refuses for a reason with a cure is mended and sent once
+//! more, with another attempt and nobody blamed.
+
+use tracing::debug;
+
+use crate::{
+    convert::cures::Cure,
+    upstream::{
+        call::Call,
+        dispatch::{Answer, Dispatcher, UpstreamError},
+        events::EventStream,
+        trail::Trail,
+    },
+};
+
+/// Gets an answer whole.
+pub async fn fetch(dispatcher: &Dispatcher, call: &Call, trail: &mut Trail) -> Result<Answer, UpstreamError> {
+    match dispatcher.fetch(call, trail).await {
+        Err(error) => match mended(call, &error) {
+            Some(call) => dispatcher.fetch(&call, trail).await,
+            None => Err(error),
+        },
+        answer => answer,
+    }
+}
+
+/// Opens a stream.
+pub async fn open(
+    dispatcher: &Dispatcher,
+    call: &Call,
+    trail: &mut Trail,
+) -> Result<EventStream, UpstreamError> {
+    match dispatcher.open(call, trail).await {
+        Err(error) => match mended(call, &error) {
+            Some(call) => dispatcher.open(&call, trail).await,
+            None => Err(error),
+        },
+        stream => stream,
+    }
+}
+
+/// The call with a body that Google may take.
+fn mended(call: &Call, error: &UpstreamError) -> Option<Call> {
+    let UpstreamError::Refused(refusal) = error else { return None };
+    if refusal.fault.status != 400 {
+        return None;
+    }
+    let cure = Cure::of(&refusal.fault.error.message)?;
+    let body = cure.mend(&call.body)?;
+    debug!(model = %call.model, ?cure, "a converted request was refused and is mended");
+    Some(Call { body: body.into(), ..call.clone() })
+}
