@@ -6,6 +6,7 @@
 
 pub mod error;
 pub mod gemini;
+mod json;
 pub mod openai;
 pub mod traits;
 

@@ -4,7 +4,11 @@
 //! that matter and pass over the rest. Both borrow their texts, as pictures of several megabytes go through here. A native
 //! Gemini request never does: it is forwarded as it came.
 
+pub mod call_ids;
+pub mod effort;
 pub mod embeddings;
+pub mod finish;
+pub mod markdown;
 pub mod media;
 pub mod request;
 pub mod response;

@@ -8,8 +8,6 @@ pub mod chat;
 mod citations;
 pub mod embeddings;
 pub mod fields;
-mod json;
-mod markdown;
 pub mod message;
 pub mod models;
 #[cfg(test)]
@@ -23,6 +21,7 @@ pub mod tools;
 pub mod types;
 mod usage;
 
+use super::{gemini::markdown, json};
 pub use chat::{ChatRequest, chat_request};
 pub use embeddings::{EmbeddingsRequest, embeddings_request, embeddings_response};
 pub use models::{model, models_list};
