@@ -4,6 +4,7 @@ use std::{
     any::Any,
     io,
     net::{SocketAddr, TcpListener, ToSocketAddrs},
+    rc::Rc,
     sync::Arc,
     time::Duration,
 };
@@ -38,9 +39,10 @@ use crate::{
         request_id::name_request,
         signatures::Signatures,
     },
-    config::{Auth, Config, Gemini, Storage},
+    config::{self, Auth, Config, Gemini, Storage},
     db::{Database, DbError, keys},
     domain::time::Now,
+    media::{self, Fetcher},
     secrets::{Sealer, TokenSet, load_or_create_admin_token, load_or_create_key_file},
     services::{
         catalog::{Catalog, ModelList},
@@ -320,6 +322,7 @@ impl Shared {
             database: self.database.clone(),
             outbox: Outbox::new(self.logger.clone(), self.queue.clone(), self.outbox_guard.upgrade()),
             signatures: self.signatures.clone(),
+            media: fetcher(&config.media),
             metrics: self.metrics.clone(),
             limits: Limits {
                 max_body_bytes: config.server.max_body_bytes,
@@ -333,6 +336,13 @@ impl Shared {
             node: config.server.node_name.clone(),
         }
     }
+}
+
+/// Fetches remote media for the worker that calls this.
+fn fetcher(media: &config::Media) -> Option<Rc<Fetcher>> {
+    let private_hosts = Arc::new(media.private_hosts.iter().cloned().collect());
+    let limits = media::Limits { max_bytes: media.max_bytes, timeout: media.timeout, private_hosts };
+    media.fetch_enabled.then(|| Fetcher::new(limits))
 }
 
 fn safety_settings(gemini: &Gemini) -> Option<Box<RawValue>> {

@@ -11,6 +11,7 @@ use crate::{
     actors::supervisor::Supervisor,
     db::Database,
     domain::model::ModelName,
+    media::Fetcher,
     secrets::TokenSet,
     services::catalog::{Catalog, ModelList},
     telemetry::metrics::Metrics,
@@ -35,6 +36,8 @@ pub struct Gateway {
     pub database: Database,
     pub outbox: Rc<Outbox>,
     pub signatures: Signatures,
+    /// For pictures by their address; `None` when none are fetched.
+    pub media: Option<Rc<Fetcher>>,
     pub metrics: Arc<Metrics>,
     pub limits: Limits,
     /// A silent stream gets a sign of life this often; never, if `None`.

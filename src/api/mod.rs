@@ -8,6 +8,7 @@ pub mod gateway;
 pub mod gemini;
 pub mod health;
 pub mod journal;
+pub mod media;
 pub mod openai;
 pub mod outbox;
 pub mod request_id;

@@ -8,6 +8,7 @@ mod dotenv;
 mod gemini;
 mod layers;
 mod logs;
+mod media;
 mod names;
 mod pool;
 mod reader;
@@ -23,6 +24,7 @@ pub use auth::Auth;
 pub use gemini::{Gemini, SafetySetting};
 pub use layers::Origin;
 pub use logs::{LogFormat, LogLevel, Logs};
+pub use media::Media;
 pub use pool::Pool;
 pub use server::Server;
 pub use storage::Storage;
@@ -38,6 +40,7 @@ pub struct Config {
     pub pool: Pool,
     pub upstream: Upstream,
     pub gemini: Gemini,
+    pub media: Media,
     pub logs: Logs,
     pub storage: Storage,
 }
@@ -88,8 +91,9 @@ impl Config {
         let (server, auth) = (Server::read(reader), Auth::read(reader));
         let (pool, upstream) = (Pool::read(reader), Upstream::read(reader));
         let (gemini, logs) = (Gemini::read(reader), Logs::read(reader));
+        let media = Media::read(reader);
         let storage = Storage::read(reader, &sources.dir);
-        Some(Self { server, auth, pool: pool?, upstream: upstream?, gemini, logs: logs?, storage })
+        Some(Self { server, auth, pool: pool?, upstream: upstream?, gemini, media, logs: logs?, storage })
     }
 }
 

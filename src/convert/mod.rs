@@ -7,6 +7,7 @@
 pub mod cures;
 pub mod error;
 pub mod gemini;
+mod json;
 pub mod openai;
 pub mod traits;
 

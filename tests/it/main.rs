@@ -7,6 +7,7 @@ mod hangup;
 mod harness;
 mod health;
 mod logs;
+mod media;
 mod native;
 mod openai;
 mod passthrough;

@@ -21,6 +21,7 @@ use crate::{
         error::{ApiError, Failure},
         gateway::Gateway,
         journal::{Asked, Journal},
+        media::fetch_remote,
         signatures::Remembered,
         stream,
     },
@@ -51,7 +52,7 @@ pub async fn create_chat_completion(
 ) -> Result<HttpResponse, Failure<OpenAi>> {
     let asked = Asked::of("openai", "chat/completions");
     let mut journal = Journal::begin(&gateway, &request, token.id.clone(), asked, &body.bytes);
-    let prepared = match prepare(&request, &gateway, token.id, &body.bytes, &mut journal) {
+    let prepared = match prepare(&request, &gateway, token.id, body.bytes, &mut journal).await {
         Ok(prepared) => prepared,
         Err(error) => return journal.conclude(Err(error)),
     };
@@ -73,18 +74,21 @@ struct Prepared {
 }
 
 /// Everything that can be refused before Google is asked.
-fn prepare(
+async fn prepare(
     request: &HttpRequest,
     gateway: &Gateway,
     owner: TokenId,
-    body: &[u8],
+    body: Bytes,
     journal: &mut Journal,
 ) -> Result<Prepared, ApiError> {
-    let mut chat = read(request, body, journal, chat_request)?;
+    let mut chat = read(request, &body, journal, chat_request)?;
+    // With pictures in it, it is large, and what follows holds them again.
+    drop(body);
     journal.asks_for(&chat.model, chat.stream);
     let model = model_name(gateway, &chat.model)?;
     let remembered = gateway.signatures.of(owner, model.clone());
     chat.recall_signatures(|id, function| remembered.recall(id, function));
+    fetch_remote(gateway.media.as_deref(), chat.media_mut()).await?;
     let call = to_call(gateway, &chat, &model)?;
     let id = format!("chatcmpl-{}", Uuid::now_v7().simple());
     let meta = ChatMeta::new(&chat, id, Now::read().utc.timestamp(), gateway.show_thoughts);

@@ -5,7 +5,11 @@
 //! Gemini request never does: it is forwarded as it came.
 
 pub mod audio;
+pub mod call_ids;
+pub mod effort;
 pub mod embeddings;
+pub mod finish;
+pub mod markdown;
 pub mod media;
 pub mod memory;
 pub mod references;
@@ -13,6 +17,7 @@ pub mod request;
 pub mod response;
 pub mod schema;
 pub mod signatures;
+pub mod sniff;
 pub mod tool_names;
 pub mod turns;
 pub mod voices;

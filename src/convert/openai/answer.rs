@@ -11,8 +11,9 @@ use super::{
     types::{Annotation, ChatUsage, ToolCall},
     usage,
 };
-use crate::convert::gemini::response::{
-    Blob, Candidate, GenerateContentResponse, Part, PromptFeedback, Text,
+use crate::convert::gemini::{
+    finish::{FinishKind, block_reason},
+    response::{Blob, Candidate, GenerateContentResponse, Part},
 };
 
 /// What one event adds to the answer, in order.
@@ -80,17 +81,6 @@ struct Finish {
     message: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum FinishKind {
-    Stop,
-    Length,
-    Filter,
-    /// The model failed to write a usable function call.
-    Malformed,
-    /// No fault of the prompt's, or a name that we have not heard of.
-    Unclear,
-}
-
 impl Answer {
     pub fn new(choice: usize) -> Self {
         Self { choice, ..Self::default() }
@@ -151,7 +141,7 @@ impl Answer {
                 each(Piece::Thought(text));
             }
         }
-        if let Some(image) = part.inline_data.as_ref().and_then(markdown_image) {
+        if let Some(image) = part.inline_data.as_ref().and_then(markdown::picture) {
             self.write_block(image, each);
         }
         if let Some(sound) = part.inline_data.as_ref().filter(|blob| is_sound(blob) && meta.speech.is_some())
@@ -161,11 +151,11 @@ impl Answer {
         }
         if let Some(code) = &part.executable_code {
             let language = code.language.as_deref().unwrap_or_default().to_ascii_lowercase();
-            self.write_block(fenced(&language, code.code.as_deref().unwrap_or_default()), each);
+            self.write_block(markdown::fenced(&language, code.code.as_deref().unwrap_or_default()), each);
         }
         if let Some(output) = part.code_execution_result.as_ref().and_then(|result| result.output.as_deref())
         {
-            self.write_block(fenced("", output), each);
+            self.write_block(markdown::fenced("", output), each);
         }
         let wanted = self.calls == 0 || meta.parallel_tool_calls && !meta.are_functions;
         if let Some(call) = tool_call::read(part, meta, self.choice, self.calls).filter(|_| wanted) {
@@ -229,52 +219,8 @@ impl Answer {
     }
 }
 
-impl FinishKind {
-    fn of(name: &str) -> Self {
-        match name {
-            "STOP" => Self::Stop,
-            "MAX_TOKENS" => Self::Length,
-            "SAFETY"
-            | "PROHIBITED_CONTENT"
-            | "BLOCKLIST"
-            | "SPII"
-            | "RECITATION"
-            | "IMAGE_SAFETY"
-            | "IMAGE_PROHIBITED_CONTENT"
-            | "IMAGE_RECITATION"
-            | "MODEL_ARMOR" => Self::Filter,
-            "MALFORMED_FUNCTION_CALL"
-            | "UNEXPECTED_TOOL_CALL"
-            | "TOO_MANY_TOOL_CALLS"
-            | "MALFORMED_RESPONSE" => Self::Malformed,
-            _ => Self::Unclear,
-        }
-    }
-}
-
-fn block_reason(feedback: &PromptFeedback<'_>) -> Option<String> {
-    let reason = feedback.block_reason.as_deref().filter(|reason| *reason != "BLOCK_REASON_UNSPECIFIED")?;
-    Some(match feedback.block_reason_message.as_deref() {
-        Some(message) if !message.is_empty() => format!("{reason} ({message})"),
-        _ => reason.to_owned(),
-    })
-}
-
-/// A picture as a Markdown image with a data URL; other media have no place in a chat message.
-fn markdown_image(blob: &Blob<'_>) -> Option<String> {
-    let mime_type = blob.mime_type.as_deref().filter(|mime_type| mime_type.starts_with("image/"))?;
-    let Text(data) = &blob.data;
-    Some(markdown::image(mime_type, data))
-}
-
 fn is_sound(blob: &Blob<'_>) -> bool {
     blob.mime_type.as_deref().is_some_and(|mime_type| mime_type.starts_with("audio/"))
-}
-
-/// A block of code, in a fence that the code itself does not hold.
-fn fenced(language: &str, code: &str) -> String {
-    let fence = if code.contains("```") { "````" } else { "```" };
-    format!("{fence}{language}\n{}\n{fence}", code.trim_end_matches('\n'))
 }
 
 #[cfg(test)]

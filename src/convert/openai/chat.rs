@@ -15,7 +15,7 @@ use super::{
 };
 use crate::convert::{
     ConvertError,
-    gemini::{tool_names::ToolNames, voices::voice},
+    gemini::{media::Media, tool_names::ToolNames, voices::voice},
 };
 
 /// Most answers to one request; each is a request of its own to Gemini.
@@ -147,6 +147,11 @@ impl ChatRequest {
     /// How many answers are wanted, 1 to 8: the caller sends that many requests.
     pub fn n(&self) -> usize {
         usize::try_from(self.n).unwrap_or(1)
+    }
+
+    /// Every picture, sound and file of the conversation.
+    pub fn media_mut(&mut self) -> impl Iterator<Item = &mut Media> {
+        self.messages.iter_mut().flat_map(Message::media_mut)
     }
 
     /// Gives calls that came back without their signature the one that `recall` knows, by id and Gemini's name.

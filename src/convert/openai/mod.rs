@@ -9,9 +9,7 @@ pub mod chat;
 mod citations;
 pub mod embeddings;
 pub mod fields;
-mod json;
 mod logprobs;
-mod markdown;
 pub mod message;
 pub mod models;
 #[cfg(test)]
@@ -25,6 +23,7 @@ pub mod tools;
 pub mod types;
 mod usage;
 
+use super::{gemini::markdown, json};
 pub use answer::SignedCall;
 pub use chat::{ChatRequest, chat_request};
 pub use embeddings::{EmbeddingsRequest, embeddings_request, embeddings_response};

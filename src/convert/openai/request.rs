@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::{
     chat::{ChatRequest, ResponseFormat},
-    markdown::{self, Piece},
+    markdown,
     message::{Message, ToolCall, UserPart},
     thinking, tools,
 };
@@ -16,7 +16,7 @@ use crate::convert::{
         GenerateContentRequest, Part,
         request::{GenerationConfig, SafetySettings, SpeechConfig},
         schema,
-        turns::{Conversation, Orphan, PastCall, PastResult, to_raw},
+        turns::{Conversation, Orphan, PastCall, PastResult, object_or_result},
     },
     traits::ModelTraits,
 };
@@ -79,33 +79,22 @@ fn read_messages<'a>(request: &'a ChatRequest, conversation: &mut Conversation<'
             Message::System(texts) => texts.iter().for_each(|text| conversation.system(text.as_str())),
             Message::User(parts) => parts.iter().for_each(|part| conversation.user(user_part(part))),
             Message::Assistant { texts, calls } => {
-                let (texts, pictures) = without_pictures(texts);
+                let (texts, pictures) = markdown::without_pictures(texts);
                 texts.into_iter().for_each(|text| conversation.model(text));
                 calls.iter().for_each(|call| conversation.call(past_call(request, call)));
                 pictures.into_iter().for_each(|picture| conversation.user(picture));
             }
             Message::Tool { id, text, media } => {
                 let media = media.iter().map(|media| media.to_part()).collect();
-                conversation.result(PastResult { id, response: tool_response(text), media, message: index });
+                conversation.result(PastResult {
+                    id,
+                    response: object_or_result(text),
+                    media,
+                    message: index,
+                });
             }
         }
     }
-}
-
-/// What the model said, and the pictures that it drew, which come back inside its text as Markdown.
-///
-/// They are shown to it as the user's, since Gemini 3 refuses pictures of its own whose signatures are lost.
-fn without_pictures(texts: &[String]) -> (Vec<Part<'_>>, Vec<Part<'_>>) {
-    let pieces = texts.iter().flat_map(|text| markdown::split(text));
-    let (mut said, mut drawn) = (Vec::new(), Vec::new());
-    for piece in pieces {
-        match piece {
-            Piece::Text(text) if text.trim().is_empty() => {}
-            Piece::Text(text) => said.push(Part::text(text)),
-            Piece::Picture { mime_type, data } => drawn.push(Part::inline(mime_type, data)),
-        }
-    }
-    (said, drawn)
 }
 
 /// An empty text becomes a space, since a part must say something.
@@ -123,14 +112,6 @@ fn past_call<'a>(request: &'a ChatRequest, call: &'a ToolCall) -> PastCall<'a> {
         name: request.names.to_gemini(&call.name),
         args: Cow::Borrowed(&call.args),
         signature: call.signature.as_deref(),
-    }
-}
-
-/// A JSON object goes as it is; anything else is a text and becomes `{"result": text}`.
-fn tool_response(text: &str) -> Cow<'_, RawValue> {
-    match serde_json::from_str::<&RawValue>(text) {
-        Ok(raw) if raw.get().starts_with('{') => Cow::Borrowed(raw),
-        Ok(_) | Err(_) => to_raw(&serde_json::json!({ "result": text })),
     }
 }
 
@@ -195,9 +176,7 @@ fn format_in_words(format: &ResponseFormat) -> Option<String> {
     match format {
         ResponseFormat::Text => None,
         ResponseFormat::Json => Some("Give the final answer as one JSON value and nothing else.".to_owned()),
-        ResponseFormat::Schema(schema) => Some(format!(
-            "Give the final answer as one JSON value and nothing else, valid by this JSON Schema: {schema}"
-        )),
+        ResponseFormat::Schema(schema) => Some(schema::in_words(schema)),
     }
 }
 
@@ -208,7 +187,7 @@ mod tests {
     use super::*;
     use crate::convert::{
         fixtures,
-        gemini::signatures::SIGNATURE_PLACEHOLDER,
+        gemini::{signatures::SIGNATURE_PLACEHOLDER, turns::to_raw},
         openai::{ChatMeta, chat_request, to_openai},
     };
 

@@ -6,19 +6,10 @@ use super::json::{At, Object};
 use crate::convert::{
     ConvertError,
     gemini::request::{ThinkingConfig, ThinkingLevel},
-    traits::{Level, ModelTraits, Thinking},
+    traits::{ModelTraits, Thinking},
 };
 
-/// `reasoning_effort`; `xhigh` and `max` are one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effort {
-    None,
-    Minimal,
-    Low,
-    Medium,
-    High,
-    Max,
-}
+pub use crate::convert::gemini::effort::Effort;
 
 impl Effort {
     pub(super) fn read(word: String, at: At<'_>) -> Result<Self, ConvertError> {
@@ -34,30 +25,6 @@ impl Effort {
                 Err(ConvertError::UnknownValue { param: at.to_string(), value: word, supported })
             }
         }
-    }
-
-    /// Tokens for thinking, within the model's range. Source: the mapping of Google's own OpenAI layer.
-    fn budget(self, min: u32, max: u32, can_disable: bool) -> u32 {
-        let wanted = match self {
-            Self::None if can_disable => return 0,
-            Self::None => min,
-            Self::Minimal | Self::Low => 1024,
-            Self::Medium => 8192,
-            Self::High => 24_576,
-            Self::Max => max,
-        };
-        wanted.clamp(min, max)
-    }
-
-    /// The model's own level that is nearest from above; its highest when there is none.
-    fn level(self, levels: &[Level]) -> Option<Level> {
-        let wanted = match self {
-            Self::None | Self::Minimal => Level::Minimal,
-            Self::Low => Level::Low,
-            Self::Medium => Level::Medium,
-            Self::High | Self::Max => Level::High,
-        };
-        levels.iter().find(|level| **level >= wanted).or(levels.last()).copied()
     }
 }
 
@@ -114,6 +81,7 @@ pub(super) fn config<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::convert::traits::Level;
 
     fn budget(model: &str, effort: Effort) -> Option<i64> {
         config(Some(effort), &ThinkingOverride::default(), false, &ModelTraits::of(model))?.thinking_budget
