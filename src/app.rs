@@ -1,5 +1,7 @@
 //! Starts everything in order, and stops it in reverse with a deadline.
 
+mod switches;
+
 use std::{
     any::Any,
     io,
@@ -13,7 +15,7 @@ use actix::prelude::*;
 use actix_web::{
     App, HttpServer,
     dev::{Server, ServerHandle},
-    middleware::from_fn,
+    middleware::{Condition, from_fn},
     rt::net::TcpStream,
     web::Data,
 };
@@ -33,13 +35,15 @@ use crate::{
     },
     api::{
         self,
-        gateway::{Gateway, Limits},
+        gateway::{Gateway, Limits, Streams},
         health::{NO_KEYS, NO_TOKENS},
+        normalize::normalize_path,
         outbox::Outbox,
         request_id::name_request,
         signatures::Signatures,
     },
     config::{self, Auth, Config, Gemini, Storage},
+    convert::switches::Switches,
     db::{Database, DbError, keys},
     domain::time::Now,
     media::{self, Fetcher},
@@ -123,7 +127,9 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let scheduler = start_schedule(&config, &service_arbiter, &logger, recheck.clone());
 
     let (outbox_guard, outboxes) = mpsc::channel(1);
+    let names = Arc::new(switches::switches(&config));
     let shared = Shared {
+        switches: names,
         config: Arc::new(config),
         tokens,
         metrics,
@@ -307,6 +313,7 @@ struct Shared {
     database: Database,
     outbox_guard: mpsc::WeakSender<()>,
     signatures: Signatures,
+    switches: Arc<Switches>,
 }
 
 impl Shared {
@@ -322,13 +329,15 @@ impl Shared {
             database: self.database.clone(),
             outbox: Outbox::new(self.logger.clone(), self.queue.clone(), self.outbox_guard.upgrade()),
             signatures: self.signatures.clone(),
+            switches: self.switches.clone(),
+            streams: Streams { fake: config.streams.fake, smoothing: switches::smoothing(&config.streams) },
+            heartbeat: config.upstream.stream_heartbeat,
             media: fetcher(&config.media),
             metrics: self.metrics.clone(),
             limits: Limits {
                 max_body_bytes: config.server.max_body_bytes,
                 body_timeout: config.server.body_timeout,
             },
-            heartbeat: config.upstream.stream_heartbeat,
             safety_settings: safety_settings(&config.gemini),
             filtered_models: config.gemini.filtered_models.clone().into(),
             show_thoughts: config.gemini.show_thinking_process,
@@ -359,6 +368,7 @@ fn serve(listener: TcpListener, shared: Shared) -> Result<Server, StartError> {
         App::new()
             .app_data(Data::new(shared.gateway()))
             .wrap(from_fn(name_request))
+            .wrap(Condition::new(shared.config.switches.url_normalization, from_fn(normalize_path)))
             .wrap(cors(&shared.config.server.cors_allowed_origins))
             .configure(api::routes)
     };

@@ -3,6 +3,7 @@
 
 use tracing::debug;
 
+use super::source::Source;
 use crate::{
     convert::cures::Cure,
     upstream::{
@@ -36,6 +37,20 @@ pub async fn open(
             None => Err(error),
         },
         stream => stream,
+    }
+}
+
+/// The same, or what is made to look like one.
+pub async fn open_source(
+    dispatcher: &Dispatcher,
+    call: &Call,
+    trail: &mut Trail,
+    is_fake: bool,
+) -> Result<Source, UpstreamError> {
+    if is_fake {
+        fetch(dispatcher, call, trail).await.map(Source::from)
+    } else {
+        open(dispatcher, call, trail).await.map(Source::from)
     }
 }
 

@@ -9,10 +9,12 @@ pub mod gemini;
 pub mod health;
 pub mod journal;
 pub mod media;
+pub mod normalize;
 pub mod openai;
 pub mod outbox;
 pub mod request_id;
 pub mod signatures;
+pub mod source;
 pub mod stream;
 
 use actix_web::{

@@ -14,6 +14,7 @@ mod pool;
 mod reader;
 mod server;
 mod storage;
+mod switches;
 #[cfg(test)]
 mod tests;
 mod upstream;
@@ -28,6 +29,7 @@ pub use media::Media;
 pub use pool::Pool;
 pub use server::Server;
 pub use storage::Storage;
+pub use switches::{Optimizer, Streams, Switches};
 pub use upstream::{BaseUrl, Upstream};
 
 use reader::Reader;
@@ -40,6 +42,8 @@ pub struct Config {
     pub pool: Pool,
     pub upstream: Upstream,
     pub gemini: Gemini,
+    pub switches: Switches,
+    pub streams: Streams,
     pub media: Media,
     pub logs: Logs,
     pub storage: Storage,
@@ -92,8 +96,20 @@ impl Config {
         let (pool, upstream) = (Pool::read(reader), Upstream::read(reader));
         let (gemini, logs) = (Gemini::read(reader), Logs::read(reader));
         let media = Media::read(reader);
+        let (switches, streams) = (Switches::read(reader), Streams::read(reader));
         let storage = Storage::read(reader, &sources.dir);
-        Some(Self { server, auth, pool: pool?, upstream: upstream?, gemini, media, logs: logs?, storage })
+        Some(Self {
+            server,
+            auth,
+            pool: pool?,
+            upstream: upstream?,
+            gemini,
+            switches,
+            streams,
+            media,
+            logs: logs?,
+            storage,
+        })
     }
 }
 

@@ -9,6 +9,7 @@ pub mod error;
 pub mod gemini;
 mod json;
 pub mod openai;
+pub mod switches;
 pub mod traits;
 
 #[cfg(test)]

@@ -16,4 +16,5 @@ mod secrets;
 mod services;
 mod stop;
 mod streaming;
+mod switches;
 mod timeouts;

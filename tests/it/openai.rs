@@ -297,7 +297,9 @@ async fn models_are_listed_in_the_dialect_of_who_asks() {
         let list = app.client().get(path).send().await.json();
         let ids: Vec<_> = list["data"].as_array().expect("a list").iter().map(|model| &model["id"]).collect();
         assert_eq!(list["object"], "list");
-        assert_eq!(ids, ["gemini-2.5-flash", "gemini-2.5-pro", "gemini-embedding-001"]);
+        for model in ["gemini-2.5-flash", "gemini-2.5-pro", "gemini-embedding-001"] {
+            assert!(ids.contains(&&json!(model)), "{ids:?}");
+        }
     }
     let one = app.client().get("/v1/models/gemini-2.5-pro").send().await.json();
     assert_eq!(

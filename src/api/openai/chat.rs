@@ -23,7 +23,7 @@ use crate::{
         journal::{Asked, Journal},
         media::fetch_remote,
         signatures::Remembered,
-        stream,
+        source, stream,
     },
     convert::{
         ConvertError,
@@ -69,6 +69,8 @@ struct Prepared {
     n: usize,
     is_stream: bool,
     include_usage: bool,
+    /// The answer ends with the links that a search found.
+    links: bool,
     meta: ChatMeta,
     remembered: Remembered,
 }
@@ -85,15 +87,16 @@ async fn prepare(
     // With pictures in it, it is large, and what follows holds them again.
     drop(body);
     journal.asks_for(&chat.model, chat.stream);
-    let model = model_name(gateway, &chat.model)?;
-    let remembered = gateway.signatures.of(owner, model.clone());
+    let asked = gateway.asked(&chat.model)?;
+    let remembered = gateway.signatures.of(owner, asked.model.clone());
     chat.recall_signatures(|id, function| remembered.recall(id, function));
     fetch_remote(gateway.media.as_deref(), chat.media_mut()).await?;
-    let call = to_call(gateway, &chat, &model)?;
+    let mut call = to_call(gateway, &chat, &asked.model)?;
+    asked.change(&mut call);
     let id = format!("chatcmpl-{}", Uuid::now_v7().simple());
     let meta = ChatMeta::new(&chat, id, Now::read().utc.timestamp(), gateway.show_thoughts);
     let (n, is_stream, include_usage) = (chat.n(), chat.stream, chat.include_usage);
-    Ok(Prepared { call, n, is_stream, include_usage, meta, remembered })
+    Ok(Prepared { call, n, is_stream, include_usage, links: asked.wanted.links, meta, remembered })
 }
 
 /// Reads a JSON body; the journal learns what can be read of one that is refused.
@@ -110,11 +113,6 @@ pub fn read<T>(
     })
 }
 
-/// The model that Gemini is asked for. `google/` is how routers of several vendors name Gemini's models.
-pub fn model_name(gateway: &Gateway, name: &str) -> Result<ModelName, ApiError> {
-    gateway.model(name.strip_prefix("google/").unwrap_or(name))
-}
-
 fn to_call(gateway: &Gateway, chat: &ChatRequest, model: &ModelName) -> Result<Call, ApiError> {
     let options = ChatOptions {
         show_thoughts: gateway.show_thoughts,
@@ -122,7 +120,11 @@ fn to_call(gateway: &Gateway, chat: &ChatRequest, model: &ModelName) -> Result<C
         model: ModelTraits::of(model.as_str()),
     };
     let body = to_gemini(chat, &options)?.to_json();
-    let method = if chat.stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
+    let method = if chat.stream && gateway.streams.fake.is_none() {
+        "streamGenerateContent?alt=sse"
+    } else {
+        "generateContent"
+    };
     Ok(gemini_call(model, method, body.into(), AnswerKind::Generation))
 }
 
@@ -145,11 +147,16 @@ async fn fetch(
     prepared: Prepared,
     mut journal: Journal,
 ) -> Result<HttpResponse, Failure<OpenAi>> {
-    let Prepared { call, n, meta, remembered, .. } = prepared;
+    let Prepared { call, n, links, meta, remembered, .. } = prepared;
     let branches = journal.branches(n).iter_mut();
     let fetches = branches.map(|trail| converted::fetch(&gateway.dispatcher, &call, trail));
     let answers = try_join_all(fetches).await;
-    let converted = answers.map_err(ApiError::from).and_then(|answers| convert(&answers, &meta, &remembered));
+    let converted = answers.map_err(ApiError::from).and_then(|mut answers| {
+        if links {
+            answers.iter_mut().for_each(source::add_links);
+        }
+        convert(&answers, &meta, &remembered)
+    });
     journal.conclude(converted.map(|json| HttpResponse::Ok().content_type(ContentType::json()).body(json)))
 }
 
@@ -172,14 +179,17 @@ async fn open_stream(
     prepared: Prepared,
     mut journal: Journal,
 ) -> Result<HttpResponse, Failure<OpenAi>> {
-    let Prepared { call, n, include_usage, meta, remembered, .. } = prepared;
-    let dispatcher = gateway.dispatcher.clone();
+    let Prepared { call, n, include_usage, links, meta, remembered, .. } = prepared;
+    let (dispatcher, is_fake) = (gateway.dispatcher.clone(), gateway.streams.fake.is_some());
     let opening = Box::pin(async move {
         let branches = journal.branches(n).iter_mut();
-        let sources = try_join_all(branches.map(|trail| converted::open(&dispatcher, &call, trail))).await;
+        let opens = branches.map(|trail| converted::open_source(&dispatcher, &call, trail, is_fake));
+        let sources = try_join_all(opens).await;
+        let sources =
+            sources.map(|sources| sources.into_iter().map(|source| source.with_links(links)).collect());
         journal.join();
         (sources, journal)
     });
     let writer = Chunks { stream: ChatStream::new(meta, n, include_usage), remembered };
-    stream::respond::<OpenAi, _>(opening, writer, gateway.heartbeat).await
+    stream::respond::<OpenAi, _>(opening, writer, gateway.shape()).await
 }

@@ -162,6 +162,28 @@ mod tests {
         }
     }
 
+    /// The table as `FIELDS.md` prints it.
+    fn printed() -> String {
+        let row = |(name, fate): &(&str, Fate)| {
+            let (word, text) = match fate {
+                Honoured => ("honoured", ""),
+                Mapped(text) => ("mapped", *text),
+                Ignored(text) => ("ignored", *text),
+                Refused(text) => ("refused", *text),
+            };
+            format!("| `{name}` | {word} | {text} |\n")
+        };
+        FIELD_FATES.iter().map(row).collect()
+    }
+
+    #[test]
+    fn the_documents_print_this_table() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/FIELDS.md");
+        let document = std::fs::read_to_string(path).unwrap();
+
+        assert!(document.contains(&printed()), "FIELDS.md has to hold these rows:\n{}", printed());
+    }
+
     #[test]
     fn null_in_any_field_changes_nothing() {
         let plain = convert(&[]);
