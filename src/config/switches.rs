@@ -94,7 +94,7 @@ fn create_image_model(reader: &mut Reader) -> Option<ModelName> {
     const NAME: &str = "CREATE_IMAGE_MODEL";
     /// Takes the place of Imagen, which Google has closed in 2026-08.
     const SUCCESSOR: &str = "gemini-2.5-flash-image";
-    let name = reader.optional_text(NAME)?;
+    let name = reader.optional_text(NAME).filter(|name| name != "none")?;
     if name.starts_with("imagen") {
         reader.notice(format!("CREATE_IMAGE_MODEL: Google has closed Imagen; {SUCCESSOR} is used"));
         return ModelName::parse(SUCCESSOR);

@@ -233,7 +233,7 @@ async fn fake_streams_fetch_whole_answers_with_signs_of_life_and_lose_nothing() 
     slow();
     let sse = app.client().stream(MODEL, "x").await.rest().await;
     assert!(sse.text().starts_with("\r\n"), "{}", sse.text());
-    assert_eq!(sse.events(), [answer.clone()]);
+    assert_eq!(sse.events(), std::slice::from_ref(&answer));
 
     slow();
     let array = app.client().post("/v1beta/models/gemini-2.5-flash:streamGenerateContent").json(&prompt("x"));
