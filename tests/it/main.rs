@@ -1,6 +1,7 @@
 //! The gateway as its clients meet it: over HTTP, with an upstream that follows a script.
 
 mod chat;
+mod clients;
 mod crash;
 mod failover;
 mod hangup;
