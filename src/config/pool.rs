@@ -6,7 +6,7 @@ use super::reader::Reader;
 use crate::domain::{
     key::{ApiKey, InvalidApiKey},
     model::ModelName,
-    policy::PolicyKind,
+    policy::{Balancing, PolicyKind},
 };
 
 /// The pool of keys.
@@ -22,7 +22,7 @@ pub struct Pool {
     pub check_interval: Option<Duration>,
     /// Keys are checked with it.
     pub test_model: ModelName,
-    pub balance_policy: PolicyKind,
+    pub balancing: Balancing,
 }
 
 impl Pool {
@@ -34,11 +34,14 @@ impl Pool {
         let check_interval_hours: u64 = reader.number("CHECK_INTERVAL_HOURS", 0..=8760);
         let test_model =
             reader.parsed("TEST_MODEL", |text| ModelName::parse(text).ok_or("is not the name of a model"));
-        let balance_policy = reader.choice("BALANCE_POLICY", &policies);
+        let policy = reader.choice("BALANCE_POLICY", &policies);
+        let max_wait = Duration::from_secs(reader.number("MAX_WAIT_SECONDS", 0..=600));
+        let max_waiting = reader.number("MAX_WAITING_REQUESTS", 0..=1_000_000);
+        let balancing = Balancing { policy, max_wait, max_waiting };
         let check_interval =
             (check_interval_hours > 0).then(|| Duration::from_secs(check_interval_hours * 3600));
         let test_model = test_model?;
-        Some(Self { api_keys, max_failures, max_attempts, check_interval, test_model, balance_policy })
+        Some(Self { api_keys, max_failures, max_attempts, check_interval, test_model, balancing })
     }
 }
 

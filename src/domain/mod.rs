@@ -1,5 +1,6 @@
 //! The words that every layer shares. No I/O, no actors, no HTTP.
 
+pub mod client;
 pub mod key;
 pub mod model;
 pub mod outcome;
