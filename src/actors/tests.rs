@@ -21,7 +21,7 @@ use crate::{
     domain::{
         key::{ApiKey, KeyId},
         model::ModelName,
-        outcome::{KeyFault, Outcome, QuotaExceeded, QuotaWindow},
+        outcome::{KeyFault, Outcome, QuotaExceeded, QuotaMetric, QuotaWindow},
         policy::PolicyKind,
         time::Now,
     },
@@ -110,7 +110,12 @@ async fn cooldowns(pool: &Pool, id: i64) -> Vec<CooldownSnapshot> {
 
 fn rate_limited(seconds: u64) -> Outcome {
     let retry_after = Some(Duration::from_secs(seconds));
-    Outcome::Quota(QuotaExceeded { window: QuotaWindow::Minute, retry_after, limit: None })
+    Outcome::Quota(QuotaExceeded {
+        window: QuotaWindow::Minute,
+        metric: QuotaMetric::Requests,
+        retry_after,
+        limit: None,
+    })
 }
 
 #[actix::test]

@@ -2,6 +2,7 @@
 
 pub mod breaker;
 pub mod gauge;
+pub mod ledger;
 pub mod policy;
 pub mod provisional;
 pub mod quota;

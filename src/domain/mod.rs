@@ -4,5 +4,6 @@ pub mod key;
 pub mod model;
 pub mod outcome;
 pub mod policy;
+pub mod quota;
 pub mod time;
 pub mod usage;
