@@ -299,7 +299,7 @@ pub enum Availability {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::outcome::QuotaExceeded;
+    use crate::domain::outcome::{QuotaExceeded, QuotaMetric};
 
     const MAX_FAILURES: u32 = 3;
 
@@ -314,13 +314,18 @@ mod tests {
     fn rate_limited(retry_after: Duration) -> Outcome {
         Outcome::Quota(QuotaExceeded {
             window: QuotaWindow::Minute,
+            metric: QuotaMetric::Requests,
             retry_after: Some(retry_after),
             limit: Some(10),
         })
     }
 
-    const UNEXPLAINED: Outcome =
-        Outcome::Quota(QuotaExceeded { window: QuotaWindow::Unknown, retry_after: None, limit: None });
+    const UNEXPLAINED: Outcome = Outcome::Quota(QuotaExceeded {
+        window: QuotaWindow::Unknown,
+        metric: QuotaMetric::Unknown,
+        retry_after: None,
+        limit: None,
+    });
 
     fn tripped(now: Now) -> KeyHealth {
         let mut health = KeyHealth::new(MAX_FAILURES);

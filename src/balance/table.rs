@@ -318,7 +318,9 @@ impl<T> RoutingTable<T> {
         for (model, table) in &mut self.models {
             let before = table.ready.len();
             while let Some(index) = table.pop_ended(now) {
-                if let Some(slot) = self.slots[index as usize].as_ref().filter(|slot| slot.is_ready_for(model)) {
+                if let Some(slot) =
+                    self.slots[index as usize].as_ref().filter(|slot| slot.is_ready_for(model))
+                {
                     table.ready.insert(index, slot.place.terms.rank);
                 }
             }
@@ -397,8 +399,10 @@ impl<T> RoutingTable<T> {
         /// A smaller share of a quota than this is not worth asking for.
         const LEAST: f32 = 0.02;
         let slot = self.slots[index as usize].as_ref().expect("listed slots are taken");
-        let is_about_tokens =
-            matches!(spent.reason, SpentReason::Quota { metric: QuotaMetric::Tokens, window: QuotaWindow::Minute });
+        let is_about_tokens = matches!(
+            spent.reason,
+            SpentReason::Quota { metric: QuotaMetric::Tokens, window: QuotaWindow::Minute }
+        );
         is_about_tokens && slot.place.ledger.headroom(ask.model, now) > LEAST
     }
 
@@ -419,7 +423,12 @@ impl<T> RoutingTable<T> {
             payload: &slot.payload,
             reservation,
             is_probe: reason == ChoiceReason::Probe,
-            choice: Choice { reason, cost: view.cost(index), rank: slot.place.terms.rank, others: self.census(ask) },
+            choice: Choice {
+                reason,
+                cost: view.cost(index),
+                rank: slot.place.terms.rank,
+                others: self.census(ask),
+            },
         }
     }
 

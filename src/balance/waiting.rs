@@ -160,7 +160,9 @@ impl<W> WaitingRoom<W> {
         let mut gone = Vec::new();
         while self.deadlines.first().is_some_and(|(until, ..)| *until <= now) {
             let Some((_, id, model, client)) = self.deadlines.pop_first() else { break };
-            if let Some(whom) = self.take(&model, &client, |line| line.iter().position(|waiter| waiter.id == id)) {
+            if let Some(whom) =
+                self.take(&model, &client, |line| line.iter().position(|waiter| waiter.id == id))
+            {
                 gone.push((model, whom.whom));
             }
         }
@@ -173,14 +175,18 @@ impl<W> WaitingRoom<W> {
         self.deadlines.clear();
         let lines = mem::take(&mut self.queues).into_iter();
         lines
-            .flat_map(|(model, queue)| queue.lines.into_values().flatten().map(move |waiter| (model.clone(), waiter.whom)))
+            .flat_map(|(model, queue)| {
+                queue.lines.into_values().flatten().map(move |waiter| (model.clone(), waiter.whom))
+            })
             .collect()
     }
 
     /// Whose line is longest, if it is longer than the client's own by more than the seat in question.
     fn longest_line(&self, newcomer: &TokenId) -> Option<(ModelName, TokenId)> {
         let mut lengths: HashMap<&TokenId, usize> = HashMap::new();
-        let lines = || self.queues.iter().flat_map(|(model, queue)| queue.lines.iter().map(move |line| (model, line)));
+        let lines = || {
+            self.queues.iter().flat_map(|(model, queue)| queue.lines.iter().map(move |line| (model, line)))
+        };
         for (_, (client, line)) in lines() {
             *lengths.entry(client).or_default() += line.len();
         }

@@ -5,5 +5,6 @@ pub mod key;
 pub mod model;
 pub mod outcome;
 pub mod policy;
+pub mod quota;
 pub mod time;
 pub mod usage;

@@ -1,6 +1,6 @@
 //! Client tokens: found without comparing secrets, named without showing them.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt};
 
 use hmac::Mac;
 use rand::Rng;

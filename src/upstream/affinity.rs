@@ -30,7 +30,8 @@ pub fn preference(call: &Call, client: &TokenId) -> Option<Preference> {
         Some(instruction) => instruction,
         None => {
             let first = first_content(&call.body)?;
-            let is_conversation = || CONVERSATION_MARKS.iter().any(|mark| memmem::find(&call.body, mark).is_some());
+            let is_conversation =
+                || CONVERSATION_MARKS.iter().any(|mark| memmem::find(&call.body, mark).is_some());
             (first.len() >= LONG_PREFIX || is_conversation()).then_some(first)?
         }
     };
@@ -98,7 +99,10 @@ mod tests {
         let second = turn(vec![user("Why?"), model("Because."), user("Really?")]);
 
         assert!(second.is_some());
-        assert_eq!(second, turn(vec![user("Why?"), model("Because."), user("Really?"), model("Yes."), user("Oh.")]));
+        assert_eq!(
+            second,
+            turn(vec![user("Why?"), model("Because."), user("Really?"), model("Yes."), user("Oh.")])
+        );
         assert_ne!(second, turn(vec![user("How?"), model("Because."), user("Really?")]));
     }
 
@@ -106,7 +110,10 @@ mod tests {
     fn the_first_turn_of_an_agent_goes_where_the_next_ones_will() {
         let tools = json!([{"functionDeclarations": [{"name": "f"}]}]);
         let first = preferred_by("anna", &json!({"contents": [user("Do it")], "tools": tools}));
-        let later = preferred_by("anna", &json!({"contents": [user("Do it"), model("f"), user("done")], "tools": tools}));
+        let later = preferred_by(
+            "anna",
+            &json!({"contents": [user("Do it"), model("f"), user("done")], "tools": tools}),
+        );
 
         assert!(first.is_some());
         assert_eq!(first, later);
@@ -116,7 +123,8 @@ mod tests {
     fn a_long_beginning_is_worth_keeping_together_and_a_short_question_is_not() {
         let long = "The rules of this house are as follows. ".repeat(200);
         let instructed = |question: &str| {
-            let body = json!({"systemInstruction": {"parts": [{"text": long}]}, "contents": [user(question)]});
+            let body =
+                json!({"systemInstruction": {"parts": [{"text": long}]}, "contents": [user(question)]});
             preferred_by("anna", &body)
         };
 
@@ -133,7 +141,9 @@ mod tests {
 
     #[test]
     fn bodies_that_are_odd_or_broken_have_no_preference() {
-        for body in [json!({}), json!({"contents": []}), json!({"contents": "Hi"}), json!([1]), json!("contents")] {
+        for body in
+            [json!({}), json!({"contents": []}), json!({"contents": "Hi"}), json!([1]), json!("contents")]
+        {
             assert_eq!(preferred_by("anna", &body), None, "{body}");
         }
         let text = json!({"contents": [user("say \"contents\": [{\"tools\"")]});

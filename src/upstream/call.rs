@@ -33,8 +33,10 @@ impl Call {
         const TOKENS_PER_MEDIUM: usize = 260;
         /// A body with media has at most so much text, by estimate.
         const TEXT_BESIDE_MEDIA: usize = 16 * 1024;
-        let media: usize =
-            [&b"\"inlineData\""[..], b"\"inline_data\""].iter().map(|name| memmem::find_iter(&self.body, name).count()).sum();
+        let media: usize = [&b"\"inlineData\""[..], b"\"inline_data\""]
+            .iter()
+            .map(|name| memmem::find_iter(&self.body, name).count())
+            .sum();
         let text = if media == 0 { self.body.len() } else { self.body.len().min(TEXT_BESIDE_MEDIA) };
         (text / BYTES_PER_TOKEN + media * TOKENS_PER_MEDIUM) as u64
     }

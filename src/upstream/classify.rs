@@ -189,7 +189,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::outcome::{Blame, QuotaExceeded, QuotaWindow},
+        domain::outcome::{Blame, QuotaExceeded, QuotaMetric, QuotaWindow},
         upstream::fixtures,
     };
 
@@ -197,8 +197,21 @@ mod tests {
     const FAILED: Outcome = Outcome::ServerFault(ServerFault::Failed);
     const OVERLOADED: Outcome = Outcome::ServerFault(ServerFault::Overloaded);
 
+    /// As Google refuses it that counts requests, where it says what it counts.
     fn quota(window: QuotaWindow, retry_after: Option<u64>, limit: Option<u64>) -> Outcome {
-        Outcome::Quota(QuotaExceeded { window, retry_after: retry_after.map(Duration::from_secs), limit })
+        let known = window != QuotaWindow::Unknown;
+        let metric = if known { QuotaMetric::Requests } else { QuotaMetric::Unknown };
+        counted(window, metric, retry_after, limit)
+    }
+
+    fn counted(
+        window: QuotaWindow,
+        metric: QuotaMetric,
+        retry_after: Option<u64>,
+        limit: Option<u64>,
+    ) -> Outcome {
+        let retry_after = retry_after.map(Duration::from_secs);
+        Outcome::Quota(QuotaExceeded { window, metric, retry_after, limit })
     }
 
     fn message(status: u16, message: &str) -> Outcome {
@@ -212,6 +225,7 @@ mod tests {
 
     /// What every recorded error must be judged as, and who is blamed for it.
     fn verdicts() -> Vec<(&'static str, Outcome, Blame)> {
+        use QuotaMetric::Tokens;
         use QuotaWindow::{Day, Minute, Unknown};
         let client = [
             "400-ends-with-model-turn",
@@ -243,12 +257,20 @@ mod tests {
             ("403-service-disabled", Outcome::KeyInvalid(KeyFault::ServiceDisabled), Blame::Key),
             ("404-model-closed-to-new-users", Outcome::ModelUnavailable, Blame::KeyModel),
             ("429-bare", quota(Unknown, None, None), Blame::KeyModel),
-            ("429-free-tier-input-tokens-minute", quota(Minute, Some(34), Some(250_000)), Blame::KeyModel),
+            (
+                "429-free-tier-input-tokens-minute",
+                counted(Minute, Tokens, Some(34), Some(250_000)),
+                Blame::KeyModel,
+            ),
             ("429-free-tier-limit-zero", Outcome::ModelUnavailable, Blame::KeyModel),
             ("429-free-tier-per-day", quota(Day, Some(41), Some(20)), Blame::KeyModel),
             ("429-free-tier-per-minute", quota(Minute, Some(12), Some(5)), Blame::KeyModel),
             ("429-legacy-error-info", Outcome::ModelUnavailable, Blame::KeyModel),
-            ("429-paid-input-tokens-minute", quota(Minute, Some(48), Some(1_000_000)), Blame::KeyModel),
+            (
+                "429-paid-input-tokens-minute",
+                counted(Minute, Tokens, Some(48), Some(1_000_000)),
+                Blame::KeyModel,
+            ),
             ("429-paid-requests-per-day", quota(Day, Some(6776), Some(100)), Blame::KeyModel),
             ("429-prepay-depleted", Outcome::Billing(BillingFault::PrepayDepleted), Blame::Project),
             ("429-spend-cap", Outcome::Billing(BillingFault::SpendCap), Blame::Project),

@@ -1,8 +1,8 @@
 //! Requests that wait until a key has quota again.
 
-use std::{future::Future, pin::Pin, task::Poll};
+use std::{future::Future, pin::Pin};
 
-use futures_util::poll;
+use futures_util::FutureExt;
 
 use super::*;
 
@@ -19,14 +19,15 @@ impl Pool {
     async fn ask(&self, acquire: Acquire) -> Answer {
         let balancer = self.balancer.clone();
         let mut answer: Answer = Box::pin(async move { balancer.send(acquire).await.unwrap() });
-        let _ = poll!(&mut answer);
+        assert!(look(&mut answer).is_none(), "a message takes a moment");
         self.settled().await;
         answer
     }
 }
 
-async fn is_waiting(answer: &mut Answer) -> bool {
-    matches!(poll!(answer), Poll::Pending)
+/// The answer, if it has come.
+fn look(answer: &mut Answer) -> Option<Result<Lease, Unavailable>> {
+    answer.now_or_never()
 }
 
 fn asked_by(client: &str) -> Acquire {
@@ -40,7 +41,7 @@ async fn a_request_waits_for_a_key_that_recovers_in_time() {
     pool.settle("flash", rate_limited(8)).await;
 
     let mut answer = pool.ask(ask_for("flash")).await;
-    assert!(is_waiting(&mut answer).await);
+    assert!(look(&mut answer).is_none());
 
     let began = Instant::now();
     assert_eq!(answer.await.unwrap().key, KeyId(1));
@@ -86,11 +87,8 @@ async fn one_minute_is_used_to_the_last_request_and_those_who_wait_take_turns() 
     pause();
     let pool = Pool::balancing(1, patient());
     // Google allows two requests a minute, which the ledger learns from the refusal.
-    let learnt = Outcome::Quota(QuotaExceeded {
-        limit: Some(2),
-        metric: QuotaMetric::Requests,
-        ..quota_exceeded(5)
-    });
+    let learnt =
+        Outcome::Quota(QuotaExceeded { limit: Some(2), metric: QuotaMetric::Requests, ..quota_exceeded(5) });
     pool.settle("flash", learnt).await;
     let mut answers = Vec::new();
     for client in ["greedy", "greedy", "greedy", "modest"] {
@@ -102,7 +100,7 @@ async fn one_minute_is_used_to_the_last_request_and_those_who_wait_take_turns() 
 
     let mut served = Vec::new();
     for (client, answer) in &mut answers {
-        if let Poll::Ready(Ok(lease)) = poll!(answer) {
+        if let Some(Ok(lease)) = look(answer) {
             served.push((*client, lease.key.0));
         }
     }
@@ -110,7 +108,7 @@ async fn one_minute_is_used_to_the_last_request_and_those_who_wait_take_turns() 
     advance(Duration::from_secs(5)).await;
     pool.settled().await;
     for (_, answer) in answers.iter_mut().skip(1) {
-        assert!(matches!(poll!(answer), Poll::Ready(Err(Unavailable::Until { .. }))));
+        assert!(matches!(look(answer), Some(Err(Unavailable::Until { .. }))));
     }
 }
 
@@ -126,7 +124,7 @@ async fn whoever_hangs_up_while_waiting_leaves_the_key_to_the_next() {
     advance(Duration::from_secs(9)).await;
     pool.settled().await;
 
-    let Poll::Ready(Ok(lease)) = poll!(&mut stays) else { panic!("the key is free") };
+    let Some(Ok(lease)) = look(&mut stays) else { panic!("the key is free") };
     assert_eq!(pool.pool().await.in_flight, 1);
     drop(lease);
 }
@@ -141,5 +139,5 @@ async fn a_full_room_refuses_with_the_time_of_recovery() {
     let second = pool.ask(asked_by("anna")).await.await;
 
     assert!(matches!(second, Err(Unavailable::Until { .. })), "{second:?}");
-    assert!(is_waiting(&mut first).await);
+    assert!(look(&mut first).is_none());
 }

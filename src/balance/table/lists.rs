@@ -30,10 +30,6 @@ impl Ranked {
         self.0.iter().all(ReadyList::is_empty)
     }
 
-    pub fn contains(&self, slot: u32, rank: usize) -> bool {
-        self.0[rank].contains(slot)
-    }
-
     pub fn rank(&self, rank: usize) -> &ReadyList {
         &self.0[rank]
     }

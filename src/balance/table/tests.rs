@@ -15,7 +15,11 @@ fn table() -> RoutingTable<()> {
 }
 
 /// Picks as a request does that has tried these keys.
-fn pick<'a>(table: &'a mut RoutingTable<()>, name: &str, tried: &[KeyId]) -> Result<Picked<'a, ()>, Unavailable> {
+fn pick<'a>(
+    table: &'a mut RoutingTable<()>,
+    name: &str,
+    tried: &[KeyId],
+) -> Result<Picked<'a, ()>, Unavailable> {
     table.pick(&Ask { tried, ..Ask::new(&model(name)) }, Now::read())
 }
 
@@ -92,8 +96,7 @@ enum Change {
 
 fn changes() -> impl Strategy<Value = Vec<Change>> {
     let change = prop_oneof![
-        (0i64..8, 0u8..4, prop::collection::vec(0u8..3, 0..3))
-            .prop_map(|(k, a, m)| Change::Apply(k, a, m)),
+        (0i64..8, 0u8..4, prop::collection::vec(0u8..3, 0..3)).prop_map(|(k, a, m)| Change::Apply(k, a, m)),
         (0i64..8, 0u8..3).prop_map(|(k, m)| Change::Suspend(k, m)),
         (0i64..8).prop_map(Change::Remove),
     ];
