@@ -53,7 +53,8 @@ impl Pool {
     fn balancing(count: usize, balancing: Balancing) -> Self {
         let (database, folder) = test_database();
         let sealer = Sealer::new(&EncryptionKey::random());
-        let configured: Vec<_> = (1..=count).map(|n| ApiKey::parse(&format!("key-{n}")).unwrap()).collect();
+        let configured: Vec<_> =
+            (1..=count).map(|n| ApiKey::parse(&format!("key-{n}")).unwrap().into()).collect();
         database.write_blocking(|conn| keys::sync_configured(conn, &sealer, &configured, 0)).unwrap();
         let supervisor = Supervisor::new(load(&database, &sealer), MAX_FAILURES, database.clone()).start();
         let balancer = Balancer::new(balancing, supervisor.clone()).start();

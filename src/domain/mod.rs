@@ -4,6 +4,7 @@ pub mod client;
 pub mod key;
 pub mod model;
 pub mod outcome;
+pub mod placement;
 pub mod policy;
 pub mod quota;
 pub mod time;
