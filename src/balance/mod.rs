@@ -1,9 +1,11 @@
 //! Decisions as pure state machines: no actor, no clock, no I/O. Time is always an argument.
 
 pub mod breaker;
+pub mod egress;
 pub mod gauge;
 pub mod policy;
 pub mod provisional;
 pub mod quota;
 pub mod ready;
+pub mod storm;
 pub mod table;

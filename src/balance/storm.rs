@@ -1,0 +1,460 @@
+//! Storms: keys of many projects fail alike within seconds, so what they share is at fault, which is the address that
+//! they leave by.
+//!
+//! Google refuses an address as a whole with answers that name no quota and no reason, or does not let it connect.
+//! Whoever blames keys for that loses the whole pool at once. So the address pauses, and keys stay as they were; after
+//! the pause one request probes. Every further storm within a while pauses longer.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::domain::{
+    key::KeyId,
+    outcome::{Outcome, QuotaWindow, ServerFault},
+};
+
+/// Failures count together that lie no further apart.
+const WINDOW: Duration = Duration::from_secs(5);
+/// Fewer parties than that fail together by chance.
+const FEWEST: usize = 5;
+/// So many that fail alike without one success between are never chance, however large the pool.
+const MOST: usize = 50;
+/// Between the two, a storm takes this share of the parties that are in use, in percent.
+const SHARE: usize = 30;
+
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(120);
+/// After so long without a storm the next one begins with the first pause again.
+const CALM_AFTER: Duration = Duration::from_secs(300);
+/// A probe that has not told anything for so long does not hold up the next one.
+const PROBE_PATIENCE: Duration = Duration::from_secs(15);
+/// Told to requests that come while a probe is out.
+const PROBE_TAKES: Duration = Duration::from_secs(1);
+
+/// Whom a failure speaks for: keys of one project fail together, a key without a known project speaks for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Party {
+    Project(i64),
+    Key(KeyId),
+}
+
+/// How an attempt failed, where that could be the address's fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sign {
+    /// 429 that names no quota.
+    BareLimit,
+    /// 403 without a reason that concerns the key.
+    Forbidden,
+    /// No connection, or a broken one.
+    Unreachable,
+}
+
+impl Sign {
+    /// None for a failure that has another cause, and for none.
+    pub fn of(outcome: &Outcome) -> Option<Self> {
+        match outcome {
+            Outcome::Quota(exceeded)
+                if exceeded.window == QuotaWindow::Unknown && exceeded.retry_after.is_none() =>
+            {
+                Some(Self::BareLimit)
+            }
+            Outcome::KeySuspect => Some(Self::Forbidden),
+            Outcome::ServerFault(ServerFault::Unreachable) => Some(Self::Unreachable),
+            Outcome::Success
+            | Outcome::Abandoned
+            | Outcome::KeyInvalid(_)
+            | Outcome::Outlier
+            | Outcome::Quota(_)
+            | Outcome::ModelUnavailable
+            | Outcome::Billing(_)
+            | Outcome::Egress(_)
+            | Outcome::NotOwner
+            | Outcome::GatewayFault
+            | Outcome::ServerFault(_)
+            | Outcome::Empty
+            | Outcome::ClientFault => None,
+        }
+    }
+}
+
+/// May a request leave by this address?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    Open,
+    /// Yes, and what comes of it decides whether the pause is over.
+    Probe,
+    /// Not before then.
+    PausedUntil(Instant),
+}
+
+/// Whose an outcome is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reading {
+    /// The key's, as ever.
+    OfKey,
+    /// The storm's; the key must not hear of it but as of [`EgressFault::Storm`](crate::domain::outcome::EgressFault).
+    OfStorm,
+    /// The storm's, which this outcome makes plain.
+    Begins(Storm),
+}
+
+/// A storm that has just been recognised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Storm {
+    pub sign: Sign,
+    /// What these keys were blamed for since then is to be forgiven.
+    pub since: Instant,
+    pub keys: Vec<KeyId>,
+    pub until: Instant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Weather {
+    Calm,
+    Paused { until: Instant },
+    Probing { since: Instant },
+}
+
+#[derive(Debug)]
+struct Failure {
+    at: Instant,
+    key: KeyId,
+    party: Party,
+    sign: Sign,
+}
+
+/// Watches one address.
+#[derive(Debug)]
+pub struct StormDetector {
+    weather: Weather,
+    /// Failures of the last seconds with no success between, oldest first.
+    failures: VecDeque<Failure>,
+    /// The next pause.
+    pause: Duration,
+    ended_at: Option<Instant>,
+}
+
+impl Default for StormDetector {
+    fn default() -> Self {
+        Self { weather: Weather::Calm, failures: VecDeque::new(), pause: FIRST_PAUSE, ended_at: None }
+    }
+}
+
+impl StormDetector {
+    /// Whether nothing is going on, so that successes need not be recorded and requests need not ask.
+    pub fn is_quiet(&self) -> bool {
+        self.weather == Weather::Calm && self.failures.is_empty()
+    }
+
+    /// Asked for each attempt, once it has a key: a probe that is admitted and not made holds up the others for a
+    /// while.
+    pub fn admit(&mut self, now: Instant) -> Admission {
+        match self.weather {
+            Weather::Calm => Admission::Open,
+            Weather::Paused { until } if now < until => Admission::PausedUntil(until),
+            Weather::Probing { since } if now < since + PROBE_PATIENCE => {
+                Admission::PausedUntil(now + PROBE_TAKES)
+            }
+            Weather::Paused { .. } | Weather::Probing { .. } => {
+                self.weather = Weather::Probing { since: now };
+                Admission::Probe
+            }
+        }
+    }
+
+    /// Takes in what an attempt came to. `in_use` is the number of parties that have a usable key.
+    pub fn record(
+        &mut self,
+        key: KeyId,
+        party: Party,
+        outcome: &Outcome,
+        in_use: usize,
+        now: Instant,
+    ) -> Reading {
+        match (self.weather, Sign::of(outcome)) {
+            (Weather::Calm, None) => {
+                if *outcome == Outcome::Success {
+                    self.failures.clear();
+                }
+                Reading::OfKey
+            }
+            (Weather::Calm, Some(sign)) => self.notice(Failure { at: now, key, party, sign }, in_use),
+            // Sent before the pause.
+            (Weather::Paused { .. }, Some(_)) => Reading::OfStorm,
+            (Weather::Paused { .. }, None) => Reading::OfKey,
+            (Weather::Probing { .. }, Some(_)) => {
+                self.pause_from(now);
+                Reading::OfStorm
+            }
+            (Weather::Probing { .. }, None) => {
+                if shows_passage(outcome) {
+                    (self.weather, self.ended_at) = (Weather::Calm, Some(now));
+                } else {
+                    self.weather = Weather::Paused { until: now };
+                }
+                Reading::OfKey
+            }
+        }
+    }
+
+    fn notice(&mut self, failure: Failure, in_use: usize) -> Reading {
+        let (now, sign) = (failure.at, failure.sign);
+        self.failures.push_back(failure);
+        while self.failures.front().is_some_and(|first| first.at + WINDOW < now) {
+            self.failures.pop_front();
+        }
+        let alike = || self.failures.iter().filter(|failure| failure.sign == sign);
+        let parties: HashSet<_> = alike().map(|failure| failure.party).collect();
+        if parties.len() < (in_use * SHARE / 100).clamp(FEWEST, MOST) {
+            return Reading::OfKey;
+        }
+        let since = alike().map(|failure| failure.at).min().unwrap_or(now);
+        let keys: HashSet<_> = alike().map(|failure| failure.key).collect();
+        if self.ended_at.is_none_or(|ended| ended + CALM_AFTER < now) {
+            self.pause = FIRST_PAUSE;
+        }
+        let until = self.pause_from(now);
+        Reading::Begins(Storm { sign, since, keys: keys.into_iter().collect(), until })
+    }
+
+    /// Pauses, and lets the next pause be longer.
+    fn pause_from(&mut self, now: Instant) -> Instant {
+        let until = now + self.pause;
+        self.weather = Weather::Paused { until };
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        self.failures.clear();
+        until
+    }
+}
+
+/// Whether Google answered in a way that it does not to an address that it refuses. A refusal of the request itself is
+/// no such answer, as it may come before anything else is looked at.
+fn shows_passage(outcome: &Outcome) -> bool {
+    matches!(
+        outcome,
+        Outcome::Success
+            | Outcome::Empty
+            | Outcome::Quota(_)
+            | Outcome::ModelUnavailable
+            | Outcome::Billing(_)
+            | Outcome::KeyInvalid(_)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::outcome::{KeyFault, QuotaExceeded};
+
+    const KEYS: i64 = 40;
+
+    fn quota(window: QuotaWindow) -> Outcome {
+        Outcome::Quota(QuotaExceeded { window, retry_after: None, limit: None })
+    }
+
+    fn bare() -> Outcome {
+        quota(QuotaWindow::Unknown)
+    }
+
+    fn secs(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+
+    /// An address whose keys each speak for themselves.
+    struct Address {
+        detector: StormDetector,
+        now: Instant,
+    }
+
+    impl Address {
+        fn new() -> Self {
+            Self { detector: StormDetector::default(), now: Instant::now() }
+        }
+
+        fn settle(&mut self, key: i64, outcome: &Outcome) -> Reading {
+            let (key, in_use) = (KeyId(key), KEYS as usize);
+            self.detector.record(key, Party::Key(key), outcome, in_use, self.now)
+        }
+
+        /// So many keys fail, one after the other, a tenth of a second apart.
+        fn fail(&mut self, keys: std::ops::Range<i64>, outcome: &Outcome) -> Option<Storm> {
+            keys.into_iter().find_map(|key| {
+                self.now += Duration::from_millis(100);
+                match self.settle(key, outcome) {
+                    Reading::Begins(storm) => Some(storm),
+                    Reading::OfKey | Reading::OfStorm => None,
+                }
+            })
+        }
+
+        fn admit(&mut self) -> Admission {
+            self.detector.admit(self.now)
+        }
+
+        fn in_storm() -> Self {
+            let mut address = Self::new();
+            address.fail(0..KEYS, &bare()).expect("a storm");
+            address
+        }
+    }
+
+    #[test]
+    fn many_keys_that_fail_alike_are_a_storm_and_are_told_by_name() {
+        let mut address = Address::new();
+        let begun = address.now + Duration::from_millis(100);
+
+        let storm = address.fail(0..KEYS, &bare()).expect("a storm");
+
+        let mut keys = storm.keys.clone();
+        keys.sort_unstable();
+        assert_eq!(keys, (0..12).map(KeyId).collect::<Vec<_>>(), "30 % of 40");
+        assert_eq!((storm.sign, storm.since, storm.until), (Sign::BareLimit, begun, address.now + secs(5)));
+        assert_eq!(address.admit(), Admission::PausedUntil(storm.until));
+        assert_eq!(address.settle(20, &bare()), Reading::OfStorm, "what was on its way when the pause began");
+    }
+
+    #[test]
+    fn a_success_between_a_different_kind_or_a_longer_time_make_no_storm() {
+        let mut successes = Address::new();
+        for round in 0..8 {
+            assert_eq!(successes.fail(round * 5..round * 5 + 5, &bare()), None);
+            successes.settle(99, &Outcome::Success);
+        }
+
+        let mut kinds = Address::new();
+        for outcome in [bare(), Outcome::KeySuspect, Outcome::ServerFault(ServerFault::Unreachable)] {
+            assert_eq!(kinds.fail(0..11, &outcome), None);
+        }
+
+        let mut slow = Address::new();
+        for key in 0..KEYS {
+            slow.now += secs(1);
+            assert_eq!(slow.settle(key, &bare()), Reading::OfKey);
+        }
+    }
+
+    #[test]
+    fn keys_of_one_project_are_no_storm_however_many() {
+        let mut address = Address::new();
+        for key in 0..1000 {
+            let reading = address.detector.record(KeyId(key), Party::Project(7), &bare(), 10, address.now);
+            assert_eq!(reading, Reading::OfKey);
+        }
+    }
+
+    #[test]
+    fn spent_quotas_dead_keys_and_bad_requests_are_no_storm_however_many() {
+        let mut address = Address::new();
+        for outcome in [
+            quota(QuotaWindow::Minute),
+            quota(QuotaWindow::Day),
+            Outcome::KeyInvalid(KeyFault::NotFound),
+            Outcome::ClientFault,
+            Outcome::ServerFault(ServerFault::Overloaded),
+        ] {
+            assert_eq!(address.fail(0..KEYS, &outcome), None, "{outcome:?}");
+            assert_eq!(address.admit(), Admission::Open);
+        }
+    }
+
+    #[test]
+    fn a_storm_takes_five_parties_in_a_small_pool_and_fifty_in_a_huge_one() {
+        for (in_use, expected) in [(0, 5), (6, 5), (100, 30), (100_000, 50)] {
+            let (mut detector, now) = (StormDetector::default(), Instant::now());
+            let mut failed = 0;
+            loop {
+                failed += 1;
+                let key = KeyId(failed);
+                if detector.record(key, Party::Key(key), &bare(), in_use, now) != Reading::OfKey {
+                    break;
+                }
+            }
+            assert_eq!(failed, expected, "{in_use} in use");
+        }
+    }
+
+    #[test]
+    fn after_the_pause_one_request_probes_and_a_success_opens() {
+        let mut address = Address::in_storm();
+        address.now += secs(5);
+
+        assert_eq!(address.admit(), Admission::Probe);
+        assert_eq!(address.admit(), Admission::PausedUntil(address.now + secs(1)), "one at a time");
+        assert_eq!(address.settle(3, &Outcome::Success), Reading::OfKey);
+
+        assert_eq!(address.admit(), Admission::Open);
+        assert!(address.detector.is_quiet());
+    }
+
+    #[test]
+    fn each_probe_that_fails_doubles_the_pause_up_to_two_minutes() {
+        let mut address = Address::in_storm();
+        let mut pauses = Vec::new();
+        for _ in 0..7 {
+            let Admission::PausedUntil(until) = address.admit() else { panic!("it pauses") };
+            pauses.push((until - address.now).as_secs());
+            address.now = until;
+            assert_eq!(address.admit(), Admission::Probe);
+            assert_eq!(address.settle(3, &bare()), Reading::OfStorm);
+        }
+
+        assert_eq!(pauses, [5, 10, 20, 40, 80, 120, 120]);
+    }
+
+    #[test]
+    fn a_storm_that_returns_soon_pauses_longer_and_one_that_returns_late_does_not() {
+        for (calm, pause) in [(60, 10), (600, 5)] {
+            let mut address = Address::in_storm();
+            address.now += secs(5);
+            address.admit();
+            address.settle(3, &Outcome::Success);
+            address.now += secs(calm);
+
+            let storm = address.fail(0..KEYS, &bare()).expect("a storm");
+
+            assert_eq!(storm.until - address.now, secs(pause), "after {calm} s");
+        }
+    }
+
+    #[test]
+    fn a_probe_that_tells_nothing_makes_way_for_the_next() {
+        for silent in
+            [Outcome::Abandoned, Outcome::ClientFault, Outcome::ServerFault(ServerFault::Overloaded)]
+        {
+            let mut address = Address::in_storm();
+            address.now += secs(5);
+            assert_eq!(address.admit(), Admission::Probe);
+            assert_eq!(address.settle(3, &silent), Reading::OfKey);
+            assert_eq!(address.admit(), Admission::Probe, "{silent:?}");
+        }
+        let mut lost = Address::in_storm();
+        lost.now += secs(5);
+        assert_eq!(lost.admit(), Admission::Probe);
+        lost.now += PROBE_PATIENCE;
+        assert_eq!(lost.admit(), Admission::Probe);
+    }
+
+    proptest! {
+        /// Whatever comes, no pause lasts longer than two minutes, and after each somebody may try.
+        #[test]
+        fn no_pause_is_for_ever(steps in prop::collection::vec((0i64..60, 0u8..5, 0u64..4000), 0..400)) {
+            let mut address = Address::new();
+            for (key, outcome, pause) in steps {
+                address.now += Duration::from_millis(pause);
+                let outcomes = [bare(), Outcome::Success, Outcome::KeySuspect, Outcome::Abandoned, Outcome::ClientFault];
+                address.settle(key, &outcomes[outcome as usize]);
+                if let Admission::PausedUntil(until) = address.admit() {
+                    prop_assert!(until > address.now && until <= address.now + LONGEST_PAUSE);
+                }
+            }
+            address.now += LONGEST_PAUSE;
+            prop_assert!(matches!(address.admit(), Admission::Open | Admission::Probe));
+        }
+    }
+}
