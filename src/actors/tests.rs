@@ -10,7 +10,7 @@ use super::{
     balancer::{Acquire, Balancer, BalancerSnapshot},
     key::{Crash, KeySnapshot},
     lease::Lease,
-    supervisor::{Checkpoint, FindKey, FindSuspects, PoolKey, PoolSnapshot, Supervisor},
+    supervisor::{Checkpoint, FindKey, FindSuspects, PoolKey, PoolSnapshot, Supervisor, Suspect},
 };
 use crate::{
     balance::{
@@ -308,7 +308,15 @@ async fn only_keys_that_are_not_plainly_well_are_suspects() {
     pool.acquire_beside("flash", &[1, 3]).await.unwrap().settle(rate_limited(30), Duration::ZERO);
     pool.settled().await;
 
-    let suspects = pool.supervisor.send(FindSuspects).await.unwrap();
+    let found = pool.supervisor.send(FindSuspects { named: None }).await.unwrap();
+    let keys = |suspects: &[Suspect]| {
+        let mut keys: Vec<_> = suspects.iter().map(|suspect| suspect.key.0).collect();
+        keys.sort_unstable();
+        keys
+    };
+    assert_eq!((keys(&found.suspects), keys(&found.controls)), (vec![1], vec![2, 3]));
 
-    assert_eq!(suspects.iter().map(|suspect| suspect.key.0).collect::<Vec<_>>(), [1]);
+    let named = Some(vec![KeyId(1), KeyId(2), KeyId(99)]);
+    let found = pool.supervisor.send(FindSuspects { named }).await.unwrap();
+    assert_eq!((keys(&found.suspects), keys(&found.controls)), (vec![1, 2], vec![3]));
 }
