@@ -41,7 +41,8 @@ const PROBE_TAKES: Duration = Duration::from_secs(1);
 /// Whom a failure speaks for: keys of one project fail together, a key without a known project speaks for itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Party {
-    Project(i64),
+    /// By whatever tells projects apart.
+    Project(usize),
     Key(KeyId),
 }
 
