@@ -40,7 +40,7 @@ fn half_cooling(keys: i64) -> RoutingTable<()> {
     for key in 0..keys {
         let cooldown = || ModelCooldown { model: model(), until, reason: ModelReason::QuotaMinute };
         let cooldowns = if key % 2 == 0 { vec![cooldown()] } else { Vec::new() };
-        let routing = Routing { availability: Availability::Ready, cooldowns };
+        let routing = Routing { availability: Availability::Ready, warm_at: None, cooldowns };
         table.apply(KeyId(key), Place::default(), routing, ());
     }
     table

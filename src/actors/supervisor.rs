@@ -24,6 +24,10 @@ use crate::{
     },
 };
 
+mod suspects;
+
+pub use suspects::{FindSuspects, RecheckNow, Suspect, Suspects};
+
 /// Changes of health are written together, at most this long after the first of them.
 const CHECKPOINT_AFTER: Duration = Duration::from_millis(250);
 /// A key that has been well for this long starts its backoff afresh.
@@ -301,36 +305,6 @@ impl Handler<KeyDown> for Supervisor {
         let cause = if panicked { "panic" } else { "stop" };
         warn!(key.id = %key, cause, backoff_ms = backoff.as_millis(), "the actor of key {key} is gone and comes back");
         ctx.run_later(backoff, move |supervisor, ctx| supervisor.respawn(key, ctx));
-    }
-}
-
-/// Question: which keys might be in a better or worse state than we think?
-#[derive(Debug, Message)]
-#[rtype(result = "Vec<Suspect>")]
-pub struct FindSuspects;
-
-/// A key that a re-check should look at.
-#[derive(Debug)]
-pub struct Suspect {
-    pub key: KeyId,
-    pub secret: ApiKey,
-    pub actor: Addr<KeyActor>,
-}
-
-impl Handler<FindSuspects> for Supervisor {
-    type Result = MessageResult<FindSuspects>;
-
-    fn handle(&mut self, _: FindSuspects, _: &mut Context<Self>) -> Self::Result {
-        let is_suspect = |entry: &Entry| {
-            entry.health.state != StateSnapshot::Active || entry.health.consecutive_failures > 0
-        };
-        let suspects = self.keys.iter().filter(|(_, entry)| is_suspect(entry));
-        let suspects = suspects.map(|(key, entry)| Suspect {
-            key: *key,
-            secret: entry.secret.clone(),
-            actor: entry.actor.clone(),
-        });
-        MessageResult(suspects.collect())
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod affinity;
 pub mod breaker;
 pub mod cost;
+pub mod egress;
 pub mod ewma;
 pub mod gauge;
 pub mod latency;
@@ -11,5 +12,6 @@ pub mod policy;
 pub mod provisional;
 pub mod quota;
 pub mod ready;
+pub mod storm;
 pub mod table;
 pub mod waiting;

@@ -107,6 +107,8 @@ pub enum EgressFault {
     Location,
     /// The key is restricted to other addresses, referrers or apps.
     Restricted,
+    /// Keys of many projects were refused alike within seconds, so it was none of theirs.
+    Storm,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -177,7 +179,8 @@ impl Outcome {
             | Self::Egress(EgressFault::Restricted)
             | Self::GatewayFault
             | Self::Empty => NextStep::OtherKey,
-            Self::ServerFault(_) => NextStep::OtherKeyAfterBackoff,
+            // The address may be let through again before the request's time is over.
+            Self::Egress(EgressFault::Storm) | Self::ServerFault(_) => NextStep::OtherKeyAfterBackoff,
         }
     }
 
@@ -194,6 +197,7 @@ impl Outcome {
             Self::Quota(QuotaExceeded { window: QuotaWindow::Unknown, .. }) => "quota_unknown",
             Self::ModelUnavailable => "model_unavailable",
             Self::Billing(_) => "billing",
+            Self::Egress(EgressFault::Storm) => "storm",
             Self::Egress(_) => "egress",
             Self::NotOwner => "not_owner",
             Self::GatewayFault => "gateway_fault",

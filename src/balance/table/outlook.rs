@@ -123,7 +123,11 @@ mod tests {
         let mut table = RoutingTable::new(policy::build(PolicyKind::RoundRobin, 0));
         for (id, (availability, cooldown)) in (1..).zip(keys) {
             let cooldowns = cooldown.map(|(until, reason)| ModelCooldown { model: model(), until, reason });
-            let routing = Routing { availability: *availability, cooldowns: cooldowns.into_iter().collect() };
+            let routing = Routing {
+                availability: *availability,
+                warm_at: None,
+                cooldowns: cooldowns.into_iter().collect(),
+            };
             table.apply(KeyId(id), Place::default(), routing, ());
         }
         table.outlook(&model(), None)

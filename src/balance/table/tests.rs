@@ -33,7 +33,7 @@ fn quota(name: &str, until: Instant) -> ModelCooldown {
 
 fn put(table: &mut RoutingTable<()>, key: i64, availability: Availability, cooling: &[(&str, Instant)]) {
     let cooldowns = cooling.iter().map(|(name, until)| quota(name, *until)).collect();
-    table.apply(KeyId(key), Place::default(), Routing { availability, cooldowns }, ());
+    table.apply(KeyId(key), Place::default(), Routing { availability, warm_at: None, cooldowns }, ());
 }
 
 fn picks(table: &mut RoutingTable<()>, name: &str, count: usize) -> Vec<i64> {

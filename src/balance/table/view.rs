@@ -30,7 +30,7 @@ impl<T> SlotView<'_, T> {
             slowness: slot.place.gauge.slowness(now),
             faults: slot.place.gauge.faults(now),
             headroom: slot.place.ledger.headroom(self.ask.model, self.now),
-            warmth: 1.0,
+            warmth: slot.routing.warmth(now),
             share: self.share(index),
         })
     }
