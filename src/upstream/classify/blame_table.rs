@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, time::Duration};
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
-use super::classify;
+use super::{Classifier, Fault};
 use crate::{
     balance::{
         breaker::{Availability, CoolingReason, KeyHealth, KeyState, ModelReason},
@@ -103,6 +103,10 @@ const TABLE: [Row; 43] = [
     ("503-overloaded", "overloaded", Model, Nothing, OtherKeyAfterBackoff),
     ("504-deadline-exceeded", "server_fault", Model, Nothing, OtherKeyAfterBackoff),
 ];
+
+fn classify(status: u16, body: &[u8]) -> Fault {
+    Classifier::default().classify(status, body)
+}
 
 fn noon() -> Now {
     Now { instant: Instant::now(), utc: NOON.parse::<DateTime<Utc>>().unwrap() }
