@@ -3,7 +3,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
     time::Duration,
 };
 
@@ -16,7 +15,7 @@ use super::{Observe, key::KeyActor};
 use crate::{
     balance::{
         breaker::{Availability, HealthSnapshot, KeyHealth, Routing, StateSnapshot},
-        gauge::Gauge,
+        table::Place,
     },
     db::{self, Database},
     domain::{
@@ -69,7 +68,7 @@ pub struct PoolKey {
 
 struct Entry {
     secret: ApiKey,
-    gauge: Arc<Gauge>,
+    place: Place,
     actor: Addr<KeyActor>,
     health: HealthSnapshot,
     routing: Routing,
@@ -116,11 +115,11 @@ impl Supervisor {
         };
         // What ended while nobody watched must not turn the first request away.
         health.expire(now.instant);
-        let (gauge, routing, snapshot) = (Arc::<Gauge>::default(), health.routing(), health.snapshot(now));
-        let actor = KeyActor::new(key.id, 0, health, gauge.clone(), ctx.address()).start();
+        let (place, routing, snapshot) = (Place::default(), health.routing(), health.snapshot(now));
+        let actor = KeyActor::new(key.id, 0, health, place.gauge.clone(), ctx.address()).start();
         let entry = Entry {
             secret: key.secret,
-            gauge,
+            place,
             actor,
             health: snapshot,
             routing,
@@ -138,7 +137,7 @@ impl Supervisor {
         entry.incarnation += 1;
         entry.last_start = now.instant;
         entry.actor =
-            KeyActor::new(key, entry.incarnation, health, entry.gauge.clone(), ctx.address()).start();
+            KeyActor::new(key, entry.incarnation, health, entry.place.gauge.clone(), ctx.address()).start();
         info!(key.id = %key, incarnation = entry.incarnation, "the actor of key {key} is back");
     }
 
@@ -188,7 +187,7 @@ impl Supervisor {
         PoolSnapshot {
             states,
             partly_cooling: self.keys.values().filter(is_partly_cooling).count(),
-            in_flight: self.keys.values().map(|entry| u64::from(entry.gauge.in_flight())).sum(),
+            in_flight: self.keys.values().map(|entry| u64::from(entry.place.gauge.in_flight())).sum(),
             respawned_after_panic: self.respawned_after_panic,
             respawned_after_stop: self.respawned_after_stop,
             unsaved: self.unsaved.len(),
@@ -215,7 +214,7 @@ impl Entry {
         KeyRoute::Changed {
             key,
             secret: self.secret.clone(),
-            gauge: self.gauge.clone(),
+            place: self.place.clone(),
             actor: self.actor.clone(),
             routing: self.routing.clone(),
         }
@@ -225,7 +224,7 @@ impl Entry {
 /// What a balancer has to know of one key.
 #[derive(Debug, Clone)]
 pub enum KeyRoute {
-    Changed { key: KeyId, secret: ApiKey, gauge: Arc<Gauge>, actor: Addr<KeyActor>, routing: Routing },
+    Changed { key: KeyId, secret: ApiKey, place: Place, actor: Addr<KeyActor>, routing: Routing },
     Removed { key: KeyId },
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix::prelude::*;
-use tokio::time::{advance, pause, sleep};
+use tokio::time::{Instant, advance, pause, sleep};
 
 use super::{
     Observe,
@@ -21,14 +21,17 @@ use crate::{
     },
     db::{Database, keys, test_database},
     domain::{
+        client::TokenId,
         key::{ApiKey, KeyId},
         model::ModelName,
-        outcome::{BillingFault, EgressFault, KeyFault, Outcome, QuotaExceeded, QuotaWindow},
-        policy::PolicyKind,
+        outcome::{BillingFault, EgressFault, KeyFault, Outcome, QuotaExceeded, QuotaMetric, QuotaWindow},
+        policy::{Balancing, PolicyKind},
         time::Now,
     },
     secrets::{EncryptionKey, Sealer},
 };
+
+mod waiting;
 
 const MAX_FAILURES: u32 = 3;
 
@@ -43,12 +46,20 @@ struct Pool {
 impl Pool {
     /// A pool of so many keys, stored as `API_KEYS` would be.
     fn of(count: usize) -> Self {
+        Self::balancing(
+            count,
+            Balancing { policy: PolicyKind::RoundRobin, max_wait: Duration::ZERO, max_waiting: 0 },
+        )
+    }
+
+    fn balancing(count: usize, balancing: Balancing) -> Self {
         let (database, folder) = test_database();
         let sealer = Sealer::new(&EncryptionKey::random());
-        let configured: Vec<_> = (1..=count).map(|n| ApiKey::parse(&format!("key-{n}")).unwrap()).collect();
+        let configured: Vec<_> =
+            (1..=count).map(|n| ApiKey::parse(&format!("key-{n}")).unwrap().into()).collect();
         database.write_blocking(|conn| keys::sync_configured(conn, &sealer, &configured, 0)).unwrap();
         let supervisor = Supervisor::new(load(&database, &sealer), MAX_FAILURES, database.clone()).start();
-        let balancer = Balancer::new(PolicyKind::RoundRobin, supervisor.clone()).start();
+        let balancer = Balancer::new(balancing, supervisor.clone()).start();
         Self { supervisor, balancer, database, sealer, _folder: folder }
     }
 
@@ -58,7 +69,8 @@ impl Pool {
 
     async fn acquire_beside(&self, model: &str, tried: &[i64]) -> Result<Lease, Unavailable> {
         let tried = tried.iter().map(|id| KeyId(*id)).collect();
-        self.balancer.send(Acquire { model: model_name(model), tried }).await.unwrap()
+        let acquire = Acquire { tried, ..ask_for(model) };
+        self.balancer.send(acquire).await.unwrap()
     }
 
     async fn settle(&self, model: &str, outcome: Outcome) {
@@ -102,6 +114,18 @@ fn load(database: &Database, sealer: &Sealer) -> Vec<PoolKey> {
     loaded.keys.into_iter().map(pool_key).collect()
 }
 
+fn ask_for(model: &str) -> Acquire {
+    Acquire {
+        model: model_name(model),
+        tokens: 0,
+        client: TokenId::default(),
+        preference: None,
+        tried: Vec::new(),
+        elsewhere: None,
+        deadline: Instant::now() + Duration::from_secs(60),
+    }
+}
+
 fn model_name(name: &str) -> ModelName {
     ModelName::parse(name).unwrap()
 }
@@ -111,8 +135,12 @@ async fn cooldowns(pool: &Pool, id: i64) -> Vec<CooldownSnapshot> {
 }
 
 fn rate_limited(seconds: u64) -> Outcome {
+    Outcome::Quota(quota_exceeded(seconds))
+}
+
+fn quota_exceeded(seconds: u64) -> QuotaExceeded {
     let retry_after = Some(Duration::from_secs(seconds));
-    Outcome::Quota(QuotaExceeded { window: QuotaWindow::Minute, retry_after, limit: None })
+    QuotaExceeded { window: QuotaWindow::Minute, retry_after, limit: None, metric: QuotaMetric::Unknown }
 }
 
 #[actix::test]
@@ -328,8 +356,15 @@ async fn keys_that_met_a_storm_are_forgiven_and_used_at_once() {
     pause();
     const KEYS: i64 = 40;
     let pool = Pool::of(KEYS as usize);
-    let (egress, spent) =
-        (Egress::default(), QuotaExceeded { window: QuotaWindow::Unknown, retry_after: None, limit: None });
+    let (egress, spent) = (
+        Egress::default(),
+        QuotaExceeded {
+            window: QuotaWindow::Unknown,
+            metric: QuotaMetric::Unknown,
+            retry_after: None,
+            limit: None,
+        },
+    );
     let begun = Now::read().instant;
 
     let mut storm = None;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::reader::Reader;
 use crate::domain::outcome::{
-    BillingFault, EgressFault, KeyFault, Outcome, QuotaExceeded, QuotaWindow, ServerFault,
+    BillingFault, EgressFault, KeyFault, Outcome, QuotaExceeded, QuotaMetric, QuotaWindow, ServerFault,
 };
 
 const NAME: &str = "ERROR_RULES";
@@ -70,7 +70,9 @@ struct Written {
 
 /// The names of verdicts, which are those of outcomes in the logs where both exist.
 fn verdicts() -> [(&'static str, Outcome); 15] {
-    let quota = |window| Outcome::Quota(QuotaExceeded { window, retry_after: None, limit: None });
+    let quota = |window| {
+        Outcome::Quota(QuotaExceeded { window, metric: QuotaMetric::Unknown, retry_after: None, limit: None })
+    };
     [
         ("key_invalid", Outcome::KeyInvalid(KeyFault::NotFound)),
         ("key_suspect", Outcome::KeySuspect),

@@ -60,9 +60,10 @@ pub enum KeyFault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuotaExceeded {
     pub window: QuotaWindow,
+    pub metric: QuotaMetric,
     /// `RetryInfo.retryDelay`, when present and readable.
     pub retry_after: Option<Duration>,
-    /// `quotaValue`: the limit of the window, in requests or tokens.
+    /// `quotaValue`: the limit of the window, in what `metric` counts.
     pub limit: Option<u64>,
 }
 
@@ -75,6 +76,19 @@ pub enum QuotaWindow {
     Minute,
     /// Ends at midnight in America/Los_Angeles.
     Day,
+}
+
+/// What a quota counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QuotaMetric {
+    /// Google did not say, or counts something that we do not.
+    Unknown,
+    Requests,
+    /// Tokens of prompts; what is answered is not counted.
+    Tokens,
+    /// Pictures that were made.
+    Images,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

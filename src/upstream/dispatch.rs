@@ -101,7 +101,8 @@ impl Dispatcher {
     pub async fn fetch(&self, call: &Call, trail: &mut Trail) -> Result<Answer, UpstreamError> {
         let fetch = async |lease: &Lease, deadline| self.fetch_once(call, lease, deadline).await;
         let (answer, won) = self.try_keys(call, trail, fetch).await?;
-        if let Some(Won { lease, sent_at }) = won {
+        if let Some(Won { mut lease, sent_at }) = won {
+            lease.count(answer.usage);
             let spent = sent_at.elapsed();
             trail.usage = answer.usage;
             trail.succeeded(lease.key, answer.status, spent, spent);

@@ -141,7 +141,8 @@ impl EventStream {
     /// Writes down how the answer ended and gives the key back.
     pub fn conclude(mut self, trail: &mut Trail) {
         trail.usage = self.usage.or(trail.usage);
-        let Some(lease) = self.lease.take() else { return };
+        let Some(mut lease) = self.lease.take() else { return };
+        lease.count(self.usage);
         let spent = self.sent_at.elapsed();
         let latency = self.first_byte_at.map_or(spent, |at| at - self.sent_at);
         match self.end.take() {

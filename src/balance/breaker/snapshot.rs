@@ -134,7 +134,7 @@ impl KeyHealth {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::outcome::{Outcome, QuotaExceeded, QuotaWindow};
+    use crate::domain::outcome::{Outcome, QuotaExceeded, QuotaMetric, QuotaWindow};
 
     const MAX_FAILURES: u32 = 3;
 
@@ -143,7 +143,12 @@ mod tests {
     }
 
     fn quota(window: QuotaWindow) -> Outcome {
-        Outcome::Quota(QuotaExceeded { window, retry_after: None, limit: None })
+        Outcome::Quota(QuotaExceeded {
+            window,
+            metric: QuotaMetric::Requests,
+            retry_after: None,
+            limit: None,
+        })
     }
 
     #[test]

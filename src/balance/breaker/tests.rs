@@ -1,7 +1,7 @@
 //! The health of a key, from the first failure to the last day of its recovery.
 
 use super::*;
-use crate::domain::outcome::QuotaExceeded;
+use crate::domain::outcome::{QuotaExceeded, QuotaMetric};
 
 const MAX_FAILURES: u32 = 3;
 
@@ -16,13 +16,18 @@ fn model(name: &str) -> ModelName {
 fn rate_limited(retry_after: Duration) -> Outcome {
     Outcome::Quota(QuotaExceeded {
         window: QuotaWindow::Minute,
+        metric: QuotaMetric::Unknown,
         retry_after: Some(retry_after),
         limit: Some(10),
     })
 }
 
-const UNEXPLAINED: Outcome =
-    Outcome::Quota(QuotaExceeded { window: QuotaWindow::Unknown, retry_after: None, limit: None });
+const UNEXPLAINED: Outcome = Outcome::Quota(QuotaExceeded {
+    window: QuotaWindow::Unknown,
+    metric: QuotaMetric::Unknown,
+    retry_after: None,
+    limit: None,
+});
 
 fn tripped(now: Now) -> KeyHealth {
     let mut health = KeyHealth::new(MAX_FAILURES);

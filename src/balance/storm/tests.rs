@@ -3,12 +3,12 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::outcome::{KeyFault, QuotaExceeded};
+use crate::domain::outcome::{KeyFault, QuotaExceeded, QuotaMetric};
 
 const KEYS: i64 = 40;
 
 fn quota(window: QuotaWindow) -> Outcome {
-    Outcome::Quota(QuotaExceeded { window, retry_after: None, limit: None })
+    Outcome::Quota(QuotaExceeded { window, metric: QuotaMetric::Unknown, retry_after: None, limit: None })
 }
 
 fn bare() -> Outcome {

@@ -69,7 +69,7 @@ impl Answers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::outcome::QuotaExceeded;
+    use crate::domain::outcome::{QuotaExceeded, QuotaMetric};
 
     const NO: Answer = Answer::Refused(KeyFault::NotFound);
 
@@ -108,7 +108,14 @@ mod tests {
 
     #[test]
     fn an_answer_that_says_nothing_of_the_key_is_neither_yes_nor_no() {
-        let spent = |window| Outcome::Quota(QuotaExceeded { window, retry_after: None, limit: None });
+        let spent = |window| {
+            Outcome::Quota(QuotaExceeded {
+                window,
+                metric: QuotaMetric::Unknown,
+                retry_after: None,
+                limit: None,
+            })
+        };
         for outcome in [Outcome::KeySuspect, Outcome::GatewayFault, spent(QuotaWindow::Unknown)] {
             assert_eq!(Answer::of(&outcome), Answer::Unclear, "{outcome:?}");
         }

@@ -7,15 +7,19 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    domain::outcome::{QuotaExceeded, QuotaWindow},
+    domain::outcome::{QuotaExceeded, QuotaMetric, QuotaWindow},
     upstream::fixtures,
 };
 
 const NOT_FOUND: Outcome = Outcome::KeyInvalid(KeyFault::NotFound);
 const FAILED: Outcome = Outcome::ServerFault(ServerFault::Failed);
 
+/// As Google refuses it that counts requests, where it says what it counts.
 fn quota(window: QuotaWindow, retry_after: Option<u64>, limit: Option<u64>) -> Outcome {
-    Outcome::Quota(QuotaExceeded { window, retry_after: retry_after.map(Duration::from_secs), limit })
+    let known = window != QuotaWindow::Unknown;
+    let metric = if known { QuotaMetric::Requests } else { QuotaMetric::Unknown };
+    let retry_after = retry_after.map(Duration::from_secs);
+    Outcome::Quota(QuotaExceeded { window, metric, retry_after, limit })
 }
 
 fn classify(status: u16, body: &[u8]) -> Fault {
