@@ -16,7 +16,7 @@ fn model(name: &str) -> ModelName {
 fn rate_limited(retry_after: Duration) -> Outcome {
     Outcome::Quota(QuotaExceeded {
         window: QuotaWindow::Minute,
-        metric: QuotaMetric::Unknown,
+        metric: QuotaMetric::Requests,
         retry_after: Some(retry_after),
         limit: Some(10),
     })
