@@ -91,12 +91,18 @@ async fn an_error_that_a_rule_knows_is_judged_by_the_rule_wherever_it_comes() {
     let draining = google_error(400, "FAILED_PRECONDITION", "The backend draining, retry.");
     for stream in [false, true] {
         for inside in [false, true] {
-            let app = TestApp::builder().keys(["k1", "k2"]).setting("ERROR_RULES", rules).start().await;
-            if inside {
-                app.upstream.on("k1").stream().event(&draining);
-            } else {
-                app.upstream.on("k1").reply_json(400, &draining);
-            }
+            let app = TestApp::builder()
+                .keys(["k1", "k2"])
+                .setting("ERROR_RULES", rules)
+                .setting("BALANCE_POLICY", "round_robin")
+                .start()
+                .await;
+            let k1 = app.upstream.on("k1");
+            match (inside, stream) {
+                (false, _) => k1.reply_json(400, &draining),
+                (true, false) => k1.reply_json(200, &draining),
+                (true, true) => k1.stream().event(&draining),
+            };
             app.upstream.on("k2").answers_as_usual();
 
             let method = if stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
@@ -105,6 +111,7 @@ async fn an_error_that_a_rule_knows_is_judged_by_the_rule_wherever_it_comes() {
                 let reply = app.client().post(&path).json(&prompt("hello")).send().await;
                 assert_eq!(reply.status(), 200, "{path} {inside}: {}", reply.text());
             }
+            assert_eq!(app.upstream.attempts()[..2], ["k1", "k2"]);
             let key = app.settled("k1").await;
             assert_eq!((key.health.state, key.tally.failures), (StateSnapshot::Active, 0));
         }
