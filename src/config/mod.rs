@@ -27,7 +27,6 @@ pub use gemini::{Gemini, SafetySetting};
 pub use layers::Origin;
 pub use logs::{LogFormat, LogLevel, Logs};
 pub use pool::Pool;
-pub use quotas::TierLimits;
 pub use server::Server;
 pub use storage::Storage;
 pub use upstream::{BaseUrl, Upstream};
