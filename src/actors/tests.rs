@@ -377,9 +377,9 @@ async fn keys_that_met_a_storm_are_forgiven_and_used_at_once() {
         Egress::default(),
         QuotaExceeded {
             window: QuotaWindow::Unknown,
+            metric: QuotaMetric::Unknown,
             retry_after: None,
             limit: None,
-            metric: QuotaMetric::Unknown,
         },
     );
     let begun = Now::read().instant;

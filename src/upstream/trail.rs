@@ -112,12 +112,13 @@ impl Trail {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::{classify::classify, dispatch::malformed};
+    use crate::upstream::{classify::Classifier, dispatch::malformed};
 
     #[test]
     fn only_what_google_named_is_a_reason() {
         let mut trail = Trail::default();
-        let busy = classify(503, br#"{"error":{"code":503,"message":"busy","status":"UNAVAILABLE"}}"#);
+        let busy = Classifier::default()
+            .classify(503, br#"{"error":{"code":503,"message":"busy","status":"UNAVAILABLE"}}"#);
 
         trail.failed(KeyId(1), &busy, Duration::ZERO);
         trail.failed(KeyId(2), &malformed("the answer had no content"), Duration::ZERO);
