@@ -4,6 +4,7 @@ pub mod breaker;
 pub mod gauge;
 pub mod ledger;
 pub mod policy;
+pub mod projects;
 pub mod provisional;
 pub mod quota;
 pub mod ready;

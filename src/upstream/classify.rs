@@ -21,6 +21,8 @@ pub struct Fault {
     pub error: GoogleError,
     /// We saw it ourselves, and the words are ours: Google named no reason.
     pub is_ours: bool,
+    /// The number of the key's project, where Google named it; not for clients.
+    pub consumer: Option<u64>,
 }
 
 /// Judges an answer whose status is not 2xx. The body may be of any size, encoding or shape.
@@ -43,6 +45,7 @@ impl From<RawError> for Fault {
             outcome: judge(&error),
             error: error.to_google_error(),
             is_ours: false,
+            consumer: error.consumer(),
         }
     }
 }
@@ -307,6 +310,24 @@ mod tests {
             );
         }
         assert_eq!(verdicts.len(), fixtures::files(&folder, "json").len(), "each sample has its row");
+    }
+
+    #[test]
+    fn the_consumer_is_read_where_google_names_it_and_never_told_to_clients() {
+        let Some(folder) = fixtures::folder("gemini/errors") else { return };
+        for (file, consumer) in [
+            ("403-consumer-suspended", Some(123_456_789_012)),
+            ("429-legacy-error-info", Some(348_715_329_010)),
+            ("429-bare", None),
+        ] {
+            let sample = fixtures::json(&folder.join(format!("{file}.json")));
+
+            let fault = classify(429, sample["body"].to_string().as_bytes());
+
+            assert_eq!(fault.consumer, consumer, "{file}");
+            let told = String::from_utf8(fault.error.to_json()).unwrap();
+            assert!(consumer.is_none_or(|number| !told.contains(&number.to_string())), "{told}");
+        }
     }
 
     #[test]

@@ -262,6 +262,7 @@ pub fn malformed(message: &str) -> Fault {
             reason: None,
         },
         is_ours: true,
+        consumer: None,
     }
 }
 
