@@ -82,7 +82,7 @@ fn ledger(c: &mut Criterion) {
     let mut calls = 0_u32;
     let mut next = |now: &mut Now| {
         calls = calls.wrapping_add(1);
-        if calls % 32 == 0 {
+        if calls.is_multiple_of(32) {
             *now = now.after(Duration::from_millis(320));
         }
         *now
