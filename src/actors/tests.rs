@@ -201,11 +201,24 @@ async fn successes_arrive_in_batches_and_are_counted() {
     for _ in 0..10 {
         pool.acquire("flash").await.unwrap().settle(Outcome::Success, Duration::from_millis(3));
     }
-    advance(Duration::from_millis(10)).await;
+    advance(Duration::from_millis(25)).await;
     pool.settled().await;
 
     let (one, two) = (pool.key(1).await.tally, pool.key(2).await.tally);
     assert_eq!((one.successes + two.successes, one.failures + two.failures), (10, 0));
+}
+
+#[actix::test]
+async fn a_failure_does_not_overtake_the_success_before_it() {
+    pause();
+    let pool = Pool::of(1);
+    pool.settle("flash", Outcome::Success).await;
+    pool.settle("flash", Outcome::KeySuspect).await;
+    advance(Duration::from_millis(25)).await;
+    pool.settled().await;
+
+    let key = pool.key(1).await;
+    assert_eq!((key.tally.successes, key.health.consecutive_failures), (1, 1));
 }
 
 #[actix::test]
