@@ -9,6 +9,7 @@ pub mod gauge;
 pub mod latency;
 pub mod ledger;
 pub mod policy;
+pub mod projects;
 pub mod provisional;
 pub mod quota;
 pub mod ready;

@@ -26,6 +26,8 @@ pub struct Fault {
     pub error: GoogleError,
     /// We saw it ourselves, and the words are ours: Google named no reason.
     pub is_ours: bool,
+    /// The number of the key's project, where Google named it; not for clients.
+    pub consumer: Option<u64>,
 }
 
 /// Judges what is no success: by the operator's rules, then by ours.
@@ -58,6 +60,7 @@ impl Classifier {
             outcome: self.by_rule(error).unwrap_or_else(|| judge(error)),
             error: error.to_google_error(),
             is_ours: false,
+            consumer: error.consumer(),
         }
     }
 

@@ -278,6 +278,7 @@ pub fn malformed(message: &str) -> Fault {
             reason: None,
         },
         is_ours: true,
+        consumer: None,
     }
 }
 

@@ -223,3 +223,21 @@ fn no_rule_makes_a_redirect_a_failure() {
 
     assert_eq!(classifier.classify(302, br#"{"error":{"message":"moved"}}"#).outcome, Outcome::Success);
 }
+
+#[test]
+fn the_consumer_is_read_where_google_names_it_and_never_told_to_clients() {
+    let Some(folder) = fixtures::folder("gemini/errors") else { return };
+    for (file, consumer) in [
+        ("403-consumer-suspended", Some(123_456_789_012)),
+        ("429-legacy-error-info", Some(348_715_329_010)),
+        ("429-bare", None),
+    ] {
+        let sample = fixtures::json(&folder.join(format!("{file}.json")));
+
+        let fault = classify(429, sample["body"].to_string().as_bytes());
+
+        assert_eq!(fault.consumer, consumer, "{file}");
+        let told = String::from_utf8(fault.error.to_json()).unwrap();
+        assert!(consumer.is_none_or(|number| !told.contains(&number.to_string())), "{told}");
+    }
+}
