@@ -25,6 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "app",
         &[
             "domain",
+            "balance",
             "convert",
             "media",
             "secrets",

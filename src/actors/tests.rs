@@ -1,32 +1,37 @@
 //! Supervisor, keys and a balancer together, on a clock that is moved by hand.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
-use tokio::time::{advance, pause, sleep};
+use tokio::time::{Instant, advance, pause, sleep};
 
 use super::{
     Observe,
     balancer::{Acquire, Balancer, BalancerSnapshot},
-    key::{Crash, KeySnapshot},
+    key::{Crash, KeySnapshot, SiblingFell},
     lease::Lease,
-    supervisor::{Checkpoint, FindKey, FindSuspects, PoolKey, PoolSnapshot, Supervisor},
+    supervisor::{
+        Checkpoint, FindKey, FindSuspects, PoolKey, PoolSnapshot, ProjectSettings, Supervisor, Suspect,
+    },
 };
 use crate::{
     balance::{
-        breaker::{CooldownSnapshot, StateSnapshot},
-        table::Unavailable,
+        breaker::{CooldownSnapshot, ProjectFault, StateSnapshot},
+        table::{Cause, Unavailable},
     },
-    db::{Database, keys, test_database},
+    db::{Database, keys, ledgers, test_database},
     domain::{
+        client::TokenId,
         key::{ApiKey, KeyId},
         model::ModelName,
-        outcome::{KeyFault, Outcome, QuotaExceeded, QuotaWindow},
-        policy::PolicyKind,
+        outcome::{BillingFault, KeyFault, Outcome, QuotaExceeded, QuotaMetric, QuotaWindow},
+        policy::{Balancing, PolicyKind},
         time::Now,
     },
     secrets::{EncryptionKey, Sealer},
 };
+
+mod waiting;
 
 const MAX_FAILURES: u32 = 3;
 
@@ -41,12 +46,22 @@ struct Pool {
 impl Pool {
     /// A pool of so many keys, stored as `API_KEYS` would be.
     fn of(count: usize) -> Self {
+        Self::balancing(
+            count,
+            Balancing { policy: PolicyKind::RoundRobin, max_wait: Duration::ZERO, max_waiting: 0 },
+        )
+    }
+
+    fn balancing(count: usize, balancing: Balancing) -> Self {
         let (database, folder) = test_database();
         let sealer = Sealer::new(&EncryptionKey::random());
-        let configured: Vec<_> = (1..=count).map(|n| ApiKey::parse(&format!("key-{n}")).unwrap()).collect();
+        let configured: Vec<_> =
+            (1..=count).map(|n| ApiKey::parse(&format!("key-{n}")).unwrap().into()).collect();
         database.write_blocking(|conn| keys::sync_configured(conn, &sealer, &configured, 0)).unwrap();
-        let supervisor = Supervisor::new(load(&database, &sealer), MAX_FAILURES, database.clone()).start();
-        let balancer = Balancer::new(PolicyKind::RoundRobin, supervisor.clone()).start();
+        let supervisor =
+            Supervisor::new(load(&database, &sealer), MAX_FAILURES, projects(&database), database.clone())
+                .start();
+        let balancer = Balancer::new(balancing, supervisor.clone(), Arc::default()).start();
         Self { supervisor, balancer, database, sealer, _folder: folder }
     }
 
@@ -56,7 +71,8 @@ impl Pool {
 
     async fn acquire_beside(&self, model: &str, tried: &[i64]) -> Result<Lease, Unavailable> {
         let tried = tried.iter().map(|id| KeyId(*id)).collect();
-        self.balancer.send(Acquire { model: model_name(model), tried }).await.unwrap()
+        let acquire = Acquire { tried, ..ask_for(model) };
+        self.balancer.send(acquire).await.unwrap()
     }
 
     async fn settle(&self, model: &str, outcome: Outcome) {
@@ -95,9 +111,29 @@ fn load(database: &Database, sealer: &Sealer) -> Vec<PoolKey> {
     let pool_key = |stored: keys::StoredKey| PoolKey {
         id: stored.id,
         secret: stored.key,
+        placement: stored.placement,
         health: health(stored.health),
     };
     loaded.keys.into_iter().map(pool_key).collect()
+}
+
+/// As they were stored last.
+fn projects(database: &Database) -> ProjectSettings {
+    let stored = database.read_blocking(ledgers::load_ledgers).unwrap();
+    let stored = stored.into_iter().map(|row| (row.project, row.ledger)).collect();
+    ProjectSettings { stored, ..ProjectSettings::default() }
+}
+
+fn ask_for(model: &str) -> Acquire {
+    Acquire {
+        model: model_name(model),
+        tokens: 0,
+        client: TokenId::default(),
+        preference: None,
+        tried: Vec::new(),
+        elsewhere: None,
+        deadline: Instant::now() + Duration::from_secs(60),
+    }
 }
 
 fn model_name(name: &str) -> ModelName {
@@ -109,8 +145,12 @@ async fn cooldowns(pool: &Pool, id: i64) -> Vec<CooldownSnapshot> {
 }
 
 fn rate_limited(seconds: u64) -> Outcome {
+    Outcome::Quota(quota_exceeded(seconds))
+}
+
+fn quota_exceeded(seconds: u64) -> QuotaExceeded {
     let retry_after = Some(Duration::from_secs(seconds));
-    Outcome::Quota(QuotaExceeded { window: QuotaWindow::Minute, retry_after, limit: None })
+    QuotaExceeded { window: QuotaWindow::Minute, retry_after, limit: None, metric: QuotaMetric::Unknown }
 }
 
 #[actix::test]
@@ -159,11 +199,24 @@ async fn successes_arrive_in_batches_and_are_counted() {
     for _ in 0..10 {
         pool.acquire("flash").await.unwrap().settle(Outcome::Success, Duration::from_millis(3));
     }
-    advance(Duration::from_millis(10)).await;
+    advance(Duration::from_millis(25)).await;
     pool.settled().await;
 
     let (one, two) = (pool.key(1).await.tally, pool.key(2).await.tally);
     assert_eq!((one.successes + two.successes, one.failures + two.failures), (10, 0));
+}
+
+#[actix::test]
+async fn a_failure_does_not_overtake_the_success_before_it() {
+    pause();
+    let pool = Pool::of(1);
+    pool.settle("flash", Outcome::Success).await;
+    pool.settle("flash", Outcome::KeySuspect).await;
+    advance(Duration::from_millis(25)).await;
+    pool.settled().await;
+
+    let key = pool.key(1).await;
+    assert_eq!((key.tally.successes, key.health.consecutive_failures), (1, 1));
 }
 
 #[actix::test]
@@ -279,8 +332,13 @@ async fn health_is_in_the_database_soon_and_comes_back_with_a_restart() {
     pool.settled().await;
     pool.supervisor.send(Checkpoint).await.unwrap();
 
-    let again =
-        Supervisor::new(load(&pool.database, &pool.sealer), MAX_FAILURES, pool.database.clone()).start();
+    let again = Supervisor::new(
+        load(&pool.database, &pool.sealer),
+        MAX_FAILURES,
+        projects(&pool.database),
+        pool.database.clone(),
+    )
+    .start();
     let snapshot = again.send(Observe::<PoolSnapshot>::new()).await.unwrap();
 
     assert_eq!((snapshot.states.invalid, snapshot.states.active, snapshot.partly_cooling), (1, 1, 1));
@@ -308,7 +366,81 @@ async fn only_keys_that_are_not_plainly_well_are_suspects() {
     pool.acquire_beside("flash", &[1, 3]).await.unwrap().settle(rate_limited(30), Duration::ZERO);
     pool.settled().await;
 
-    let suspects = pool.supervisor.send(FindSuspects).await.unwrap();
+    let found = pool.supervisor.send(FindSuspects { named: None }).await.unwrap();
+    let keys = |suspects: &[Suspect]| {
+        let mut keys: Vec<_> = suspects.iter().map(|suspect| suspect.key.0).collect();
+        keys.sort_unstable();
+        keys
+    };
+    assert_eq!((keys(&found.suspects), keys(&found.controls)), (vec![1], vec![2, 3]));
 
-    assert_eq!(suspects.iter().map(|suspect| suspect.key.0).collect::<Vec<_>>(), [1]);
+    let named = Some(vec![KeyId(1), KeyId(2), KeyId(99)]);
+    let found = pool.supervisor.send(FindSuspects { named }).await.unwrap();
+    assert_eq!((keys(&found.suspects), keys(&found.controls)), (vec![1, 2], vec![3]));
+}
+
+/// So many keys are refused with a bare 429, each of them once.
+async fn refuse_bare(pool: &Pool, count: usize) {
+    for _ in 0..count {
+        let bare =
+            QuotaExceeded { window: QuotaWindow::Unknown, metric: QuotaMetric::Unknown, ..quota_exceeded(0) };
+        let outcome = Outcome::Quota(QuotaExceeded { retry_after: None, ..bare });
+        pool.acquire("flash").await.unwrap().settle(outcome, Duration::ZERO);
+    }
+    pool.settled().await;
+}
+
+#[actix::test]
+async fn a_storm_pauses_the_address_and_is_forgiven_to_the_keys() {
+    pause();
+    const KEYS: usize = 40;
+    let pool = Pool::of(KEYS);
+    refuse_bare(&pool, 11).await;
+    assert_eq!(pool.pool().await.partly_cooling, 11, "as long as they might be at fault");
+
+    refuse_bare(&pool, 1).await;
+
+    let after = pool.pool().await;
+    assert_eq!((after.states.active, after.partly_cooling), (KEYS, 0));
+    let refused = pool.acquire("flash").await.unwrap_err();
+    let Unavailable::Until { at, cause: Cause::Egress } = refused else { panic!("{refused:?}") };
+    assert_eq!(at.saturating_duration_since(Instant::now()).as_secs_f32().round(), 5.0);
+    advance(Duration::from_secs(5)).await;
+
+    let probe = pool.acquire("flash").await.expect("one request probes");
+    let refused = pool.acquire("flash").await.unwrap_err();
+    assert!(matches!(refused, Unavailable::Until { cause: Cause::Egress, .. }), "{refused:?}");
+    probe.settle(Outcome::Success, Duration::ZERO);
+    pool.settled().await;
+    refuse_bare(&pool, 11).await;
+    assert_eq!(pool.pool().await.partly_cooling, 11, "keys are judged again");
+}
+
+#[actix::test]
+async fn a_probe_that_meets_the_storm_again_prolongs_the_pause_and_blames_no_key() {
+    pause();
+    let pool = Pool::of(40);
+    refuse_bare(&pool, 12).await;
+    advance(Duration::from_secs(5)).await;
+
+    refuse_bare(&pool, 1).await;
+
+    let Err(Unavailable::Until { at, .. }) = pool.acquire("flash").await else { panic!("it pauses") };
+    assert_eq!(at.saturating_duration_since(Instant::now()).as_secs_f32().round(), 10.0);
+    assert_eq!(pool.pool().await.partly_cooling, 0);
+}
+
+#[actix::test]
+async fn siblings_of_a_key_without_money_rest_until_it_may_have_some() {
+    pause();
+    let pool = Pool::of(2);
+    let sibling = pool.supervisor.send(FindKey(KeyId(2))).await.unwrap().unwrap();
+
+    sibling.send(SiblingFell(ProjectFault::Billing(BillingFault::PrepayDepleted))).await.unwrap();
+    pool.settled().await;
+
+    assert_eq!((pool.pool().await.states.cooling, pool.pool().await.states.active), (1, 1));
+    advance(Duration::from_secs(3602)).await;
+    pool.settled().await;
+    assert_eq!(pool.key(2).await.health.state, StateSnapshot::HalfOpen);
 }

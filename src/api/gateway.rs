@@ -105,7 +105,11 @@ impl Gateway {
     /// The model that a client's name stands for, unless it is hidden here.
     pub fn asked(&self, name: &str) -> Result<Asked, ApiError> {
         let real = self.models.borrow();
-        let is_real = |name: &str| ModelName::parse(name).is_some_and(|name| real.find(&name).is_some());
+        let is_real = |name: &str| {
+            // A hidden model is not taken for another one.
+            let name = ModelName::parse(name);
+            name.is_some_and(|name| real.find(&name).is_some() || self.filtered_models.contains(&name))
+        };
         let wanted = self.switches.resolve(name, is_real);
         Ok(Asked { model: self.model(&wanted.model)?, wanted })
     }

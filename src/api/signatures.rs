@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use crate::{
     convert::gemini::memory::{CallKey, SignatureMemory},
-    domain::model::ModelName,
-    secrets::TokenId,
+    domain::{client::TokenId, model::ModelName},
+
 };
 
 /// Ten thousand signatures, or more.

@@ -231,6 +231,7 @@ async fn what_cannot_be_right_is_refused_before_gemini_is_asked() {
         (json!({"tools": many}), "tools"),
         (json!({"tools": tool(tree)}), "tools[0].function.parameters"),
         (json!({"tools": tool(json!({"$ref": "#/$defs/Gone"}))}), "tools[0].function.parameters"),
+        (json!({"messages": [{"role": "function", "name": "f", "content": "x"}]}), "messages[0]"),
         (json!({"tool_choice": "required"}), "tool_choice"),
         (json!({"temperature": "hot"}), "temperature"),
         (json!({"top_logprobs": 5}), "top_logprobs"),

@@ -47,7 +47,9 @@ async fn requests_of_openais_sdks_are_answered_as_they_were_recorded() {
         let (what, target) = (format!("{file} {}", text("call")), text("target"));
         let method: Method = text("method").parse().expect("a method");
         let mut sending = app.client().request(method, target);
-        for name in ["accept", "content-type", "user-agent", "x-stainless-lang", "x-stainless-package-version"] {
+        for name in
+            ["accept", "content-type", "user-agent", "x-stainless-lang", "x-stainless-package-version"]
+        {
             if let Some(value) = request["headers"][name].as_str() {
                 sending = sending.header(name, value);
             }

@@ -1,5 +1,6 @@
 //! The gateway as its clients meet it: over HTTP, with an upstream that follows a script.
 
+mod blame;
 mod chat;
 mod clients;
 mod crash;
@@ -16,6 +17,7 @@ mod restart;
 mod secrets;
 mod services;
 mod stop;
+mod storm;
 mod streaming;
 mod switches;
 mod timeouts;

@@ -325,3 +325,19 @@ async fn paths_that_are_almost_right_are_understood_where_that_is_switched_on() 
         assert_eq!(app.client().get("/proxy/v1/nothing").send().await.status(), 404);
     }
 }
+
+#[actix_web::test]
+async fn hidden_models_stay_hidden_behind_suffixes_and_aliases() {
+    let app = app(&[
+        ("FILTERED_MODELS", r#"["gemini-2.5-pro", "gemini-2.5-flash-image"]"#),
+        ("IMAGE_MODELS", MODEL),
+        ("MODEL_ALIASES", r#"{"gpt-4o": "gemini-2.5-pro"}"#),
+    ])
+    .await;
+
+    for model in ["gemini-2.5-pro-search", "gpt-4o", "gemini-2.5-flash-image"] {
+        assert_eq!(app.client().chat(model, "x").await.status(), 404, "{model}");
+        assert_eq!(app.client().generate(model, "x").await.status(), 404, "{model}");
+    }
+    assert_eq!(app.upstream.requests().len(), 0);
+}

@@ -36,8 +36,8 @@ use crate::{
         },
         traits::ModelTraits,
     },
-    domain::{model::ModelName, time::Now},
-    secrets::TokenId,
+    domain::{client::TokenId, model::ModelName, time::Now},
+
     upstream::{
         call::{AnswerKind, Call, Credential},
         dispatch::{Answer, Refusal, UpstreamError, malformed},

@@ -70,7 +70,9 @@ pub fn to_gemini<'a>(
 
 fn orphan(orphan: Orphan) -> ConvertError {
     let Orphan { message, id } = orphan;
-    ConvertError::OrphanToolResult { param: format!("messages[{message}].tool_call_id"), id }
+    // Calls from before calls had ids have none that could be named.
+    let field = if id.is_empty() { "" } else { ".tool_call_id" };
+    ConvertError::OrphanToolResult { param: format!("messages[{message}]{field}"), id }
 }
 
 fn read_messages<'a>(request: &'a ChatRequest, conversation: &mut Conversation<'a>) {
