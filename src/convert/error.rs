@@ -50,6 +50,16 @@ pub enum ConvertError {
          no tool call '{id}' was made before '{param}'."
     )]
     OrphanToolResult { param: String, id: String },
+
+    /// The same of the Responses API.
+    #[error("No tool call found for function call output with call_id {id}.")]
+    OrphanOutput { id: String },
+
+    #[error("Previous response with id '{id}' not found.")]
+    PreviousNotFound { id: String },
+
+    #[error("Item with id '{id}' not found.")]
+    ItemNotFound { id: String },
 }
 
 impl ConvertError {
@@ -67,13 +77,19 @@ impl ConvertError {
             | Self::Unsupported { param, .. }
             | Self::RemoteMedia { param, .. }
             | Self::OrphanToolResult { param, .. } => Some(param),
+            Self::OrphanOutput { .. } | Self::ItemNotFound { .. } => Some("input"),
+            Self::PreviousNotFound { .. } => Some("previous_response_id"),
         }
     }
 
     /// The `code` of OpenAI's error object, by which its clients branch.
     pub fn code(&self) -> Option<&'static str> {
         match self {
-            Self::InvalidJson { .. } | Self::OrphanToolResult { .. } => None,
+            Self::InvalidJson { .. }
+            | Self::OrphanToolResult { .. }
+            | Self::OrphanOutput { .. }
+            | Self::ItemNotFound { .. } => None,
+            Self::PreviousNotFound { .. } => Some("previous_response_not_found"),
             Self::Missing { .. } => Some("missing_required_parameter"),
             Self::InvalidType { .. } => Some("invalid_type"),
             Self::UnknownValue { .. } | Self::InvalidValue { .. } => Some("invalid_value"),

@@ -130,6 +130,9 @@ pub struct GroundingMetadata<'a> {
     pub grounding_chunks: Vec<GroundingChunk<'a>>,
     #[serde(borrow, deserialize_with = "null_as_default")]
     pub grounding_supports: Vec<GroundingSupport<'a>>,
+    /// What was searched for.
+    #[serde(borrow, deserialize_with = "null_as_default")]
+    pub web_search_queries: Vec<Text<'a>>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -23,7 +23,7 @@ const MAX_N: u64 = 8;
 /// Most stop sequences that Gemini takes; OpenAI itself takes 4.
 const MAX_STOPS: usize = 5;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ChatRequest {
     /// As the client wrote it.
     pub model: String,
@@ -63,7 +63,7 @@ pub struct ChatRequest {
     /// Gemini's name of the tier.
     pub service_tier: Option<&'static str>,
     pub google: GoogleOptions,
-    n: u64,
+    pub(super) n: u64,
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -103,7 +103,7 @@ pub struct GoogleOptions {
 pub fn chat_request(body: &[u8]) -> Result<ChatRequest, ConvertError> {
     let mut request = json::body(body)?;
     let at = request.at();
-    fields::refuse(&mut request)?;
+    fields::refuse(&mut request, fields::FIELD_FATES)?;
     let model = request.require_string("model")?;
     let messages = messages(request.require("messages")?, at.key("messages"))?;
     let ToolFields { tools, tool_choice, are_functions } = tools(&mut request)?;
@@ -336,7 +336,7 @@ fn speech(request: &mut Object<'_>) -> Result<Speech, ConvertError> {
     Ok(Speech { voice, format })
 }
 
-fn service_tier(request: &mut Object<'_>) -> Result<Option<&'static str>, ConvertError> {
+pub(super) fn service_tier(request: &mut Object<'_>) -> Result<Option<&'static str>, ConvertError> {
     let tier = request.string("service_tier")?;
     Ok(match tier.as_deref() {
         Some("flex") => Some("flex"),
@@ -345,7 +345,7 @@ fn service_tier(request: &mut Object<'_>) -> Result<Option<&'static str>, Conver
     })
 }
 
-fn google(request: &mut Object<'_>) -> Result<GoogleOptions, ConvertError> {
+pub(super) fn google(request: &mut Object<'_>) -> Result<GoogleOptions, ConvertError> {
     let at = request.at();
     let extra =
         request.take("extra_body").map(|extra| Object::read(extra, at.key("extra_body"))).transpose()?;

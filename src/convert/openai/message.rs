@@ -150,7 +150,7 @@ fn signature(extra_content: &Value) -> Option<String> {
 }
 
 /// Arguments as a JSON object; `{}` for an empty text, broken JSON, and anything that is no object.
-fn object_text(arguments: Value) -> Box<RawValue> {
+pub(super) fn object_text(arguments: Value) -> Box<RawValue> {
     let text = match arguments {
         Value::String(text) => text,
         other => other.to_string(),
@@ -247,7 +247,7 @@ pub fn media_error(error: MediaError, param: &str) -> ConvertError {
     ConvertError::InvalidValue { param, reason: reason.to_owned() }
 }
 
-fn audio(part: &mut Object<'_>) -> Result<Media, ConvertError> {
+pub(super) fn audio(part: &mut Object<'_>) -> Result<Media, ConvertError> {
     let at = part.at();
     let at = at.key("input_audio");
     let mut audio = Object::read(part.require("input_audio")?, at)?;
@@ -261,8 +261,12 @@ fn audio(part: &mut Object<'_>) -> Result<Media, ConvertError> {
 
 fn file(part: &mut Object<'_>) -> Result<Media, ConvertError> {
     let at = part.at();
-    let at = at.key("file");
-    let mut file = Object::read(part.require("file")?, at)?;
+    file_content(&mut Object::read(part.require("file")?, at.key("file"))?)
+}
+
+/// `file_data` as a data URL or as base64 of what `filename` promises, or `file_id`.
+pub(super) fn file_content(file: &mut Object<'_>) -> Result<Media, ConvertError> {
+    let at = file.at();
     if let Some(data) = file.string("file_data")? {
         if data.starts_with("data:") {
             return Media::from_url(data)

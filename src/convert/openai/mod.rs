@@ -1,4 +1,4 @@
-//! OpenAI's chat completions, embeddings and models.
+//! OpenAI's chat completions, responses, embeddings and models.
 //!
 //! A chat goes `chat_request` → `to_gemini` → Gemini → `to_openai`, or through a `ChatStream`; both ends of the way back are
 //! fed by one `Answer`, so that a stream says what the whole answer would have said.
@@ -16,6 +16,7 @@ pub mod models;
 mod properties;
 pub mod request;
 pub mod response;
+pub mod responses;
 pub mod stream;
 pub mod thinking;
 mod tool_call;

@@ -36,7 +36,7 @@ pub(super) fn read<'a>(
 }
 
 /// The text of a custom tool, from its one argument.
-fn free_text(args: &str) -> String {
+pub(super) fn free_text(args: &str) -> String {
     #[derive(Deserialize)]
     struct Args {
         input: String,
@@ -45,7 +45,7 @@ fn free_text(args: &str) -> String {
 }
 
 /// JSON without the spaces between its tokens; everything else stays as Gemini wrote it, such as `5.0`.
-fn compact(json: &str) -> Cow<'_, str> {
+pub(super) fn compact(json: &str) -> Cow<'_, str> {
     if !json.bytes().any(|byte| byte.is_ascii_whitespace()) {
         return Cow::Borrowed(json);
     }

@@ -27,6 +27,8 @@ pub struct Tools {
     pub functions: Vec<Function>,
     /// Google Search, asked for by a tool of its type or by the function name that the Python gateway knew.
     pub search: bool,
+    /// Code that Google writes and runs.
+    pub code_execution: bool,
 }
 
 #[derive(Debug)]
@@ -94,7 +96,7 @@ impl Tools {
         Ok(tools)
     }
 
-    fn add_function(&mut self, value: Value, at: At<'_>) -> Result<(), ConvertError> {
+    pub(super) fn add_function(&mut self, value: Value, at: At<'_>) -> Result<(), ConvertError> {
         let mut function = Object::read(value, at)?;
         let name = function.require_string("name")?;
         if name == "googleSearch" {
@@ -136,7 +138,7 @@ pub(super) fn without_references(schema: Value, at: &At<'_>) -> Result<Value, Co
 }
 
 /// A list of tools, of which nobody has more than `MAX_TOOLS`.
-fn bounded(value: Value, at: &At<'_>) -> Result<Vec<Value>, ConvertError> {
+pub(super) fn bounded(value: Value, at: &At<'_>) -> Result<Vec<Value>, ConvertError> {
     let list = array(value, at)?;
     if list.len() > MAX_TOOLS {
         return Err(ConvertError::ArrayTooLong { param: at.to_string(), max: MAX_TOOLS, length: list.len() });
@@ -144,7 +146,7 @@ fn bounded(value: Value, at: &At<'_>) -> Result<Vec<Value>, ConvertError> {
     Ok(list)
 }
 
-fn custom(value: Value, at: At<'_>) -> Result<Function, ConvertError> {
+pub(super) fn custom(value: Value, at: At<'_>) -> Result<Function, ConvertError> {
     let mut custom = Object::read(value, at)?;
     let format = custom.take("format");
     if format.is_some_and(|format| format.get("type").is_some_and(|kind| kind != "text")) {
@@ -183,7 +185,7 @@ impl ToolChoice {
         Ok(choice)
     }
 
-    fn from_word(word: String, at: &At<'_>) -> Result<Self, ConvertError> {
+    pub(super) fn from_word(word: String, at: &At<'_>) -> Result<Self, ConvertError> {
         match word.as_str() {
             "auto" => Ok(Self::Auto),
             "none" => Ok(Self::None),
@@ -214,7 +216,7 @@ impl ToolChoice {
         }
     }
 
-    fn check(&self, tools: &Tools, at: &At<'_>) -> Result<(), ConvertError> {
+    pub(super) fn check(&self, tools: &Tools, at: &At<'_>) -> Result<(), ConvertError> {
         let reason = match self {
             Self::Auto | Self::None => return Ok(()),
             Self::Required if !tools.functions.is_empty() => return Ok(()),
@@ -254,9 +256,11 @@ pub(super) fn to_gemini<'a>(
 ) -> Result<(Vec<Tool<'a>>, Option<ToolConfig<'a>>), ConvertError> {
     let declarations = declarations(request);
     let search = request.web_search || request.tools.search;
-    if search && !declarations.is_empty() && !traits.functions_with_search {
+    let built_in = search || request.tools.code_execution;
+    if built_in && !declarations.is_empty() && !traits.functions_with_search {
         let param = if request.web_search { "web_search_options" } else { "tools" };
-        let reason = "with this model: it cannot combine a web search with functions.".to_owned();
+        let what = if search { "a web search" } else { "running code" };
+        let reason = format!("with this model: it cannot combine {what} with functions.");
         return Err(ConvertError::Unsupported { param: param.to_owned(), reason });
     }
     let config = if declarations.is_empty() { None } else { tool_config(request) };
@@ -266,6 +270,9 @@ pub(super) fn to_gemini<'a>(
     }
     if search {
         tools.push(Tool { google_search: Some(Empty {}), ..Tool::default() });
+    }
+    if request.tools.code_execution {
+        tools.push(Tool { code_execution: Some(Empty {}), ..Tool::default() });
     }
     Ok((tools, config))
 }

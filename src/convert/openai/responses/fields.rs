@@ -1,0 +1,43 @@
+//! What becomes of every field of a request to the Responses API. Nothing is dropped that is not listed here with its reason.
+
+use crate::convert::openai::fields::Fate::{self, Honoured, Ignored, Mapped, Refused};
+
+/// All fields that OpenAI's SDKs can express, and the vendor fields with a meaning. Others are ignored as unknown.
+pub const FIELD_FATES: &[(&str, Fate)] = &[
+    ("model", Honoured),
+    ("input", Mapped("messages, calls, results, reasoning and references; items of other hosted tools are refused")),
+    ("instructions", Honoured),
+    ("stream", Honoured),
+    ("stream_options", Ignored("obfuscation is never added")),
+    ("store", Honoured),
+    ("previous_response_id", Honoured),
+    ("max_output_tokens", Honoured),
+    ("temperature", Honoured),
+    ("top_p", Honoured),
+    ("top_logprobs", Mapped("null or empty in the answers of models that do not tell them")),
+    ("tools", Mapped("functions, custom tools, web search as Google Search, code interpreter as Gemini's; others are refused")),
+    ("tool_choice", Mapped("a hosted tool cannot be forced, only offered")),
+    ("parallel_tool_calls", Mapped("false passes on the first call of an answer only")),
+    ("reasoning", Mapped("effort to the nearest level or budget; summary shows Gemini's own summaries")),
+    ("text", Mapped("the format as a JSON schema; verbosity has no counterpart")),
+    ("include", Mapped("reasoning.encrypted_content and message.output_text.logprobs; sources of searches are always told")),
+    ("metadata", Honoured),
+    ("service_tier", Mapped("flex and priority; others are the standard tier")),
+    (
+        "google",
+        Mapped("thinking_config, cached_content and safety_settings, as on Google's own OpenAI layer"),
+    ),
+    ("extra_body", Mapped("its `google` field, as above")),
+    ("background", Refused("here: an answer is made while its client waits for it.")),
+    ("conversation", Refused("here: send 'previous_response_id' instead.")),
+    ("prompt", Refused("here: no prompt templates are kept. Send their text as 'instructions'.")),
+    ("truncation", Ignored("Gemini's windows are large, and an input beyond them is refused")),
+    ("max_tool_calls", Ignored("Gemini decides how often it searches")),
+    ("context_management", Ignored("nothing is compacted")),
+    ("user", Ignored("an abuse label of OpenAI's")),
+    ("safety_identifier", Ignored("an abuse label of OpenAI's")),
+    ("prompt_cache_key", Ignored("Gemini's implicit cache needs no key")),
+    ("prompt_cache_options", Ignored("Gemini's implicit cache has no options")),
+    ("prompt_cache_retention", Ignored("Gemini's implicit cache has no options")),
+    ("moderation", Ignored("safety settings of the gateway apply")),
+];

@@ -1,0 +1,166 @@
+//! Tools as the Responses API writes them: flat, and with hosted ones, of which Gemini has two.
+
+use serde_json::{Map, Value, json};
+
+use crate::convert::{
+    ConvertError,
+    json::{At, Object, wrong_type},
+    openai::tools::{ToolChoice, Tools, bounded, custom},
+};
+
+const KINDS: &str = "'function', 'custom', 'web_search', and 'code_interpreter'";
+
+/// Reads `tools`, and how the answer shall repeat them.
+pub(super) fn read(value: Value, at: At<'_>) -> Result<(Tools, Value), ConvertError> {
+    let (mut tools, mut echo) = (Tools::default(), Vec::new());
+    for (index, tool) in bounded(value, &at)?.into_iter().enumerate() {
+        echo.push(add(&mut tools, tool, at.index(index))?);
+    }
+    Ok((tools, Value::Array(echo)))
+}
+
+fn add(tools: &mut Tools, value: Value, at: At<'_>) -> Result<Value, ConvertError> {
+    let told = value.clone();
+    let kind = Object::read(value.clone(), at)?.require_string("type")?;
+    match kind.as_str() {
+        "function" => {
+            tools.add_function(value, at)?;
+            Ok(with_defaults(told, json!({"description": null, "parameters": null, "strict": true})))
+        }
+        "custom" => {
+            tools.functions.push(custom(value, at)?);
+            Ok(told)
+        }
+        _ if is_search(&kind) => {
+            tools.search = true;
+            Ok(with_defaults(told, json!({"search_context_size": "medium", "user_location": null})))
+        }
+        "code_interpreter" => {
+            tools.code_execution = true;
+            Ok(with_defaults(told, json!({"container": {"type": "auto"}})))
+        }
+        "file_search" | "computer" | "computer_use_preview" | "mcp" | "image_generation" | "local_shell"
+        | "shell" | "apply_patch" | "tool_search" | "namespace" => {
+            let reason = format!("with the value '{kind}': this tool runs at OpenAI, and Gemini has none like it.");
+            Err(ConvertError::Unsupported { param: at.key("type").to_string(), reason })
+        }
+        _ => {
+            Err(ConvertError::UnknownValue { param: at.key("type").to_string(), value: kind, supported: KINDS })
+        }
+    }
+}
+
+fn is_search(kind: &str) -> bool {
+    kind.starts_with("web_search") || kind == "google_search"
+}
+
+/// The tool with those fields that clients expect and the request left out.
+fn with_defaults(tool: Value, defaults: Value) -> Value {
+    match (tool, defaults) {
+        (Value::Object(tool), Value::Object(mut all)) => {
+            all.extend(tool);
+            Value::Object(all)
+        }
+        (tool, _) => tool,
+    }
+}
+
+/// Reads `tool_choice`. Hosted tools cannot be forced: a choice of one of them leaves it to the model.
+pub(super) fn choice(value: Value, at: At<'_>, tools: &Tools) -> Result<ToolChoice, ConvertError> {
+    let choice = match value {
+        Value::String(word) => ToolChoice::from_word(word, &at)?,
+        Value::Object(fields) => from_object(fields, at)?,
+        other => return Err(wrong_type(&at, "a string or an object", &other)),
+    };
+    let has_hosted = tools.search || tools.code_execution;
+    if choice == ToolChoice::Required && tools.functions.is_empty() && has_hosted {
+        return Ok(ToolChoice::Auto);
+    }
+    choice.check(tools, &at)?;
+    Ok(choice)
+}
+
+fn from_object(fields: Map<String, Value>, at: At<'_>) -> Result<ToolChoice, ConvertError> {
+    let mut choice = Object::read(Value::Object(fields), at)?;
+    let kind = choice.require_string("type")?;
+    match kind.as_str() {
+        "function" | "custom" => choice.require_string("name").map(ToolChoice::Named),
+        "allowed_tools" => allowed(&mut choice),
+        "code_interpreter" => Ok(ToolChoice::Auto),
+        _ if is_search(&kind) => Ok(ToolChoice::Auto),
+        _ => {
+            let (param, supported) = (
+                at.key("type").to_string(),
+                "'function', 'custom', 'allowed_tools', 'web_search', and 'code_interpreter'",
+            );
+            Err(ConvertError::UnknownValue { param, value: kind, supported })
+        }
+    }
+}
+
+fn allowed(choice: &mut Object<'_>) -> Result<ToolChoice, ConvertError> {
+    let at = choice.at();
+    let at = at.key("tools");
+    let required = choice.string("mode")?.is_some_and(|mode| mode == "required");
+    let mut names = Vec::new();
+    for (index, tool) in bounded(choice.require("tools")?, &at)?.into_iter().enumerate() {
+        let mut tool = Object::read(tool, at.index(index))?;
+        let kind = tool.require_string("type")?;
+        if matches!(kind.as_str(), "function" | "custom") {
+            names.push(tool.require_string("name")?);
+        }
+    }
+    Ok(if names.is_empty() { ToolChoice::Auto } else { ToolChoice::Allowed { required, names } })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tools(value: Value) -> Result<(Tools, Value), ConvertError> {
+        read(value, At::Root.key("tools"))
+    }
+
+    #[test]
+    fn hosted_tools_are_those_that_gemini_has() {
+        let (tools, echo) = tools(json!([
+            {"type": "function", "name": "f"},
+            {"type": "web_search_2025_08_26", "search_context_size": "low"},
+            {"type": "code_interpreter"},
+            {"type": "custom", "name": "c"},
+        ]))
+        .unwrap();
+
+        assert!(tools.search && tools.code_execution);
+        assert_eq!(tools.functions.len(), 2);
+        assert_eq!(echo[0], json!({"type": "function", "name": "f", "description": null, "parameters": null, "strict": true}));
+        assert_eq!(echo[1]["search_context_size"], "low");
+    }
+
+    #[test]
+    fn other_hosted_tools_are_refused_by_name() {
+        for kind in ["file_search", "mcp", "computer_use_preview", "image_generation", "local_shell"] {
+            let error = tools(json!([{"type": "web_search"}, {"type": kind}])).unwrap_err();
+
+            assert_eq!(error.param(), Some("tools[1].type"));
+            assert!(error.to_string().contains(kind), "{error}");
+        }
+        assert_eq!(tools(json!([{"type": "nonsense"}])).unwrap_err().code(), Some("invalid_value"));
+    }
+
+    #[test]
+    fn a_choice_is_flat_and_never_forces_a_hosted_tool() {
+        let (tools, _) = tools(json!([{"type": "function", "name": "f"}, {"type": "web_search"}])).unwrap();
+        let read = |value| choice(value, At::Root.key("tool_choice"), &tools);
+        let allowed = |tool: Value| json!({"type": "allowed_tools", "mode": "required", "tools": [tool]});
+
+        assert_eq!(read(json!({"type": "function", "name": "f"})), Ok(ToolChoice::Named("f".into())));
+        assert_eq!(read(json!({"type": "web_search_preview"})), Ok(ToolChoice::Auto));
+        assert_eq!(read(allowed(json!({"type": "web_search"}))), Ok(ToolChoice::Auto));
+        assert_eq!(
+            read(allowed(json!({"type": "function", "name": "f"}))),
+            Ok(ToolChoice::Allowed { required: true, names: vec!["f".into()] })
+        );
+        assert_eq!(read(json!({"type": "function", "name": "g"})).unwrap_err().param(), Some("tool_choice"));
+    }
+}
