@@ -30,12 +30,14 @@ use tracing::{info, warn};
 
 use crate::{
     actors::{
+        archive::{Archive, PruneResponses, Unwritten},
         balancer::Balancer,
         logger::{Flush, LogQueue, Logger, Prune},
         supervisor::{Checkpoint, PoolKey, ProjectSettings, ReportTo, Supervisor},
     },
     api::{
         self,
+        archive::Responses,
         gateway::{Gateway, Limits, Streams},
         health::{NO_KEYS, NO_TOKENS},
         normalize::normalize_path,
@@ -80,6 +82,7 @@ pub struct Running {
     pub address: SocketAddr,
     pub supervisor: Addr<Supervisor>,
     pub logger: Addr<Logger>,
+    pub archive: Addr<Archive>,
     pub catalog: Addr<Catalog>,
     pub scheduler: Addr<Scheduler>,
     /// On the services' thread; `None` when `CHECK_INTERVAL_HOURS` says never.
@@ -122,6 +125,11 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         let (database, queue) = (storage.database.clone(), queue.clone());
         Logger::start_in_arbiter(&log_arbiter.handle(), move |_| Logger::new(database, queue))
     };
+    let unwritten = Arc::<Unwritten>::default();
+    let archive = {
+        let (database, unwritten) = (storage.database.clone(), unwritten.clone());
+        Archive::start_in_arbiter(&log_arbiter.handle(), move |_| Archive::new(database, unwritten))
+    };
     let egress = Arc::<Egress>::default();
     let (published, models) = watch::channel(Arc::<ModelList>::default());
     let catalog = {
@@ -135,7 +143,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     if let Some(recheck) = &recheck {
         supervisor.do_send(ReportTo(recheck.clone().recipient()));
     }
-    let scheduler = start_schedule(&config, &service_arbiter, &logger, recheck.clone());
+    let scheduler = start_schedule(&config, &service_arbiter, &logger, &archive, recheck.clone());
 
     let (outbox_guard, outboxes) = mpsc::channel(1);
     let names = Arc::new(switches::switches(&config));
@@ -148,6 +156,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         supervisor: supervisor.clone(),
         egress,
         logger: logger.clone(),
+        archive: archive.clone(),
+        unwritten,
         catalog: catalog.clone(),
         models,
         database: storage.database.clone(),
@@ -159,6 +169,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         address,
         supervisor,
         logger,
+        archive,
         catalog,
         scheduler,
         recheck,
@@ -185,7 +196,15 @@ impl Running {
         if timeout(OUTBOX_DEADLINE, outboxes.recv()).await.is_err() {
             warn!("some finished requests did not reach the logger in time");
         }
-        let saved = async { tokio::join!(self.logger.send(Flush), self.supervisor.send(Checkpoint)) };
+        let saved = async {
+            {
+                tokio::join!(
+                    self.logger.send(Flush),
+                    self.archive.send(Flush),
+                    self.supervisor.send(Checkpoint)
+                )
+            }
+        };
         if timeout(FLUSH_DEADLINE, saved).await.is_err() {
             warn!("the database did not take the last log rows in time");
         }
@@ -291,9 +310,11 @@ fn start_schedule(
     config: &Config,
     arbiter: &Arbiter,
     logger: &Addr<Logger>,
+    archive: &Addr<Archive>,
     recheck: Option<Addr<Recheck>>,
 ) -> Addr<Scheduler> {
-    let (timezone, logger) = (config.logs.timezone, logger.clone());
+    let (timezone, logger, archive) = (config.logs.timezone, logger.clone(), archive.clone());
+    let clear = PruneResponses { older_than: config.responses.retention };
     let prune = Prune {
         requests_older_than: config.logs.request_retention,
         errors_older_than: config.logs.error_retention,
@@ -301,7 +322,7 @@ fn start_schedule(
     let hours = config.pool.check_interval.map_or(0, |interval| interval.as_secs() / 3600);
     let hours = u32::try_from(hours).unwrap_or(u32::MAX);
     Scheduler::start_in_arbiter(&arbiter.handle(), move |_| {
-        let scheduler = Scheduler::new(timezone).pruning(logger, prune);
+        let scheduler = Scheduler::new(timezone).pruning(logger, prune).clearing(archive, clear);
         match recheck {
             Some(recheck) => scheduler.rechecking(recheck, hours),
             None => scheduler,
@@ -325,6 +346,8 @@ struct Shared {
     supervisor: Addr<Supervisor>,
     egress: Arc<Egress>,
     logger: Addr<Logger>,
+    archive: Addr<Archive>,
+    unwritten: Arc<Unwritten>,
     catalog: Addr<Catalog>,
     models: watch::Receiver<Arc<ModelList>>,
     database: Database,
@@ -346,6 +369,12 @@ impl Shared {
             database: self.database.clone(),
             outbox: Outbox::new(self.logger.clone(), self.queue.clone(), self.outbox_guard.upgrade()),
             signatures: self.signatures.clone(),
+            responses: Responses::new(
+                self.archive.clone(),
+                self.unwritten.clone(),
+                self.database.clone(),
+                config.responses.store,
+            ),
             switches: self.switches.clone(),
             streams: Streams { fake: config.streams.fake, smoothing: switches::smoothing(&config.streams) },
             heartbeat: config.upstream.stream_heartbeat,

@@ -275,9 +275,10 @@ impl Handler<Prune> for Logger {
     }
 }
 
-type DeleteStep = fn(&mut crate::db::DbConnection, i64, u32) -> diesel::QueryResult<usize>;
+pub(super) type DeleteStep = fn(&mut crate::db::DbConnection, i64, u32) -> diesel::QueryResult<usize>;
 
-async fn delete_in_steps(database: &Database, age: Duration, step: DeleteStep) -> usize {
+/// Answers with the number of deleted rows; others get their turn between the steps.
+pub(super) async fn delete_in_steps(database: &Database, age: Duration, step: DeleteStep) -> usize {
     let cutoff_ms = Now::read().unix_ms().saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
     let mut deleted = 0;
     loop {
@@ -290,7 +291,7 @@ async fn delete_in_steps(database: &Database, age: Duration, step: DeleteStep) -
                 tokio::time::sleep(PRUNE_PAUSE).await;
             }
             Err(failure) => {
-                error!(error = %failure, "old log rows could not be deleted");
+                error!(error = %failure, "old rows could not be deleted");
                 return deleted;
             }
         }

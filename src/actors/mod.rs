@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 
 use actix::Message;
 
+pub mod archive;
 pub mod balancer;
 pub mod key;
 pub mod lease;

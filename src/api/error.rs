@@ -49,6 +49,10 @@ pub enum ApiError {
     ModelName { name: String },
     #[error("the model `{model}` does not exist or is hidden on this gateway (FILTERED_MODELS)")]
     UnknownModel { model: String },
+    #[error("Response with id '{id}' not found.")]
+    UnknownResponse { id: String },
+    #[error("Cannot cancel a synchronous response.")]
+    NotInBackground,
     #[error(transparent)]
     Convert(#[from] ConvertError),
     #[error(transparent)]
@@ -69,6 +73,7 @@ pub enum ErrorKind {
     TooLarge,
     Timeout,
     ModelNotFound,
+    NotFound,
     RateLimited,
     Internal,
     Unavailable,
@@ -90,10 +95,13 @@ impl ApiError {
             Self::ContentType { .. } => ErrorKind::ContentType,
             Self::BodyTooLarge { .. } => ErrorKind::TooLarge,
             Self::BodyTimeout(_) => ErrorKind::Timeout,
-            Self::BodyBroken(_) | Self::Parameter { .. } | Self::ModelName { .. } | Self::Convert(_) => {
-                ErrorKind::InvalidRequest
-            }
+            Self::BodyBroken(_)
+            | Self::Parameter { .. }
+            | Self::ModelName { .. }
+            | Self::NotInBackground
+            | Self::Convert(_) => ErrorKind::InvalidRequest,
             Self::UnknownModel { .. } => ErrorKind::ModelNotFound,
+            Self::UnknownResponse { .. } => ErrorKind::NotFound,
             Self::Upstream(error) => upstream_kind(error),
             Self::Internal => ErrorKind::Internal,
         }
@@ -128,6 +136,7 @@ impl ApiError {
             ErrorKind::TooLarge => "too_large",
             ErrorKind::Timeout => "timeout",
             ErrorKind::ModelNotFound => "model_not_found",
+            ErrorKind::NotFound => "not_found",
             ErrorKind::RateLimited => "all_cooling",
             ErrorKind::Internal => "internal",
             ErrorKind::Unavailable if self.retry_after().is_some() => "busy",
@@ -168,7 +177,7 @@ pub fn usual_status(kind: ErrorKind) -> u16 {
     match kind {
         ErrorKind::InvalidRequest => 400,
         ErrorKind::MissingToken | ErrorKind::WrongToken => 401,
-        ErrorKind::UnknownPath | ErrorKind::ModelNotFound => 404,
+        ErrorKind::UnknownPath | ErrorKind::ModelNotFound | ErrorKind::NotFound => 404,
         ErrorKind::WrongMethod => 405,
         ErrorKind::Timeout => 408,
         ErrorKind::TooLarge => 413,

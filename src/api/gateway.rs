@@ -7,7 +7,7 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 
-use super::{error::ApiError, outbox::Outbox, signatures::Signatures, source::Shape};
+use super::{archive::Responses, error::ApiError, outbox::Outbox, signatures::Signatures, source::Shape};
 use crate::{
     actors::supervisor::Supervisor,
     convert::switches::{Edits, Smoothing, Switches, Wanted},
@@ -53,6 +53,8 @@ pub struct Gateway {
     pub database: Database,
     pub outbox: Rc<Outbox>,
     pub signatures: Signatures,
+    /// Those that clients asked to keep.
+    pub responses: Responses,
     /// What names of models and the settings ask for.
     pub switches: Arc<Switches>,
     pub streams: Streams,

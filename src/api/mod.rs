@@ -1,5 +1,6 @@
 //! The HTTP edge: thin handlers, one file per endpoint, and the whole route table.
 
+pub mod archive;
 pub mod auth;
 pub mod body;
 pub mod converted;
@@ -27,7 +28,7 @@ use self::{
     gemini::{Gemini, generate::call_method, models as gemini_models},
     openai::{
         OpenAi, chat::create_chat_completion, embeddings::create_embeddings, models,
-        passthrough::pass_through,
+        passthrough::pass_through, responses::create_response, responses_kept as kept,
     },
 };
 
@@ -80,6 +81,14 @@ fn gemini_scope(prefix: &str) -> Scope {
 fn openai_scope(prefix: &str) -> Scope {
     web::scope(prefix)
         .service(only::<OpenAi>("/chat/completions", "POST").route(post().to(create_chat_completion)))
+        .service(only::<OpenAi>("/responses", "POST").route(post().to(create_response)))
+        .service(
+            only::<OpenAi>("/responses/{id}", "GET, DELETE")
+                .route(get().to(kept::find_response))
+                .route(delete().to(kept::delete_response)),
+        )
+        .service(only::<OpenAi>("/responses/{id}/input_items", "GET").route(get().to(kept::list_input_items)))
+        .service(only::<OpenAi>("/responses/{id}/cancel", "POST").route(post().to(kept::cancel_response)))
         .service(only::<OpenAi>("/embeddings", "POST").route(post().to(create_embeddings)))
         .service(only::<OpenAi>("/models", "GET").route(get().to(models::list_models_of_either)))
         .service(model_methods(MODEL))

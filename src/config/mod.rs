@@ -14,6 +14,7 @@ mod names;
 mod pool;
 mod quotas;
 mod reader;
+mod responses;
 mod server;
 mod storage;
 mod switches;
@@ -30,6 +31,7 @@ pub use layers::Origin;
 pub use logs::{LogFormat, LogLevel, Logs};
 pub use media::Media;
 pub use pool::Pool;
+pub use responses::Responses;
 pub use server::Server;
 pub use storage::Storage;
 pub use switches::{Optimizer, Streams, Switches};
@@ -48,6 +50,7 @@ pub struct Config {
     pub switches: Switches,
     pub streams: Streams,
     pub media: Media,
+    pub responses: Responses,
     pub logs: Logs,
     pub storage: Storage,
 }
@@ -98,7 +101,7 @@ impl Config {
         let (server, auth) = (Server::read(reader), Auth::read(reader));
         let (pool, upstream) = (Pool::read(reader, &sources.dir), Upstream::read(reader));
         let (gemini, logs) = (Gemini::read(reader), Logs::read(reader));
-        let media = Media::read(reader);
+        let (media, responses) = (Media::read(reader), Responses::read(reader));
         let (switches, streams) = (Switches::read(reader), Streams::read(reader));
         let storage = Storage::read(reader, &sources.dir);
         Some(Self {
@@ -110,6 +113,7 @@ impl Config {
             switches,
             streams,
             media,
+            responses,
             logs: logs?,
             storage,
         })

@@ -70,3 +70,13 @@ diesel::table! {
         request_body -> Nullable<Text>,
     }
 }
+
+diesel::table! {
+    responses (id) {
+        id -> Text,
+        owner -> Text,
+        previous_id -> Nullable<Text>,
+        response -> Text,
+        input -> Text,
+    }
+}

@@ -12,6 +12,7 @@ use tracing::debug;
 use super::recheck::{Recheck, RecheckSuspects};
 use crate::actors::{
     Observe,
+    archive::{Archive, PruneResponses},
     logger::{Logger, Prune},
 };
 
@@ -77,6 +78,17 @@ impl Scheduler {
             let logger = logger.clone();
             Box::pin(async move {
                 let _ = logger.send(prune).await;
+            })
+        })
+    }
+
+    /// Deletes old responses every night.
+    #[must_use]
+    pub fn clearing(self, archive: Addr<Archive>, prune: PruneResponses) -> Self {
+        self.task("deletion of old responses", NIGHTLY, 1, move || {
+            let archive = archive.clone();
+            Box::pin(async move {
+                let _ = archive.send(prune).await;
             })
         })
     }

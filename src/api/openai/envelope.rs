@@ -29,7 +29,7 @@ pub fn words(error: &ApiError, status: u16) -> (&'static str, Option<&str>) {
         return (INVALID, error.code());
     }
     match error.kind() {
-        ErrorKind::InvalidRequest => (INVALID, None),
+        ErrorKind::InvalidRequest | ErrorKind::NotFound => (INVALID, None),
         ErrorKind::WrongToken => (INVALID, Some("invalid_api_key")),
         ErrorKind::MissingToken => (INVALID, None),
         ErrorKind::UnknownPath => (INVALID, Some("unknown_url")),
@@ -68,6 +68,7 @@ fn message(error: &ApiError) -> String {
 fn param(error: &ApiError) -> Option<&str> {
     match error {
         ApiError::Convert(error) => error.param(),
+        ApiError::Parameter { name, .. } => Some(name),
         ApiError::ModelName { .. } | ApiError::UnknownModel { .. } => Some("model"),
         _ => None,
     }

@@ -5,6 +5,9 @@ pub mod embeddings;
 mod envelope;
 pub mod models;
 pub mod passthrough;
+pub mod responses;
+pub mod responses_kept;
+mod responses_writer;
 mod writer;
 
 pub use envelope::OpenAi;

@@ -14,7 +14,15 @@ use crate::{
 };
 
 /// Ignored by every SDK, as the specification of server-sent events says.
-const HEARTBEAT: &[u8] = b": keep-alive\n\n";
+pub(super) const HEARTBEAT: &[u8] = b": keep-alive\n\n";
+
+/// Reads one event of Gemini's.
+pub(super) fn answer_of(data: &Bytes) -> Result<GenerateContentResponse<'_>, ApiError> {
+    serde_json::from_slice(data).map_err(|_| {
+        let fault = malformed("Gemini sent an event that is not an answer");
+        UpstreamError::Refused(Box::new(Refusal::inside(fault))).into()
+    })
+}
 
 /// Gemini's events as chunks of a chat completion.
 pub struct Chunks {
@@ -26,11 +34,7 @@ impl Writer for Chunks {
     const CONTENT_TYPE: &'static str = "text/event-stream";
 
     fn event(&mut self, index: usize, data: &Bytes, out: &mut Vec<u8>) -> Result<(), ApiError> {
-        let Ok(response) = serde_json::from_slice::<GenerateContentResponse>(data) else {
-            let fault = malformed("Gemini sent an event that is not an answer");
-            return Err(UpstreamError::Refused(Box::new(Refusal::inside(fault))).into());
-        };
-        self.stream.event(index, &response, out);
+        self.stream.event(index, &answer_of(data)?, out);
         for call in self.stream.take_signed() {
             self.remembered.remember(&call.id, &call.function, &call.signature);
         }

@@ -74,10 +74,7 @@ pub const FIELD_FATES: &[(&str, Fate)] = &[
 ];
 
 /// Fails on a refused field that asks for something; `null`, `false`, 0, `"none"` and empty lists ask for nothing.
-pub(super) fn refuse(
-    request: &mut Object<'_>,
-    fates: &[(&'static str, Fate)],
-) -> Result<(), ConvertError> {
+pub(super) fn refuse(request: &mut Object<'_>, fates: &[(&'static str, Fate)]) -> Result<(), ConvertError> {
     for (name, fate) in fates {
         let Refused(reason) = fate else {
             continue;

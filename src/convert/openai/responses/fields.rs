@@ -5,7 +5,10 @@ use crate::convert::openai::fields::Fate::{self, Honoured, Ignored, Mapped, Refu
 /// All fields that OpenAI's SDKs can express, and the vendor fields with a meaning. Others are ignored as unknown.
 pub const FIELD_FATES: &[(&str, Fate)] = &[
     ("model", Honoured),
-    ("input", Mapped("messages, calls, results, reasoning and references; items of other hosted tools are refused")),
+    (
+        "input",
+        Mapped("messages, calls, results, reasoning and references; items of other hosted tools are refused"),
+    ),
     ("instructions", Honoured),
     ("stream", Honoured),
     ("stream_options", Ignored("obfuscation is never added")),
@@ -15,12 +18,22 @@ pub const FIELD_FATES: &[(&str, Fate)] = &[
     ("temperature", Honoured),
     ("top_p", Honoured),
     ("top_logprobs", Mapped("null or empty in the answers of models that do not tell them")),
-    ("tools", Mapped("functions, custom tools, web search as Google Search, code interpreter as Gemini's; others are refused")),
+    (
+        "tools",
+        Mapped(
+            "functions, custom tools, web search as Google Search, code interpreter as Gemini's; others are refused",
+        ),
+    ),
     ("tool_choice", Mapped("a hosted tool cannot be forced, only offered")),
     ("parallel_tool_calls", Mapped("false passes on the first call of an answer only")),
     ("reasoning", Mapped("effort to the nearest level or budget; summary shows Gemini's own summaries")),
     ("text", Mapped("the format as a JSON schema; verbosity has no counterpart")),
-    ("include", Mapped("reasoning.encrypted_content and message.output_text.logprobs; sources of searches are always told")),
+    (
+        "include",
+        Mapped(
+            "reasoning.encrypted_content and message.output_text.logprobs; sources of searches are always told",
+        ),
+    ),
     ("metadata", Honoured),
     ("service_tier", Mapped("flex and priority; others are the standard tier")),
     (

@@ -33,7 +33,7 @@ pub(super) fn list(value: Option<Value>, at: At<'_>) -> Result<Vec<Value>, Conve
 }
 
 /// The ids that the items refer to.
-pub(super) fn references(items: &[Value]) -> impl Iterator<Item = &str> {
+pub fn references(items: &[Value]) -> impl Iterator<Item = &str> {
     items.iter().filter_map(reference)
 }
 

@@ -39,10 +39,22 @@ pub(super) fn read(value: Value, at: At<'_>) -> Result<Said, ConvertError> {
         Some("code_interpreter_call") => code(&mut item).map(Said::Message),
         Some("image_generation_call") => picture(&mut item),
         Some(
-            kind @ ("file_search_call" | "computer_call" | "computer_call_output" | "mcp_list_tools"
-            | "mcp_call" | "mcp_approval_request" | "mcp_approval_response" | "local_shell_call"
-            | "local_shell_call_output" | "shell_call" | "shell_call_output" | "apply_patch_call"
-            | "apply_patch_call_output" | "tool_search_call" | "tool_search_output" | "compaction"),
+            kind @ ("file_search_call"
+            | "computer_call"
+            | "computer_call_output"
+            | "mcp_list_tools"
+            | "mcp_call"
+            | "mcp_approval_request"
+            | "mcp_approval_response"
+            | "local_shell_call"
+            | "local_shell_call_output"
+            | "shell_call"
+            | "shell_call_output"
+            | "apply_patch_call"
+            | "apply_patch_call_output"
+            | "tool_search_call"
+            | "tool_search_output"
+            | "compaction"),
         ) => {
             let reason = format!("with the value '{kind}': it belongs to a tool that runs at OpenAI.");
             Err(ConvertError::Unsupported { param: at.key("type").to_string(), reason })
@@ -172,7 +184,8 @@ fn result(item: &mut Object<'_>) -> Result<Message, ConvertError> {
 
 /// Code that ran, as the model's own words: only they can come back without Gemini's signature.
 fn code(item: &mut Object<'_>) -> Result<Message, ConvertError> {
-    let mut texts: Vec<_> = item.string("code")?.map(|code| markdown::fenced("python", &code)).into_iter().collect();
+    let mut texts: Vec<_> =
+        item.string("code")?.map(|code| markdown::fenced("python", &code)).into_iter().collect();
     if let Some(Value::Array(outputs)) = item.take("outputs") {
         let logs = outputs.iter().filter_map(|output| output.get("logs")?.as_str());
         texts.extend(logs.map(|logs| markdown::fenced("", logs)));
@@ -230,11 +243,15 @@ mod tests {
             })
         };
 
-        let pdf = read_file(json!({"file_data": "data:application/pdf;base64,JVBERi0=", "filename": "a.pdf"}));
+        let pdf =
+            read_file(json!({"file_data": "data:application/pdf;base64,JVBERi0=", "filename": "a.pdf"}));
         assert!(matches!(pdf, Ok(Media::Inline { mime_type, .. }) if mime_type == "application/pdf"));
         let bare = read_file(json!({"file_data": "YQ==", "filename": "a.txt"}));
         assert!(matches!(bare, Ok(Media::Inline { mime_type, .. }) if mime_type == "text/plain"));
-        assert!(matches!(read_file(json!({"file_url": "https://example.com/a.pdf"})), Ok(Media::Remote { .. })));
+        assert!(matches!(
+            read_file(json!({"file_url": "https://example.com/a.pdf"})),
+            Ok(Media::Remote { .. })
+        ));
         assert!(matches!(read_file(json!({"file_id": "gs://bucket/a"})), Ok(Media::Uri(_))));
     }
 }

@@ -10,7 +10,9 @@ use super::{
     response::ResponseMeta,
     seal,
     stream::Event,
-    types::{Annotation, Content, IncompleteDetails, Item, Logs, Reasoning, Search, Source, Status, Summary, Usage},
+    types::{
+        Annotation, Content, IncompleteDetails, Item, Logs, Reasoning, Search, Source, Status, Summary, Usage,
+    },
 };
 use crate::convert::{
     gemini::{
@@ -171,7 +173,8 @@ impl Reply {
         if self.open != Open::Message {
             self.close(Status::Completed, each);
             self.citations = Citations::default();
-            let empty = Content::OutputText { text: String::new(), annotations: Vec::new(), logprobs: Vec::new() };
+            let empty =
+                Content::OutputText { text: String::new(), annotations: Vec::new(), logprobs: Vec::new() };
             self.add_message(empty, meta, each);
             self.open = Open::Message;
         }
@@ -315,7 +318,9 @@ impl Reply {
 
     /// A picture comes whole; other media have no place in a response.
     fn draw(&mut self, blob: &Blob<'_>, meta: &ResponseMeta, each: &mut impl FnMut(Event<'_>)) {
-        let Some(format) = blob.mime_type.as_deref().and_then(|kind| kind.strip_prefix("image/")) else { return };
+        let Some(format) = blob.mime_type.as_deref().and_then(|kind| kind.strip_prefix("image/")) else {
+            return;
+        };
         self.close(Status::Completed, each);
         self.wrote = true;
         let (id, status) = (self.next_id("ig_", meta), Status::InProgress);
@@ -392,8 +397,7 @@ impl Reply {
         if let Some(Item::Reasoning(Reasoning { id, summary, .. })) = self.items.last()
             && let Some(part) = summary.first()
         {
-            let event =
-                || Event { item_id: id, output_index, summary_index: Some(0), ..Event::default() };
+            let event = || Event { item_id: id, output_index, summary_index: Some(0), ..Event::default() };
             let text = Some(part.text.as_str());
             each(Event { name: "response.reasoning_summary_text.done", text, ..event() });
             each(Event { name: "response.reasoning_summary_part.done", summary: Some(part), ..event() });
@@ -405,8 +409,7 @@ impl Reply {
         let output_index = self.items.len() - 1;
         if let Some(Item::Message { id, status, content, .. }) = self.items.last_mut() {
             *status = ended;
-            let event =
-                || Event { item_id: id, output_index, content_index: Some(0), ..Event::default() };
+            let event = || Event { item_id: id, output_index, content_index: Some(0), ..Event::default() };
             match content.first() {
                 Some(Content::OutputText { text, logprobs, .. }) => each(Event {
                     name: "response.output_text.done",

@@ -80,7 +80,8 @@ pub fn responses_request(body: &[u8]) -> Result<ResponsesRequest, ConvertError> 
     let wants_logprobs = has("message.output_text.logprobs") || top_logprobs.is_some_and(|count| count > 0);
     let parallel_tool_calls = request.boolean("parallel_tool_calls")?.unwrap_or(true);
     let max_tokens = request.integer("max_output_tokens", 1..=u64::MAX)?;
-    let (temperature, top_p) = (request.number("temperature", 0.0..=2.0)?, request.number("top_p", 0.0..=1.0)?);
+    let (temperature, top_p) =
+        (request.number("temperature", 0.0..=2.0)?, request.number("top_p", 0.0..=1.0)?);
     let said = json!({
         "background": false, "instructions": instructions, "max_output_tokens": max_tokens,
         "metadata": metadata(&mut request)?, "model": model, "parallel_tool_calls": parallel_tool_calls,
@@ -145,8 +146,9 @@ impl ResponsesRequest {
             reader.messages.push(Message::System(vec![instructions]));
         }
         let (before, now) = (At::Root.key("previous_response_id"), At::Root.key("input"));
-        reader.read(items, before, |_| None)?;
-        reader.read(std::mem::take(&mut self.input), now, |id| referenced.get(id).cloned())?;
+        let find = |id: &str| referenced.get(id).cloned();
+        reader.read(items, before, find)?;
+        reader.read(std::mem::take(&mut self.input), now, find)?;
         self.chat.messages = reader.messages;
         input::or_a_space(&mut self.chat.messages);
         Ok(())

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+pub use super::input::references;
 use super::{ids, input};
 use crate::convert::json::At;
 
@@ -134,7 +135,10 @@ mod tests {
 
         assert_eq!(items[0]["id"], "msg_0190a0b0c0d07e8f90a1b2c3d4e5f601i000");
         assert_eq!(items[0]["content"], json!([{"type": "input_text", "text": "hi"}]));
-        assert_eq!((&items[1]["id"], &items[1]["content"][0]["type"]), (&json!("msg_own"), &json!("output_text")));
+        assert_eq!(
+            (&items[1]["id"], &items[1]["content"][0]["type"]),
+            (&json!("msg_own"), &json!("output_text"))
+        );
         assert_eq!(items[2]["id"], "fco_0190a0b0c0d07e8f90a1b2c3d4e5f601i002");
         assert_eq!(kept(json!("hi")), kept(json!([{"role": "user", "content": "hi"}])));
         assert_eq!(kept(Value::Null), Vec::<Value>::new());
@@ -160,6 +164,9 @@ mod tests {
             assert_eq!(seen, expected);
         }
         let lost = Page { limit: 2, is_descending: false, after: Some("gone".into()) }.of(items);
-        assert_eq!((&lost["data"], &lost["has_more"], &lost["first_id"]), (&json!([]), &json!(false), &Value::Null));
+        assert_eq!(
+            (&lost["data"], &lost["has_more"], &lost["first_id"]),
+            (&json!([]), &json!(false), &Value::Null)
+        );
     }
 }

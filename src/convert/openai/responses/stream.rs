@@ -100,8 +100,7 @@ impl ResponseStream {
         let Self { meta, reply, frames } = self;
         let (status, incomplete) = reply.end(meta, &mut |event| frames.write(event.name, &event, out));
         let standing = Standing { status, incomplete, error: None, now };
-        let name =
-            if status == Status::Completed { "response.completed" } else { "response.incomplete" };
+        let name = if status == Status::Completed { "response.completed" } else { "response.incomplete" };
         frames.write(name, &Lifecycle { response: around(reply, meta, standing) }, out);
         to_keep(reply, meta, standing)
     }

@@ -39,14 +39,25 @@ fn add(tools: &mut Tools, value: Value, at: At<'_>) -> Result<Value, ConvertErro
             tools.code_execution = true;
             Ok(with_defaults(told, json!({"container": {"type": "auto"}})))
         }
-        "file_search" | "computer" | "computer_use_preview" | "mcp" | "image_generation" | "local_shell"
-        | "shell" | "apply_patch" | "tool_search" | "namespace" => {
-            let reason = format!("with the value '{kind}': this tool runs at OpenAI, and Gemini has none like it.");
+        "file_search"
+        | "computer"
+        | "computer_use_preview"
+        | "mcp"
+        | "image_generation"
+        | "local_shell"
+        | "shell"
+        | "apply_patch"
+        | "tool_search"
+        | "namespace" => {
+            let reason =
+                format!("with the value '{kind}': this tool runs at OpenAI, and Gemini has none like it.");
             Err(ConvertError::Unsupported { param: at.key("type").to_string(), reason })
         }
-        _ => {
-            Err(ConvertError::UnknownValue { param: at.key("type").to_string(), value: kind, supported: KINDS })
-        }
+        _ => Err(ConvertError::UnknownValue {
+            param: at.key("type").to_string(),
+            value: kind,
+            supported: KINDS,
+        }),
     }
 }
 
@@ -133,7 +144,10 @@ mod tests {
 
         assert!(tools.search && tools.code_execution);
         assert_eq!(tools.functions.len(), 2);
-        assert_eq!(echo[0], json!({"type": "function", "name": "f", "description": null, "parameters": null, "strict": true}));
+        assert_eq!(
+            echo[0],
+            json!({"type": "function", "name": "f", "description": null, "parameters": null, "strict": true})
+        );
         assert_eq!(echo[1]["search_context_size"], "low");
     }
 

@@ -1,0 +1,11 @@
+-- Responses that their clients asked to keep, each with what it was asked and the one that it followed.
+CREATE TABLE responses (
+    -- resp_ and a UUID of version 7, so that ids sort by time.
+    id TEXT NOT NULL PRIMARY KEY,
+    -- The name of the client's token, never the token.
+    owner TEXT NOT NULL,
+    previous_id TEXT,
+    -- The response and the list of its own input items, as JSON.
+    response TEXT NOT NULL,
+    input TEXT NOT NULL
+);

@@ -1,0 +1,168 @@
+//! Responses that clients asked to keep, as the handlers of one worker see them. Everything that looks into the database
+//! does so on another thread.
+
+use std::{collections::HashMap, sync::Arc};
+
+use actix::Addr;
+use bytes::Bytes;
+use serde_json::Value;
+use tracing::{error, warn};
+
+use super::error::ApiError;
+use crate::{
+    actors::archive::{Archive, Keep, Unwritten, Waiting},
+    convert::{
+        ConvertError,
+        openai::responses::{Earlier, response_of_item, stored},
+    },
+    db::{
+        Database, DbConnection, DbError,
+        responses::{Chain, StoredResponse, delete_response, find_chain, find_response},
+    },
+    domain::client::TokenId,
+};
+
+/// Larger requests are answered but not kept.
+pub const LARGEST_KEPT: usize = 16 * 1024 * 1024;
+
+#[derive(Clone)]
+pub struct Responses {
+    archive: Addr<Archive>,
+    unwritten: Arc<Unwritten>,
+    database: Database,
+    is_on: bool,
+}
+
+/// A response that is to be kept once it is told.
+pub struct ToKeep {
+    responses: Responses,
+    pub id: String,
+    pub owner: TokenId,
+    pub previous_id: Option<String>,
+    /// Of the request.
+    pub body: Bytes,
+}
+
+impl Responses {
+    /// Keeps nothing unless it `is_on`.
+    pub fn new(archive: Addr<Archive>, unwritten: Arc<Unwritten>, database: Database, is_on: bool) -> Self {
+        Self { archive, unwritten, database, is_on }
+    }
+
+    /// Whether a response to this request can be kept.
+    pub fn takes(&self, body: &Bytes) -> bool {
+        self.is_on && body.len() <= LARGEST_KEPT
+    }
+
+    pub fn to_keep(&self, id: String, owner: TokenId, previous_id: Option<String>, body: Bytes) -> ToKeep {
+        ToKeep { responses: self.clone(), id, owner, previous_id, body }
+    }
+
+    /// `None` when there is none, or when it is another client's.
+    pub async fn find(&self, owner: &TokenId, id: String) -> Result<Option<StoredResponse>, ApiError> {
+        let (unwritten, owner) = (self.unwritten.clone(), owner.clone());
+        let found = self.database.read(move |conn| find_either(conn, &unwritten, owner.as_str(), &id));
+        found.await.map_err(|error| failed(&error))
+    }
+
+    /// Answers whether there was one.
+    pub async fn delete(&self, owner: &TokenId, id: String) -> Result<bool, ApiError> {
+        let is_mine = self.unwritten.find(&id).is_some_and(|waiting| waiting.row().owner == owner.as_str());
+        let was_waiting = is_mine && self.unwritten.remove(&id);
+        let owner = owner.clone();
+        // What was being written just now is deleted behind that.
+        let deleted = self.database.write(move |conn| delete_response(conn, owner.as_str(), &id));
+        Ok(deleted.await.map_err(|error| failed(&error))? || was_waiting)
+    }
+
+    /// The conversation so far, and the items that a request refers to.
+    pub async fn earlier(
+        &self,
+        owner: &TokenId,
+        previous_id: Option<String>,
+        references: Vec<String>,
+    ) -> Result<Earlier, ApiError> {
+        if previous_id.is_none() && references.is_empty() {
+            return Ok(Earlier::default());
+        }
+        let (unwritten, owner) = (self.unwritten.clone(), owner.clone());
+        let found = self.database.read(move |conn| {
+            let owner = owner.as_str();
+            let mut find = |id: &str| find_either(conn, &unwritten, owner, id);
+            let chain = match &previous_id {
+                Some(id) => find_chain(owner, id, &mut find)?,
+                None => Chain::Whole(Vec::new()),
+            };
+            let chain = match chain {
+                Chain::Whole(chain) => chain,
+                Chain::Broken { missing } => return Ok(Err(ConvertError::PreviousNotFound { id: missing })),
+                Chain::TooLong => return Ok(Err(too_long())),
+            };
+            let mut items = Vec::new();
+            for row in &chain {
+                items.extend(stored::items(&row.input));
+                items.extend(stored::output(&row.response));
+            }
+            let mut referenced = HashMap::new();
+            let in_chain: Vec<_> = stored::references(&items).map(str::to_owned).collect();
+            for reference in references.into_iter().chain(in_chain) {
+                let known = items.iter().find(|item| item["id"] == reference.as_str()).cloned();
+                let item = match (known, response_of_item(&reference)) {
+                    (Some(item), _) => Some(item),
+                    (None, Some(id)) => find(&id)?.and_then(|row| item_of(&row, &reference)),
+                    (None, None) => None,
+                };
+                referenced.extend(item.map(|item| (reference, item)));
+            }
+            Ok(Ok(Earlier { items, referenced }))
+        });
+        Ok(found.await.map_err(|error| failed(&error))??)
+    }
+}
+
+impl ToKeep {
+    /// Hands over the response, as JSON with everything in it. What is left to do is done on another thread.
+    pub fn keep(self, response: String) {
+        let Self { responses, id, owner, previous_id, body } = self;
+        let (bytes, row_id) = (body.len() + response.len(), id.clone());
+        let waiting = Arc::new(Waiting::new(id, bytes, move || StoredResponse {
+            input: stored::input_to_keep(&body, &row_id).unwrap_or_default(),
+            id: row_id,
+            owner: owner.as_str().to_owned(),
+            previous_id,
+            response,
+        }));
+        match responses.unwritten.add(waiting.clone()) {
+            Ok(()) => responses.archive.do_send(Keep(waiting)),
+            Err(full) => warn!(reason = %full, "a response is not kept"),
+        }
+    }
+}
+
+/// Looks at what is not written yet first: it leaves there only when it is written.
+fn find_either(
+    conn: &mut DbConnection,
+    unwritten: &Unwritten,
+    owner: &str,
+    id: &str,
+) -> Result<Option<StoredResponse>, diesel::result::Error> {
+    match unwritten.find(id) {
+        Some(waiting) => Ok(Some(waiting.row().clone()).filter(|row| row.owner == owner)),
+        None => find_response(conn, owner, id),
+    }
+}
+
+fn item_of(row: &StoredResponse, id: &str) -> Option<Value> {
+    let mut items = stored::output(&row.response).into_iter().chain(stored::items(&row.input));
+    items.find(|item| item["id"] == id)
+}
+
+fn too_long() -> ConvertError {
+    let reason = "the conversation is too long to be continued from here; begin a new one, or send its items as 'input'.";
+    ConvertError::InvalidValue { param: "previous_response_id".to_owned(), reason: reason.to_owned() }
+}
+
+fn failed(error: &DbError) -> ApiError {
+    error!(%error, "kept responses cannot be read");
+    ApiError::Internal
+}

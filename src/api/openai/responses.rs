@@ -1,0 +1,160 @@
+//! `POST /v1/responses`: converted to Gemini and back, and kept if the client wants to go on from it.
+
+use actix_web::{HttpRequest, HttpResponse, http::header::ContentType, web::Data};
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::{
+    OpenAi,
+    chat::{gemini_call, read},
+    responses_writer::Events,
+    writer::answer_of,
+};
+use crate::{
+    api::{
+        archive::ToKeep,
+        auth::ClientToken,
+        body::Body,
+        converted,
+        error::{ApiError, Failure},
+        gateway::Gateway,
+        journal::{Asked, Journal},
+        media::fetch_remote,
+        signatures::Remembered,
+        source, stream,
+    },
+    convert::{
+        openai::{
+            ChatOptions,
+            responses::{ResponseMeta, ResponseStream, ResponsesRequest, responses_request, to_response},
+        },
+        traits::ModelTraits,
+    },
+    domain::{client::TokenId, model::ModelName, time::Now},
+    upstream::{
+        call::{AnswerKind, Call},
+        dispatch::Answer,
+    },
+};
+
+pub async fn create_response(
+    request: HttpRequest,
+    gateway: Data<Gateway>,
+    token: ClientToken<OpenAi>,
+    body: Body<OpenAi>,
+) -> Result<HttpResponse, Failure<OpenAi>> {
+    let asked = Asked::of("openai", "responses");
+    let mut journal = Journal::begin(&gateway, &request, token.id.clone(), asked, &body.bytes);
+    let prepared = match prepare(&request, &gateway, token.id, body.bytes, &mut journal).await {
+        Ok(prepared) => prepared,
+        Err(error) => return journal.conclude(Err(error)),
+    };
+    if prepared.is_stream {
+        open_stream(&gateway, prepared, journal).await
+    } else {
+        fetch(&gateway, prepared, journal).await
+    }
+}
+
+/// What is left of a request once it is translated.
+struct Prepared {
+    call: Call,
+    is_stream: bool,
+    /// The answer ends with the links that a search found.
+    links: bool,
+    meta: ResponseMeta,
+    remembered: Remembered,
+    to_keep: Option<ToKeep>,
+}
+
+/// Everything that can be refused before Google is asked.
+async fn prepare(
+    request: &HttpRequest,
+    gateway: &Gateway,
+    owner: TokenId,
+    body: Bytes,
+    journal: &mut Journal,
+) -> Result<Prepared, ApiError> {
+    let mut wanted = read(request, &body, journal, responses_request)?;
+    journal.asks_for(&wanted.chat.model, wanted.chat.stream);
+    let asked = gateway.asked(&wanted.chat.model)?;
+    if !gateway.responses.takes(&body) {
+        wanted.keep_nothing();
+    }
+    let id = format!("resp_{}", Uuid::now_v7().simple());
+    let previous_id = wanted.previous_response_id.clone();
+    let references = wanted.references().map(str::to_owned).collect();
+    let earlier = gateway.responses.earlier(&owner, previous_id.clone(), references).await?;
+    // What is not kept is let go: with pictures in it, it is large.
+    let to_keep =
+        wanted.store.then(|| gateway.responses.to_keep(id.clone(), owner.clone(), previous_id, body));
+    wanted.complete(earlier, asked.model.as_str())?;
+    let remembered = gateway.signatures.of(owner, asked.model.clone());
+    wanted.chat.recall_signatures(|id, function| remembered.recall(id, function));
+    fetch_remote(gateway.media.as_deref(), wanted.chat.media_mut()).await?;
+    let mut call = to_call(gateway, &wanted, &asked.model)?;
+    asked.change(&mut call);
+    let meta = ResponseMeta::new(&wanted, id, Now::read().utc.timestamp(), asked.model.as_str());
+    let (is_stream, links) = (wanted.chat.stream, asked.wanted.links);
+    Ok(Prepared { call, is_stream, links, meta, remembered, to_keep })
+}
+
+fn to_call(gateway: &Gateway, wanted: &ResponsesRequest, model: &ModelName) -> Result<Call, ApiError> {
+    let options = ChatOptions {
+        show_thoughts: wanted.show_thoughts,
+        safety_settings: gateway.safety_settings.as_deref(),
+        model: ModelTraits::of(model.as_str()),
+    };
+    let body = wanted.to_gemini(&options)?.to_json();
+    let method = if wanted.chat.stream && gateway.streams.fake.is_none() {
+        "streamGenerateContent?alt=sse"
+    } else {
+        "generateContent"
+    };
+    Ok(gemini_call(model, method, body.into(), AnswerKind::Generation))
+}
+
+async fn fetch(
+    gateway: &Gateway,
+    prepared: Prepared,
+    mut journal: Journal,
+) -> Result<HttpResponse, Failure<OpenAi>> {
+    let Prepared { call, links, meta, remembered, to_keep, .. } = prepared;
+    let answer = converted::fetch(&gateway.dispatcher, &call, &mut journal.trail).await;
+    let told = answer.map_err(ApiError::from).and_then(|mut answer| {
+        if links {
+            source::add_links(&mut answer);
+        }
+        tell(&answer, &meta, &remembered, to_keep)
+    });
+    journal.conclude(told.map(|json| HttpResponse::Ok().content_type(ContentType::json()).body(json)))
+}
+
+fn tell(
+    answer: &Answer,
+    meta: &ResponseMeta,
+    remembered: &Remembered,
+    to_keep: Option<ToKeep>,
+) -> Result<Vec<u8>, ApiError> {
+    let told = to_response(&answer_of(&answer.body)?, meta, Now::read().utc.timestamp());
+    told.signed.iter().for_each(|call| remembered.remember(&call.id, &call.function, &call.signature));
+    if let Some(to_keep) = to_keep {
+        to_keep.keep(told.kept);
+    }
+    Ok(told.json)
+}
+
+async fn open_stream(
+    gateway: &Gateway,
+    prepared: Prepared,
+    mut journal: Journal,
+) -> Result<HttpResponse, Failure<OpenAi>> {
+    let Prepared { call, links, meta, remembered, to_keep, .. } = prepared;
+    let (dispatcher, is_fake) = (gateway.dispatcher.clone(), gateway.streams.fake.is_some());
+    let opening = Box::pin(async move {
+        let opened = converted::open_source(&dispatcher, &call, &mut journal.trail, is_fake).await;
+        (opened.map(|source| vec![source.with_links(links)]), journal)
+    });
+    let writer = Events { stream: ResponseStream::new(meta), remembered, to_keep };
+    stream::respond::<OpenAi, _>(opening, writer, gateway.shape()).await
+}

@@ -1,0 +1,63 @@
+//! The events of a response as they go to the client, and what is done with it when it is told.
+
+use bytes::Bytes;
+
+use super::{
+    OpenAi,
+    envelope::words,
+    writer::{HEARTBEAT, answer_of},
+};
+use crate::{
+    api::{
+        archive::ToKeep,
+        error::{ApiError, Envelope},
+        signatures::Remembered,
+        stream::Writer,
+    },
+    convert::openai::responses::{ResponseStream, stream::StreamError},
+    domain::time::Now,
+};
+
+pub struct Events {
+    pub stream: ResponseStream,
+    pub remembered: Remembered,
+    /// Taken when the response has ended.
+    pub to_keep: Option<ToKeep>,
+}
+
+impl Events {
+    fn keep(&mut self, response: String) {
+        if let Some(to_keep) = self.to_keep.take() {
+            to_keep.keep(response);
+        }
+    }
+}
+
+impl Writer for Events {
+    const CONTENT_TYPE: &'static str = "text/event-stream";
+
+    fn event(&mut self, _: usize, data: &Bytes, out: &mut Vec<u8>) -> Result<(), ApiError> {
+        self.stream.event(&answer_of(data)?, out);
+        for call in self.stream.take_signed() {
+            self.remembered.remember(&call.id, &call.function, &call.signature);
+        }
+        Ok(())
+    }
+
+    fn heartbeat(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(HEARTBEAT);
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) {
+        let response = self.stream.finish(Now::read().utc.timestamp(), out);
+        self.keep(response);
+    }
+
+    fn failure(&mut self, error: &ApiError, out: &mut Vec<u8>) {
+        let status = OpenAi::status(error.kind());
+        let (kind, code) = words(error, status);
+        let message = error.to_string();
+        let response = self.stream.fail(&StreamError { message: &message, kind, code, status }, out);
+        self.keep(response);
+    }
+}
