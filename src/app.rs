@@ -47,7 +47,7 @@ use crate::{
         scheduler::Scheduler,
     },
     telemetry::metrics::Metrics,
-    upstream::{client::UpstreamClient, dispatch::Dispatcher},
+    upstream::{client::UpstreamClient, dispatch::Dispatcher, retries::Retries},
 };
 
 /// How long finished requests may take to reach the logger once the server has stopped.
@@ -108,11 +108,12 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         let (database, queue) = (storage.database.clone(), queue.clone());
         Logger::start_in_arbiter(&log_arbiter.handle(), move |_| Logger::new(database, queue))
     };
+    let retries = Arc::new(Retries::new(&config));
     let (published, models) = watch::channel(Arc::<ModelList>::default());
     let catalog = {
-        let (config, supervisor) = (config.clone(), supervisor.clone());
+        let (config, supervisor, retries) = (config.clone(), supervisor.clone(), retries.clone());
         Catalog::start_in_arbiter(&service_arbiter.handle(), move |_| {
-            let dispatcher = dispatcher(&config, &supervisor).into();
+            let dispatcher = dispatcher(&config, &supervisor, retries).into();
             Catalog::new(dispatcher, config.gemini.filtered_models.clone(), published)
         })
     };
@@ -122,6 +123,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let (outbox_guard, outboxes) = mpsc::channel(1);
     let shared = Shared {
         config: Arc::new(config),
+        retries,
         tokens,
         metrics,
         queue,
@@ -284,15 +286,16 @@ fn start_schedule(
 }
 
 /// A way to Google for the thread that calls this, with a balancer of its own.
-fn dispatcher(config: &Config, supervisor: &Addr<Supervisor>) -> Dispatcher {
+fn dispatcher(config: &Config, supervisor: &Addr<Supervisor>, retries: Arc<Retries>) -> Dispatcher {
     let balancer = Balancer::new(config.pool.balance_policy, supervisor.clone()).start();
-    Dispatcher::new(UpstreamClient::new(&config.upstream), balancer, config.pool.max_attempts as usize)
+    Dispatcher::new(UpstreamClient::new(&config.upstream), balancer, retries)
 }
 
 /// What all workers share.
 #[derive(Clone)]
 struct Shared {
     config: Arc<Config>,
+    retries: Arc<Retries>,
     tokens: Arc<TokenSet>,
     metrics: Arc<Metrics>,
     queue: Arc<LogQueue>,
@@ -309,7 +312,7 @@ impl Shared {
     fn gateway(&self) -> Gateway {
         let config = &self.config;
         Gateway {
-            dispatcher: dispatcher(config, &self.supervisor).into(),
+            dispatcher: dispatcher(config, &self.supervisor, self.retries.clone()).into(),
             tokens: self.tokens.clone(),
             catalog: self.catalog.clone(),
             models: self.models.clone(),

@@ -180,6 +180,7 @@ impl Journal {
         for attempt in &self.trail.attempts {
             self.metrics.attempts.get_or_create(&OutcomeLabel { outcome: attempt.outcome }).inc();
         }
+        self.metrics.retries_refused.inc_by(self.trail.retries_refused);
         if let Some(usage) = &self.trail.usage {
             self.metrics.count_tokens(usage);
         }

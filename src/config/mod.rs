@@ -11,6 +11,7 @@ mod logs;
 mod names;
 mod pool;
 mod reader;
+mod retries;
 mod server;
 mod storage;
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub use gemini::{Gemini, SafetySetting};
 pub use layers::Origin;
 pub use logs::{LogFormat, LogLevel, Logs};
 pub use pool::Pool;
+pub use retries::Retries;
 pub use server::Server;
 pub use storage::Storage;
 pub use upstream::{BaseUrl, Upstream};
@@ -37,6 +39,7 @@ pub struct Config {
     pub auth: Auth,
     pub pool: Pool,
     pub upstream: Upstream,
+    pub retries: Retries,
     pub gemini: Gemini,
     pub logs: Logs,
     pub storage: Storage,
@@ -87,9 +90,10 @@ impl Config {
         // Every section is read before any is missed, so that one run reports all problems.
         let (server, auth) = (Server::read(reader), Auth::read(reader));
         let (pool, upstream) = (Pool::read(reader), Upstream::read(reader));
+        let retries = Retries::read(reader);
         let (gemini, logs) = (Gemini::read(reader), Logs::read(reader));
         let storage = Storage::read(reader, &sources.dir);
-        Some(Self { server, auth, pool: pool?, upstream: upstream?, gemini, logs: logs?, storage })
+        Some(Self { server, auth, pool: pool?, upstream: upstream?, retries, gemini, logs: logs?, storage })
     }
 }
 

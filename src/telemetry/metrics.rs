@@ -58,6 +58,7 @@ pub struct Metrics {
     pub requests: Family<RequestLabels, Counter>,
     pub rejected: Family<StatusLabel, Counter>,
     pub attempts: Family<OutcomeLabel, Counter>,
+    pub retries_refused: Counter,
     pub duration: LatencyFamily,
     pub first_byte: LatencyFamily,
     pub overhead: LatencyFamily,
@@ -94,6 +95,7 @@ impl Metrics {
             requests: Family::default(),
             rejected: Family::default(),
             attempts: Family::default(),
+            retries_refused: Counter::default(),
             duration: Family::new_with_constructor(answer_buckets as fn() -> Histogram),
             first_byte: Family::new_with_constructor(answer_buckets as fn() -> Histogram),
             overhead: Family::new_with_constructor(overhead_buckets as fn() -> Histogram),
@@ -118,6 +120,11 @@ impl Metrics {
             metrics.rejected.clone(),
         );
         registry.register("attempts", "Calls to Google by outcome", metrics.attempts.clone());
+        registry.register(
+            "retries_refused",
+            "Retries that the retry budget did not allow",
+            metrics.retries_refused.clone(),
+        );
         registry.register_with_unit(
             "request_duration",
             "From the head of a request to the last byte of its answer",

@@ -1,6 +1,6 @@
 //! The attempts of one request: which key is next, what each came to, and what the client is told at the end.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use actix::Addr;
 use tokio::time::{Instant, sleep};
@@ -11,6 +11,7 @@ use super::{
     classify::Fault,
     client::TransportError,
     dispatch::{Refusal, UpstreamError, malformed},
+    retries::Retries,
     trail::Trail,
 };
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
     balance::table::{Cause, Unavailable},
     domain::{
         key::KeyId,
-        outcome::{NextStep, Outcome, ServerFault},
+        outcome::{Blame, NextStep, Outcome, ServerFault},
     },
 };
 
@@ -32,6 +33,8 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const UNCOUNTED: usize = 8;
 /// Told to a client that has a good chance at once.
 const SOON: Duration = Duration::from_secs(1);
+/// Told to a client when Google fails so often that no retry is left.
+const ONCE_CALM: Duration = Duration::from_secs(5);
 
 /// The lease of the attempt that has an answer.
 pub struct Won {
@@ -42,7 +45,7 @@ pub struct Won {
 /// The attempts of one request, one after the other.
 pub struct Attempts<'a> {
     balancer: &'a Addr<Balancer>,
-    max_attempts: usize,
+    retries: &'a Retries,
     call: &'a Call,
     trail: &'a mut Trail,
     tried: Vec<KeyId>,
@@ -54,6 +57,8 @@ pub struct Attempts<'a> {
     sent_at: Instant,
     pauses: u32,
     pause: Option<Duration>,
+    /// The next attempt is a retry that the retry budget pays for.
+    costs_budget: bool,
     last: Option<UpstreamError>,
     /// Keys that failed by no visible fault of their own; outliers if another key then succeeds.
     unexplained: Vec<KeyId>,
@@ -62,14 +67,15 @@ pub struct Attempts<'a> {
 impl<'a> Attempts<'a> {
     pub fn new(
         balancer: &'a Addr<Balancer>,
-        max_attempts: usize,
+        retries: &'a Retries,
         call: &'a Call,
         trail: &'a mut Trail,
         deadline: Instant,
     ) -> Self {
+        retries.budget.note_request(Instant::now());
         Self {
             balancer,
-            max_attempts,
+            retries,
             call,
             trail,
             tried: Vec::new(),
@@ -79,6 +85,7 @@ impl<'a> Attempts<'a> {
             sent_at: Instant::now(),
             pauses: 0,
             pause: None,
+            costs_budget: false,
             last: None,
             unexplained: Vec::new(),
         }
@@ -86,9 +93,14 @@ impl<'a> Attempts<'a> {
 
     /// A key that was not tried yet, or the error for the client when there is none or no attempt is left.
     pub async fn next_lease(&mut self) -> Result<Lease, UpstreamError> {
-        if self.counted >= self.max_attempts || self.tried.len() >= self.max_attempts + UNCOUNTED {
+        let max_attempts = self.retries.max_attempts;
+        if self.counted >= max_attempts || self.tried.len() >= max_attempts + UNCOUNTED {
             let outlook = self.balancer.send(Foresee { model: self.call.model.clone() }).await;
             return Err(self.give_up(outlook.unwrap_or(Unavailable::NoUsableKey)));
+        }
+        let paid_at = mem::take(&mut self.costs_budget).then(Instant::now);
+        if paid_at.is_some_and(|now| !self.retries.budget.try_spend(now)) {
+            return Err(self.out_of_budget());
         }
         if let Some(pause) = self.pause.take() {
             sleep(pause).await;
@@ -103,8 +115,20 @@ impl<'a> Attempts<'a> {
                 self.running = Some(lease.key);
                 Ok(lease)
             }
-            Err(unavailable) => Err(self.give_up(unavailable)),
+            Err(unavailable) => {
+                if let Some(taken_at) = paid_at {
+                    self.retries.budget.give_back(taken_at);
+                }
+                Err(self.give_up(unavailable))
+            }
         }
+    }
+
+    /// The last error as it is, and when to come back: another key might do no better than those that were tried.
+    fn out_of_budget(&mut self) -> UpstreamError {
+        self.trail.retries_refused += 1;
+        let last = Box::new(self.give_up(Unavailable::Soon));
+        UpstreamError::OutOfBudget { last, retry_after: ONCE_CALM }
     }
 
     /// What the client is told: Google's own words where they concern the client, else when a key may be had.
@@ -137,7 +161,7 @@ impl<'a> Attempts<'a> {
     /// Where this key succeeds, those that failed before it have something to explain.
     pub fn won(mut self, lease: Lease) -> Won {
         self.running = None;
-        for key in std::mem::take(&mut self.unexplained) {
+        for key in mem::take(&mut self.unexplained) {
             self.balancer.do_send(Settled {
                 key,
                 model: self.call.model.clone(),
@@ -175,6 +199,8 @@ impl<'a> Attempts<'a> {
     fn settle(&mut self, lease: Lease, fault: &Fault) {
         let spent = self.sent_at.elapsed();
         self.running = None;
+        // Keys that are found out are out of the running; trying again after anything else adds to Google's load.
+        self.costs_budget |= fault.outcome.blame() == Blame::Model;
         // A dead key was found out, nothing was tried with it.
         if matches!(fault.outcome, Outcome::KeyInvalid(_)) {
             self.counted -= 1;
@@ -189,13 +215,19 @@ impl<'a> Attempts<'a> {
             return Err(error);
         }
         if step == NextStep::OtherKeyAfterBackoff {
-            let longest = FIRST_BACKOFF * 2u32.saturating_pow(self.pauses.min(6));
-            self.pause = Some(longest.mul_f64(0.5 + rand::random::<f64>() / 2.0));
+            self.pause = Some(backoff(self.pauses, rand::random()));
             self.pauses += 1;
         }
         self.last = Some(error);
         Ok(())
     }
+}
+
+/// How long to wait after `pauses` earlier pauses: twice as long each time, less up to a half by `chance` (0 to 1), so
+/// that requests that failed together do not come back together.
+fn backoff(pauses: u32, chance: f64) -> Duration {
+    let longest = FIRST_BACKOFF * 2u32.pow(pauses.min(6));
+    longest.mul_f64(1.0 - chance / 2.0)
 }
 
 /// Errors of keys are never shown to clients; quotas and models that are not open are told in our own words, the same
@@ -225,5 +257,19 @@ impl Drop for Attempts<'_> {
         if let Some(key) = self.running {
             self.trail.abandoned(key, self.sent_at.elapsed());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_a_bound_and_are_never_the_same() {
+        let ms = |pauses, chance| backoff(pauses, chance).as_millis();
+
+        assert_eq!((ms(0, 0.0), ms(1, 0.0), ms(2, 0.0)), (100, 200, 400));
+        assert_eq!((ms(0, 1.0), ms(1, 1.0), ms(2, 0.5)), (50, 100, 300));
+        assert_eq!(ms(u32::MAX, 0.0), ms(6, 0.0));
     }
 }

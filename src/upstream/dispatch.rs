@@ -1,6 +1,6 @@
 //! Sends a request with one key after the other until there is an answer, and judges each answer on its way.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use actix::Addr;
 use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
@@ -18,6 +18,7 @@ use super::{
     google_error::GoogleError,
     openai_layer,
     redact::{mask_key, redact_body},
+    retries::Retries,
     trail::Trail,
 };
 use crate::{
@@ -62,6 +63,24 @@ pub enum UpstreamError {
     NoUsableKey { model: ModelName },
     #[error(transparent)]
     Transport(#[from] TransportError),
+    /// Another key was left to be tried, but the retry budget is spent.
+    #[error("{last}")]
+    OutOfBudget { last: Box<UpstreamError>, retry_after: Duration },
+}
+
+impl UpstreamError {
+    /// Google's own words, where it is Google who refused.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused(refusal) => Some(refusal),
+            Self::OutOfBudget { last, .. } => last.refusal(),
+            Self::AllCooling { .. }
+            | Self::Busy { .. }
+            | Self::ModelUnavailable { .. }
+            | Self::NoUsableKey { .. }
+            | Self::Transport(_) => None,
+        }
+    }
 }
 
 /// What Google said, as it said it.
@@ -77,8 +96,7 @@ pub struct Refusal {
 pub struct Dispatcher {
     client: UpstreamClient,
     balancer: Addr<Balancer>,
-    /// `MAX_RETRIES`: attempts for one request, the first included.
-    max_attempts: usize,
+    retries: Arc<Retries>,
 }
 
 /// What went wrong with one attempt.
@@ -90,8 +108,8 @@ enum Failure<T> {
 }
 
 impl Dispatcher {
-    pub fn new(client: UpstreamClient, balancer: Addr<Balancer>, max_attempts: usize) -> Self {
-        Self { client, balancer, max_attempts: max_attempts.max(1) }
+    pub fn new(client: UpstreamClient, balancer: Addr<Balancer>, retries: Arc<Retries>) -> Self {
+        Self { client, balancer, retries }
     }
 
     /// Gets an answer whole.
@@ -127,7 +145,7 @@ impl Dispatcher {
         attempt: impl AsyncFn(&Lease, Instant) -> Result<T, Failure<T>>,
     ) -> Result<(T, Option<Won>), UpstreamError> {
         let deadline = self.client.deadline();
-        let mut attempts = Attempts::new(&self.balancer, self.max_attempts, call, trail, deadline);
+        let mut attempts = Attempts::new(&self.balancer, &self.retries, call, trail, deadline);
         let mut empty = None;
         loop {
             let lease = match attempts.next_lease().await {

@@ -17,5 +17,6 @@ mod json_scan;
 pub mod openai_layer;
 mod quota_error;
 pub mod redact;
+pub mod retries;
 pub mod sse;
 pub mod trail;

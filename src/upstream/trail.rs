@@ -39,6 +39,8 @@ pub struct Trail {
     /// The key that gave the answer.
     pub answered_by: Option<KeyId>,
     pub usage: Option<Usage>,
+    /// Retries that the retry budget did not allow.
+    pub retries_refused: u64,
     /// Time spent waiting for Google, over all attempts; a stream counts to its first byte.
     pub upstream: Duration,
 }
@@ -79,6 +81,7 @@ impl Trail {
     pub fn merge(&mut self, other: Self) {
         self.attempts.extend(other.attempts);
         self.failures.extend(other.failures);
+        self.retries_refused += other.retries_refused;
         self.answered_by = self.answered_by.or(other.answered_by);
         self.upstream = self.upstream.max(other.upstream);
         self.usage = match (self.usage, other.usage) {
