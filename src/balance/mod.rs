@@ -3,6 +3,7 @@
 pub mod breaker;
 pub mod budget;
 pub mod gauge;
+pub mod latency;
 pub mod policy;
 pub mod provisional;
 pub mod quota;

@@ -14,6 +14,7 @@ use futures_util::Stream;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::{
+    attempts::Sent,
     call::AnswerKind,
     classify::{Fault, classify_error_event},
     client::TransportError,
@@ -24,14 +25,7 @@ use super::{
     sse::{Event, EventSplitter},
     trail::Trail,
 };
-use crate::{
-    actors::lease::Lease,
-    domain::{
-        key::{ApiKey, KeyId},
-        outcome::Outcome,
-        usage::Usage,
-    },
-};
+use crate::domain::{key::ApiKey, outcome::Outcome, usage::Usage};
 
 /// How an answer ended, once it has.
 #[derive(Debug)]
@@ -55,7 +49,8 @@ pub struct EventStream {
     /// Counts from the first byte on; until then the caller's patience for a first byte does.
     idle: Pin<Box<Sleep>>,
     deadline: Pin<Box<Sleep>>,
-    lease: Option<Lease>,
+    /// The attempt that this is the answer of.
+    sent: Option<Sent>,
     sent_at: Instant,
     first_byte_at: Option<Instant>,
     is_finished: bool,
@@ -83,7 +78,7 @@ impl EventStream {
             idle_timeout,
             idle: Box::pin(sleep(idle_timeout)),
             deadline: Box::pin(sleep_until(deadline)),
-            lease: None,
+            sent: None,
             sent_at: Instant::now(),
             first_byte_at: None,
             is_finished: false,
@@ -108,13 +103,9 @@ impl EventStream {
     }
 
     /// From now on the lease lives and ends with this stream.
-    pub(super) fn carry(&mut self, lease: Lease, sent_at: Instant) {
-        self.lease = Some(lease);
-        self.sent_at = sent_at;
-    }
-
-    pub fn key(&self) -> Option<KeyId> {
-        self.lease.as_ref().map(|lease| lease.key)
+    pub(super) fn carry(&mut self, sent: Sent) {
+        self.sent_at = sent.mark.sent_at;
+        self.sent = Some(sent);
     }
 
     /// When the time of the whole request is up.
@@ -138,20 +129,20 @@ impl EventStream {
     /// Writes down how the answer ended and gives the key back.
     pub fn conclude(mut self, trail: &mut Trail) {
         trail.usage = self.usage.or(trail.usage);
-        let Some(lease) = self.lease.take() else { return };
+        let Some(Sent { lease, mark }) = self.sent.take() else { return };
         let spent = self.sent_at.elapsed();
         let latency = self.first_byte_at.map_or(spent, |at| at - self.sent_at);
         match self.end.take() {
             Some(End::Complete) => {
-                trail.succeeded(lease.key, 200, spent, latency);
+                trail.succeeded(mark, 200, spent, latency);
                 lease.settle(Outcome::Success, latency);
             }
             Some(End::Failed(fault)) => {
-                trail.failed(lease.key, &fault, spent);
+                trail.failed(mark, &fault, spent);
                 lease.settle(fault.outcome, latency);
             }
             None => {
-                trail.abandoned(lease.key, spent);
+                trail.abandoned(mark, spent);
                 lease.settle(Outcome::Abandoned, latency);
             }
         }

@@ -11,6 +11,7 @@ pub mod events;
 pub(crate) mod fixtures;
 pub mod glance;
 pub mod google_error;
+mod hedge;
 mod joined;
 pub mod json_array;
 mod json_scan;

@@ -5,6 +5,7 @@ mod failover;
 mod hangup;
 mod harness;
 mod health;
+mod hedging;
 mod logs;
 mod native;
 mod openai;
