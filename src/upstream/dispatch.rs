@@ -1,6 +1,6 @@
 //! Sends a request with one key after the other until there is an answer, and judges each answer on its way.
 
-use std::{sync::Arc, time::Duration};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use actix::Addr;
 use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use super::{
+    answer::AnswerStream,
     attempts::{Attempts, Sent, Start},
     call::{AnswerKind, Call},
     classify::{Fault, classify, classify_error_event},
@@ -135,11 +136,19 @@ impl Dispatcher {
 
     /// Opens a stream and holds it until its first content, so that a failure or an empty answer can still move to
     /// another key unseen.
-    pub async fn open(&self, call: &Call, trail: &mut Trail) -> Result<EventStream, UpstreamError> {
-        self.open_from(call, trail, Start::until(self.client.deadline())).await
+    pub async fn open(
+        self: &Rc<Self>,
+        call: &Call,
+        trail: &mut Trail,
+    ) -> Result<AnswerStream, UpstreamError> {
+        let events = self.open_part(call, trail, Start::until(self.client.deadline())).await?;
+        let answer = AnswerStream::new(events);
+        let may_go_on = self.retries.continues_streams && call.answer == AnswerKind::Generation;
+        Ok(if may_go_on { answer.resuming(self.clone(), call.clone()) } else { answer })
     }
 
-    async fn open_from(
+    /// The same for one part of an answer.
+    pub(super) async fn open_part(
         &self,
         call: &Call,
         trail: &mut Trail,

@@ -25,7 +25,11 @@ use super::{
     sse::{Event, EventSplitter},
     trail::Trail,
 };
-use crate::domain::{key::ApiKey, outcome::Outcome, usage::Usage};
+use crate::domain::{
+    key::{ApiKey, KeyId},
+    outcome::Outcome,
+    usage::Usage,
+};
 
 /// How an answer ended, once it has.
 #[derive(Debug)]
@@ -108,6 +112,16 @@ impl EventStream {
         self.sent = Some(sent);
     }
 
+    /// The key whose answer this is; none when it was empty with every key.
+    pub(super) fn key(&self) -> Option<KeyId> {
+        self.sent.as_ref().map(|sent| sent.mark.key)
+    }
+
+    /// What the answer has cost so far.
+    pub(super) fn usage(&self) -> Option<Usage> {
+        self.usage
+    }
+
     /// When the time of the whole request is up.
     pub fn deadline(&self) -> Instant {
         self.deadline.deadline()
@@ -128,7 +142,7 @@ impl EventStream {
 
     /// Writes down how the answer ended and gives the key back.
     pub fn conclude(mut self, trail: &mut Trail) {
-        trail.usage = self.usage.or(trail.usage);
+        trail.spent(self.usage);
         let Some(Sent { lease, mark }) = self.sent.take() else { return };
         let spent = self.sent_at.elapsed();
         let latency = self.first_byte_at.map_or(spent, |at| at - self.sent_at);

@@ -1,10 +1,12 @@
 //! Talks to Google, in Gemini's own format.
 
+pub mod answer;
 mod answer_reader;
 mod attempts;
 pub mod call;
 pub mod classify;
 pub mod client;
+mod continuation;
 pub mod dispatch;
 pub mod events;
 #[cfg(test)]
@@ -19,5 +21,6 @@ pub mod openai_layer;
 mod quota_error;
 pub mod redact;
 pub mod retries;
+mod seam;
 pub mod sse;
 pub mod trail;

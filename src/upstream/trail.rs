@@ -79,14 +79,14 @@ impl Trail {
     /// `waited` is the part of `spent` that the client's first byte had to wait for.
     pub fn succeeded(&mut self, mark: Mark, status: u16, spent: Duration, waited: Duration) {
         self.answered_by = Some(mark.key);
-        self.upstream += waited;
+        self.wait(mark, waited);
         self.push(mark, &Outcome::Success, Some(status), None, spent);
     }
 
     pub fn failed(&mut self, mark: Mark, fault: &Fault, spent: Duration) {
         let named = fault.error.reason.as_ref().unwrap_or(&fault.error.status);
         let reason = Some(named.clone()).filter(|reason| !reason.is_empty() && !fault.is_ours);
-        self.upstream += spent;
+        self.wait(mark, spent);
         let status = Some(fault.status).filter(|status| *status != 0);
         self.push(mark, &fault.outcome, status, reason, spent);
         let message = fault.error.message.clone();
@@ -106,8 +106,16 @@ impl Trail {
 
     /// Another attempt was faster; `waited` is what it had been waited for before that one was sent.
     pub fn cancelled(&mut self, mark: Mark, spent: Duration, waited: Duration) {
-        self.upstream += waited;
+        self.wait(mark, waited);
         self.push(mark, &Outcome::Abandoned, None, None, spent);
+    }
+
+    /// Adds what one more call has cost.
+    pub fn spent(&mut self, usage: Option<Usage>) {
+        self.usage = match (self.usage, usage) {
+            (Some(before), Some(more)) => Some(before.plus(more)),
+            (before, more) => before.or(more),
+        };
     }
 
     /// Takes in what was done for another candidate of the same request.
@@ -129,6 +137,13 @@ impl Trail {
             (Some(mine), Some(theirs)) => Some(mine.with_candidate(theirs)),
             (mine, theirs) => mine.or(theirs),
         };
+    }
+
+    /// What goes on where an answer was cut comes after its first byte.
+    fn wait(&mut self, mark: Mark, waited: Duration) {
+        if mark.extra != Some(Extra::Continuation) {
+            self.upstream += waited;
+        }
     }
 
     fn push(
