@@ -10,14 +10,14 @@ use gemini_balance::{
     balance::{
         breaker::{Availability, ModelCooldown, ModelReason, Routing},
         policy,
-        table::RoutingTable,
+        table::{Ask, Place, RoutingTable},
     },
     convert::{
         gemini::GenerateContentResponse,
         openai::{ChatMeta, ChatOptions, ChatStream, chat_request, to_gemini, to_openai},
         traits::ModelTraits,
     },
-    domain::{key::KeyId, model::ModelName, policy::PolicyKind},
+    domain::{key::KeyId, model::ModelName, policy::PolicyKind, time::Now},
     upstream::{glance::glance, sse::EventSplitter},
 };
 use serde_json::json;
@@ -36,12 +36,12 @@ fn model() -> ModelName {
 /// A pool in which every other key cools for the model.
 fn half_cooling(keys: i64) -> RoutingTable<()> {
     let until = Instant::now() + Duration::from_secs(3600);
-    let mut table = RoutingTable::new(policy::build(PolicyKind::RoundRobin));
+    let mut table = RoutingTable::new(policy::build(PolicyKind::RoundRobin, 0));
     for key in 0..keys {
         let cooldown = || ModelCooldown { model: model(), until, reason: ModelReason::QuotaMinute };
         let cooldowns = if key % 2 == 0 { vec![cooldown()] } else { Vec::new() };
-        let routing = Routing { availability: Availability::Ready, cooldowns };
-        table.apply(KeyId(key), Arc::default(), routing, ());
+        let routing = Routing { availability: Availability::Ready, warm_at: None, cooldowns };
+        table.apply(KeyId(key), Place::default(), routing, ());
     }
     table
 }
@@ -49,9 +49,12 @@ fn half_cooling(keys: i64) -> RoutingTable<()> {
 fn pick(c: &mut Criterion) {
     let (mut group, model) = (c.benchmark_group("pick, half of the keys cooling"), model());
     for keys in [10, 100_000] {
-        let mut table = half_cooling(keys);
+        let (mut table, now) = (half_cooling(keys), Now::read());
         group.bench_function(format!("{keys} keys"), |b| {
-            b.iter(|| table.pick(black_box(&model), &[]).map(|picked| picked.key));
+            b.iter(|| {
+                let picked = table.pick(&Ask::new(black_box(&model)), now);
+                picked.map(|picked| picked.key)
+            });
         });
     }
     group.finish();

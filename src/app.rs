@@ -287,7 +287,7 @@ fn start_schedule(
 
 /// A way to Google for the thread that calls this, with a balancer of its own.
 fn dispatcher(config: &Config, supervisor: &Addr<Supervisor>, retries: Arc<Retries>) -> Dispatcher {
-    let balancer = Balancer::new(config.pool.balance_policy, supervisor.clone()).start();
+    let balancer = Balancer::new(config.pool.balancing, supervisor.clone()).start();
     Dispatcher::new(UpstreamClient::new(&config.upstream), balancer, retries)
 }
 

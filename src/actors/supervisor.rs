@@ -3,7 +3,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
     time::Duration,
 };
 
@@ -16,7 +15,7 @@ use super::{Observe, key::KeyActor};
 use crate::{
     balance::{
         breaker::{Availability, HealthSnapshot, KeyHealth, Routing, StateSnapshot},
-        gauge::Gauge,
+        table::Place,
     },
     db::{self, Database},
     domain::{
@@ -24,6 +23,10 @@ use crate::{
         time::Now,
     },
 };
+
+mod suspects;
+
+pub use suspects::{FindSuspects, RecheckNow, Suspect, Suspects};
 
 /// Changes of health are written together, at most this long after the first of them.
 const CHECKPOINT_AFTER: Duration = Duration::from_millis(250);
@@ -65,7 +68,7 @@ pub struct PoolKey {
 
 struct Entry {
     secret: ApiKey,
-    gauge: Arc<Gauge>,
+    place: Place,
     actor: Addr<KeyActor>,
     health: HealthSnapshot,
     routing: Routing,
@@ -112,11 +115,11 @@ impl Supervisor {
         };
         // What ended while nobody watched must not turn the first request away.
         health.expire(now.instant);
-        let (gauge, routing, snapshot) = (Arc::<Gauge>::default(), health.routing(), health.snapshot(now));
-        let actor = KeyActor::new(key.id, 0, health, gauge.clone(), ctx.address()).start();
+        let (place, routing, snapshot) = (Place::default(), health.routing(), health.snapshot(now));
+        let actor = KeyActor::new(key.id, 0, health, place.gauge.clone(), ctx.address()).start();
         let entry = Entry {
             secret: key.secret,
-            gauge,
+            place,
             actor,
             health: snapshot,
             routing,
@@ -134,7 +137,7 @@ impl Supervisor {
         entry.incarnation += 1;
         entry.last_start = now.instant;
         entry.actor =
-            KeyActor::new(key, entry.incarnation, health, entry.gauge.clone(), ctx.address()).start();
+            KeyActor::new(key, entry.incarnation, health, entry.place.gauge.clone(), ctx.address()).start();
         info!(key.id = %key, incarnation = entry.incarnation, "the actor of key {key} is back");
     }
 
@@ -184,7 +187,7 @@ impl Supervisor {
         PoolSnapshot {
             states,
             partly_cooling: self.keys.values().filter(is_partly_cooling).count(),
-            in_flight: self.keys.values().map(|entry| u64::from(entry.gauge.in_flight())).sum(),
+            in_flight: self.keys.values().map(|entry| u64::from(entry.place.gauge.in_flight())).sum(),
             respawned_after_panic: self.respawned_after_panic,
             respawned_after_stop: self.respawned_after_stop,
             unsaved: self.unsaved.len(),
@@ -211,7 +214,7 @@ impl Entry {
         KeyRoute::Changed {
             key,
             secret: self.secret.clone(),
-            gauge: self.gauge.clone(),
+            place: self.place.clone(),
             actor: self.actor.clone(),
             routing: self.routing.clone(),
         }
@@ -221,7 +224,7 @@ impl Entry {
 /// What a balancer has to know of one key.
 #[derive(Debug, Clone)]
 pub enum KeyRoute {
-    Changed { key: KeyId, secret: ApiKey, gauge: Arc<Gauge>, actor: Addr<KeyActor>, routing: Routing },
+    Changed { key: KeyId, secret: ApiKey, place: Place, actor: Addr<KeyActor>, routing: Routing },
     Removed { key: KeyId },
 }
 
@@ -302,36 +305,6 @@ impl Handler<KeyDown> for Supervisor {
         let cause = if panicked { "panic" } else { "stop" };
         warn!(key.id = %key, cause, backoff_ms = backoff.as_millis(), "the actor of key {key} is gone and comes back");
         ctx.run_later(backoff, move |supervisor, ctx| supervisor.respawn(key, ctx));
-    }
-}
-
-/// Question: which keys might be in a better or worse state than we think?
-#[derive(Debug, Message)]
-#[rtype(result = "Vec<Suspect>")]
-pub struct FindSuspects;
-
-/// A key that a re-check should look at.
-#[derive(Debug)]
-pub struct Suspect {
-    pub key: KeyId,
-    pub secret: ApiKey,
-    pub actor: Addr<KeyActor>,
-}
-
-impl Handler<FindSuspects> for Supervisor {
-    type Result = MessageResult<FindSuspects>;
-
-    fn handle(&mut self, _: FindSuspects, _: &mut Context<Self>) -> Self::Result {
-        let is_suspect = |entry: &Entry| {
-            entry.health.state != StateSnapshot::Active || entry.health.consecutive_failures > 0
-        };
-        let suspects = self.keys.iter().filter(|(_, entry)| is_suspect(entry));
-        let suspects = suspects.map(|(key, entry)| Suspect {
-            key: *key,
-            secret: entry.secret.clone(),
-            actor: entry.actor.clone(),
-        });
-        MessageResult(suspects.collect())
     }
 }
 

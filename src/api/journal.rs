@@ -14,8 +14,7 @@ use super::{
 };
 use crate::{
     db::{error_logs::NewErrorLog, request_logs::RequestLog},
-    domain::time::Now,
-    secrets::TokenId,
+    domain::{client::TokenId, time::Now},
     telemetry::metrics::{DialectLabel, ExtraLabels, Metrics, OutcomeLabel, RequestLabels},
     upstream::trail::Trail,
 };
@@ -98,14 +97,14 @@ impl Journal {
         Self {
             asked,
             request_id,
-            token,
             client_ip: request.peer_addr().map(|address| address.ip().to_string()),
             node: gateway.node.clone(),
             body: gateway.record_request_body.then(|| body.clone()),
             started: request.extensions().get::<RequestId>().map_or_else(Instant::now, RequestId::started),
             started_at_ms: Now::read().unix_ms(),
             first_content: None,
-            trail: Trail::default(),
+            trail: Trail::of(token.clone()),
+            token,
             branches: Vec::new(),
             status: CLIENT_CLOSED_REQUEST,
             error: Some("client_closed_request"),
@@ -116,7 +115,8 @@ impl Journal {
 
     /// A trail for each of so many calls side by side; they are part of this record however the calls end.
     pub fn branches(&mut self, count: usize) -> &mut [Trail] {
-        self.branches.resize_with(count, Trail::default);
+        let client = &self.trail.client;
+        self.branches.resize_with(count, || Trail::of(client.clone()));
         &mut self.branches
     }
 

@@ -10,6 +10,7 @@ mod layers;
 mod logs;
 mod names;
 mod pool;
+mod quotas;
 mod reader;
 mod retries;
 mod server;
@@ -25,6 +26,7 @@ pub use gemini::{Gemini, SafetySetting};
 pub use layers::Origin;
 pub use logs::{LogFormat, LogLevel, Logs};
 pub use pool::Pool;
+pub use quotas::TierLimits;
 pub use retries::Retries;
 pub use server::Server;
 pub use storage::Storage;
@@ -89,7 +91,7 @@ impl Config {
     fn read(reader: &mut Reader, sources: &Sources) -> Option<Self> {
         // Every section is read before any is missed, so that one run reports all problems.
         let (server, auth) = (Server::read(reader), Auth::read(reader));
-        let (pool, upstream) = (Pool::read(reader), Upstream::read(reader));
+        let (pool, upstream) = (Pool::read(reader, &sources.dir), Upstream::read(reader));
         let retries = Retries::read(reader);
         let (gemini, logs) = (Gemini::read(reader), Logs::read(reader));
         let storage = Storage::read(reader, &sources.dir);

@@ -1,12 +1,13 @@
 //! The attempts of one request: which key is next, what each came to, and what the client is told at the end.
 
-use std::{mem, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use actix::Addr;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use super::{
+    affinity::preference,
     call::Call,
     classify::Fault,
     client::TransportError,
@@ -19,7 +20,11 @@ use crate::{
         balancer::{Acquire, Balancer, Foresee, Settled},
         lease::Lease,
     },
-    balance::table::{Cause, Unavailable},
+    balance::{
+        affinity::Preference,
+        ledger::Ledger,
+        table::{Cause, Unavailable},
+    },
     domain::{
         key::KeyId,
         outcome::{Blame, NextStep, Outcome, ServerFault},
@@ -64,10 +69,13 @@ pub struct Attempts<'a> {
     retries: &'a Retries,
     call: &'a Call,
     trail: &'a mut Trail,
+    preference: Option<Preference>,
     tried: Vec<KeyId>,
     /// Attempts that count against the limit.
     counted: usize,
     running: Vec<Mark>,
+    /// Of the attempt that was sent last.
+    project: Option<Arc<Ledger>>,
     deadline: Instant,
     extra: Option<Extra>,
     pauses: u32,
@@ -94,11 +102,13 @@ impl<'a> Attempts<'a> {
         Self {
             balancer,
             retries,
+            preference: preference(call, &trail.client),
             call,
             trail,
             tried,
             counted: 0,
             running: Vec::new(),
+            project: None,
             deadline,
             extra,
             pauses: 0,
@@ -122,7 +132,7 @@ impl<'a> Attempts<'a> {
         if let Some(pause) = self.pause.take() {
             sleep(pause).await;
         }
-        match self.acquire().await {
+        match self.acquire(None, self.deadline).await {
             Ok(lease) => Ok(self.begin(lease, self.extra)),
             Err(unavailable) => {
                 if let Some(taken_at) = paid_at {
@@ -141,7 +151,8 @@ impl<'a> Attempts<'a> {
             return None;
         }
         if retries.try_spend(now) {
-            if let Ok(lease) = self.acquire().await {
+            // For one that would have to be waited for, the first attempt may as well be waited for.
+            if let Ok(lease) = self.acquire(self.project.clone(), now).await {
                 return Some(self.begin(lease, Some(Extra::Hedge)));
             }
             retries.give_back(now);
@@ -155,14 +166,24 @@ impl<'a> Attempts<'a> {
         self.counted < max_attempts && self.tried.len() < max_attempts + UNCOUNTED
     }
 
-    async fn acquire(&self) -> Result<Lease, Unavailable> {
-        let acquire = Acquire { model: self.call.model.clone(), tried: self.tried.clone() };
+    /// A key by then, of another project than this.
+    async fn acquire(&self, elsewhere: Option<Arc<Ledger>>, deadline: Instant) -> Result<Lease, Unavailable> {
+        let acquire = Acquire {
+            model: self.call.model.clone(),
+            tokens: self.call.estimated_tokens(),
+            client: self.trail.client.clone(),
+            preference: self.preference,
+            tried: self.tried.clone(),
+            elsewhere,
+            deadline,
+        };
         self.balancer.send(acquire).await.unwrap_or(Err(Unavailable::NoUsableKey))
     }
 
     fn begin(&mut self, lease: Lease, extra: Option<Extra>) -> Sent {
         self.tried.push(lease.key);
         self.counted += 1;
+        self.project = Some(lease.ledger.clone());
         let mark = Mark { key: lease.key, extra, sent_at: Instant::now() };
         self.running.push(mark);
         Sent { lease, mark }
@@ -219,6 +240,9 @@ impl<'a> Attempts<'a> {
                 outcome: Outcome::Outlier,
                 latency: Duration::ZERO,
                 is_probe: false,
+                reservation: None,
+                group: None,
+                usage: None,
             });
         }
         sent

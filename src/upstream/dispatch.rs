@@ -125,7 +125,8 @@ impl Dispatcher {
         let start = Start::until(self.client.deadline());
         let fetch = async |lease: &Lease, deadline| self.fetch_once(call, lease, deadline).await;
         let (answer, won) = self.try_keys(call, trail, start, Awaited::Whole, fetch).await?;
-        if let Some(Sent { lease, mark }) = won {
+        if let Some(Sent { mut lease, mark }) = won {
+            lease.count(answer.usage);
             let spent = mark.sent_at.elapsed();
             trail.usage = answer.usage;
             trail.succeeded(mark, answer.status, spent, spent);
@@ -144,7 +145,7 @@ impl Dispatcher {
         let events = self.open_part(call, trail, Start::until(self.client.deadline())).await?;
         let answer = AnswerStream::new(events);
         let may_go_on = self.retries.continues_streams && call.answer == AnswerKind::Generation;
-        Ok(if may_go_on { answer.resuming(self.clone(), call.clone()) } else { answer })
+        Ok(if may_go_on { answer.resuming(self.clone(), call.clone(), trail.client.clone()) } else { answer })
     }
 
     /// The same for one part of an answer.

@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::HashMap, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::{balance::latency::Latencies, domain::model::ModelName};
+use crate::{balance::percentile::Latencies, domain::model::ModelName};
 
 /// Models whose latencies are remembered; further ones are never hedged.
 const MAX_MODELS: usize = 200;

@@ -1,5 +1,6 @@
 //! Talks to Google, in Gemini's own format.
 
+mod affinity;
 pub mod answer;
 mod answer_reader;
 mod attempts;

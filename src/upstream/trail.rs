@@ -6,7 +6,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::classify::Fault;
-use crate::domain::{key::KeyId, outcome::Outcome, usage::Usage};
+use crate::domain::{client::TokenId, key::KeyId, outcome::Outcome, usage::Usage};
 
 /// What an attempt was for, if it was not simply the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -64,6 +64,8 @@ pub struct FailedAttempt {
 /// Grows with every attempt of a request; the journal of `api` writes it down.
 #[derive(Debug, Default)]
 pub struct Trail {
+    /// On whose behalf; those who wait for keys take turns by it.
+    pub client: TokenId,
     pub attempts: Vec<Attempt>,
     pub failures: Vec<FailedAttempt>,
     /// The key that gave the answer.
@@ -76,6 +78,11 @@ pub struct Trail {
 }
 
 impl Trail {
+    /// What is done for this client.
+    pub fn of(client: TokenId) -> Self {
+        Self { client, ..Self::default() }
+    }
+
     /// `waited` is the part of `spent` that the client's first byte had to wait for.
     pub fn succeeded(&mut self, mark: Mark, status: u16, spent: Duration, waited: Duration) {
         self.answered_by = Some(mark.key);

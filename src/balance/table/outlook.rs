@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::RoutingTable;
+use super::{ModelTable, RoutingTable};
 use crate::{
     balance::breaker::{Availability, ModelCooldown, ModelReason, Routing},
     domain::model::ModelName,
@@ -45,17 +45,35 @@ impl Routing {
 }
 
 impl<T> RoutingTable<T> {
-    /// The prospects of a model that no key can be picked for now.
-    pub fn outlook(&self, model: &ModelName) -> Unavailable {
-        let of_model = self.models.get(model);
-        let ready = of_model.map_or(&self.ready, |table| &table.ready);
-        if !ready.is_empty() || self.is_being_probed_for(model) {
+    /// The prospects of a request for which no key was picked. `unfit` is when a key that is ready has room for it.
+    pub fn outlook(&self, model: &ModelName, unfit: Option<Instant>) -> Unavailable {
+        let ready = self.models.get(model).map_or(&self.ready, |table| &table.ready);
+        if self.is_being_probed_for(model) || (unfit.is_none() && !ready.is_empty()) {
             return Unavailable::Soon;
         }
-        let cooling_model = of_model.and_then(|table| table.cooling.first());
-        let cooling_model = cooling_model.map(|&(at, index)| (at, self.cause(index, model)));
-        let soonest = cooling_model.into_iter().chain(self.soonest_key(model)).min_by_key(|(at, _)| *at);
+        let unfit = unfit.map(|at| (at, Cause::Quota));
+        let soonest = self.recovery(model).into_iter().chain(unfit).min_by_key(|(at, _)| *at);
         soonest.map_or(Unavailable::NoUsableKey, |(at, cause)| Unavailable::Until { at, cause })
+    }
+
+    /// When the next key comes back for the model that is kept from it now, and what keeps it.
+    pub fn recovery(&self, model: &ModelName) -> Option<(Instant, Cause)> {
+        let of_model = self.models.get(model);
+        let cooling = of_model.and_then(|table| table.cooling.first());
+        let cooling = cooling.map(|&(at, index)| (at, self.cause(index, model)));
+        let held = of_model.and_then(|table| self.first_held(table, model));
+        cooling.into_iter().chain(held).chain(self.soonest_key(model)).min_by_key(|(at, _)| *at)
+    }
+
+    /// The first key that has quota again, unless something else keeps it as well.
+    fn first_held(&self, table: &ModelTable, model: &ModelName) -> Option<(Instant, Cause)> {
+        let mut held = table.held().take(LOOKED_AT);
+        let comes_back = |index| {
+            self.routing(index).is_some_and(|routing| {
+                routing.availability == Availability::Ready && routing.cooldown(model).is_none()
+            })
+        };
+        held.find(|(_, index)| comes_back(*index)).map(|(at, _)| (at, Cause::Quota))
     }
 
     fn is_being_probed_for(&self, model: &ModelName) -> bool {
@@ -88,11 +106,11 @@ impl<T> RoutingTable<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Duration};
+    use std::time::Duration;
 
     use super::*;
     use crate::{
-        balance::policy,
+        balance::{policy, table::Place},
         domain::{key::KeyId, policy::PolicyKind},
     };
 
@@ -102,13 +120,17 @@ mod tests {
 
     /// Keys with their availability and their cooldown for the model.
     fn outlook(keys: &[(Availability, Option<(Instant, ModelReason)>)]) -> Unavailable {
-        let mut table = RoutingTable::new(policy::build(PolicyKind::RoundRobin));
+        let mut table = RoutingTable::new(policy::build(PolicyKind::RoundRobin, 0));
         for (id, (availability, cooldown)) in (1..).zip(keys) {
             let cooldowns = cooldown.map(|(until, reason)| ModelCooldown { model: model(), until, reason });
-            let routing = Routing { availability: *availability, cooldowns: cooldowns.into_iter().collect() };
-            table.apply(KeyId(id), Arc::default(), routing, ());
+            let routing = Routing {
+                availability: *availability,
+                warm_at: None,
+                cooldowns: cooldowns.into_iter().collect(),
+            };
+            table.apply(KeyId(id), Place::default(), routing, ());
         }
-        table.outlook(&model())
+        table.outlook(&model(), None)
     }
 
     fn in_secs(count: u64) -> Instant {
