@@ -9,6 +9,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use gemini_balance::{
     balance::{
         breaker::{Availability, ModelCooldown, ModelReason, Routing},
+        ledger::Ledger,
         policy,
         table::{Ask, Place, RoutingTable},
     },
@@ -17,7 +18,13 @@ use gemini_balance::{
         openai::{ChatMeta, ChatOptions, ChatStream, chat_request, to_gemini, to_openai},
         traits::ModelTraits,
     },
-    domain::{key::KeyId, model::ModelName, policy::PolicyKind, time::Now},
+    domain::{
+        key::KeyId,
+        model::ModelName,
+        policy::PolicyKind,
+        quota::{Limit, LimitSource, LimitTable, ModelLimits, ModelPattern},
+        time::Now,
+    },
     upstream::{glance::glance, sse::EventSplitter},
 };
 use serde_json::json;
@@ -57,6 +64,41 @@ fn pick(c: &mut Criterion) {
             });
         });
     }
+    group.finish();
+}
+
+/// A ledger whose limits are far away, or with room for ten requests a minute.
+fn ledger_of(requests_per_minute: u64, now: Now) -> Ledger {
+    let limit = |value| Some(Limit { value, source: LimitSource::Hand });
+    let limits = ModelLimits {
+        requests_per_minute: limit(requests_per_minute),
+        tokens_per_minute: limit(u64::MAX),
+        requests_per_day: limit(u64::MAX),
+    };
+    let pattern = ModelPattern::parse("*").expect("a plain pattern");
+    Ledger::new(Arc::new(LimitTable::new([(pattern, limits)])), now)
+}
+
+/// Time passes by 10 ms a request, so that ticks come and go as they do in use.
+fn ledger(c: &mut Criterion) {
+    let (mut group, model, start) = (c.benchmark_group("ledger"), model(), Now::read());
+    let next = |now: &mut Now| {
+        *now = now.after(Duration::from_millis(10));
+        *now
+    };
+    let (open, mut now) = (ledger_of(u64::MAX, start), start);
+    group.bench_function("reserve and settle", |b| {
+        b.iter(|| {
+            let now = next(&mut now);
+            let reservation = open.reserve(black_box(&model), 1000, now);
+            reservation.map(|reservation| open.settle(&model, reservation, Some(900), now))
+        });
+    });
+    group.bench_function("headroom", |b| b.iter(|| open.headroom(black_box(&model), now)));
+    let (full, mut now) = (ledger_of(10, start), start);
+    group.bench_function("reserve, mostly refused", |b| {
+        b.iter(|| full.reserve(black_box(&model), 1000, next(&mut now)));
+    });
     group.finish();
 }
 
@@ -167,5 +209,5 @@ fn streams(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, pick, look, conversion, streams);
+criterion_group!(benches, pick, ledger, look, conversion, streams);
 criterion_main!(benches);

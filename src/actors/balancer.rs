@@ -8,10 +8,11 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use actix::prelude::*;
 use serde::Serialize;
 use tokio::{sync::oneshot, time::Instant};
+use tracing::warn;
 
 use super::{
     Observe,
-    key::{KeyActor, Settle, Settlement},
+    key::{Forgive, KeyActor, Settle, Settlement},
     lease::Lease,
     supervisor::{KeyRoute, KeysRouted, Subscribe, Supervisor},
 };
@@ -19,10 +20,12 @@ use crate::{
     balance::{
         affinity::{CacheBenefit, Group, Preference},
         breaker::ModelCooldown,
+        egress::Egress,
         latency::UsualLatency,
         ledger::{Ledger, Reservation},
         policy,
         provisional::{Provisional, provisional},
+        storm::{Admission, Party, Reading, Storm},
         table::{Ask, Cause, RoutingTable, Unavailable},
         waiting::{Served, WaitingRoom},
     },
@@ -30,7 +33,7 @@ use crate::{
         client::TokenId,
         key::{ApiKey, KeyId},
         model::ModelName,
-        outcome::Outcome,
+        outcome::{EgressFault, Outcome},
         policy::Balancing,
         time::Now,
         usage::Usage,
@@ -75,6 +78,7 @@ pub struct Balancer {
     room: WaitingRoom<Waiting>,
     /// Wakes the room when a quota window moves on or somebody gives up.
     alarm: Option<(Instant, SpawnHandle)>,
+    egress: Arc<Egress>,
     supervisor: Addr<Supervisor>,
     /// Successes that wait to be sent.
     successes: HashMap<KeyId, Vec<Settlement>>,
@@ -121,7 +125,8 @@ impl Waiting {
 }
 
 impl Balancer {
-    pub fn new(balancing: Balancing, supervisor: Addr<Supervisor>) -> Self {
+    /// `egress` is the address that all workers leave by.
+    pub fn new(balancing: Balancing, supervisor: Addr<Supervisor>, egress: Arc<Egress>) -> Self {
         Self {
             table: RoutingTable::new(policy::build(balancing.policy, rand::random())),
             usual: UsualLatency::default(),
@@ -129,6 +134,7 @@ impl Balancer {
             max_wait: balancing.max_wait,
             room: WaitingRoom::new(balancing.max_waiting),
             alarm: None,
+            egress,
             supervisor,
             successes: HashMap::new(),
             unsent: 0,
@@ -142,7 +148,15 @@ impl Balancer {
 
     fn pick(&mut self, waiting: &Waiting, now: Now, me: &Addr<Self>) -> Acquired {
         let acquire = &waiting.acquire;
+        if let Some(at) = self.egress.paused_until(now.instant) {
+            return Err(Unavailable::Until { at, cause: Cause::Egress });
+        }
         let picked = self.table.pick(&waiting.ask(), now)?;
+        if let Admission::PausedUntil(at) = self.egress.admit(now.instant) {
+            // Another worker's probe was quicker.
+            picked.give_up(&acquire.model, now);
+            return Err(Unavailable::Until { at, cause: Cause::Egress });
+        }
         self.leases_given += 1;
         picked.gauge.enter();
         Ok(Lease {
@@ -175,7 +189,7 @@ impl Balancer {
             }
         };
         let until = waiting.acquire.deadline.min(now.instant + self.max_wait);
-        if !self.is_worth_waiting(&waiting.acquire, unavailable, until) {
+        if !self.is_worth_waiting(&waiting, unavailable, until) {
             return self.refuse(waiting, unavailable);
         }
         let client = waiting.acquire.client.clone();
@@ -187,13 +201,15 @@ impl Balancer {
     }
 
     /// Will there be a key before the request gives up?
-    fn is_worth_waiting(&self, acquire: &Acquire, unavailable: Unavailable, until: Instant) -> bool {
+    fn is_worth_waiting(&self, waiting: &Waiting, unavailable: Unavailable, until: Instant) -> bool {
         match unavailable {
             Unavailable::NoUsableKey | Unavailable::Until { cause: Cause::Model, .. } => false,
+            // What is ready, or will be first, may be what was tried.
+            _ if !waiting.acquire.tried.is_empty() => {
+                self.table.recovery(&waiting.ask()).is_some_and(|(at, _)| at <= until)
+            }
             Unavailable::Until { at, .. } => at <= until,
-            Unavailable::Soon if acquire.tried.is_empty() => true,
-            // What is ready now was tried; only a key that comes back can help.
-            Unavailable::Soon => self.table.recovery(&acquire.model).is_some_and(|(at, _)| at <= until),
+            Unavailable::Soon => true,
         }
     }
 
@@ -240,7 +256,8 @@ impl Balancer {
 
     /// Wakes up when the next key has quota again or the first request has waited long enough.
     fn set_alarm(&mut self, now: Now, ctx: &mut Context<Self>) {
-        let wanted = self.room.next_deadline().into_iter().chain(self.table.next_end()).min();
+        let calm = self.egress.paused_until(now.instant);
+        let wanted = self.room.next_deadline().into_iter().chain(self.table.next_end()).chain(calm).min();
         let wanted = wanted.filter(|_| !self.room.is_empty());
         if self.alarm.as_ref().map(|(at, _)| *at) == wanted {
             return;
@@ -301,6 +318,30 @@ impl Balancer {
             Some(route) if route.actor.connected() => self.deliver(key, settle, delivery + 1, ctx),
             Some(_) => self.undelivered.entry(key).or_default().push((settle, delivery)),
             None => {}
+        }
+    }
+
+    /// An outcome that a storm explains is the address's, and none of the key's.
+    fn read_weather(&mut self, mut settled: Settled, now: Now, ctx: &mut Context<Self>) -> Settled {
+        let Some(party) = self.table.project(settled.key).map(Party::Project) else { return settled };
+        let in_use = self.table.projects_len();
+        match self.egress.record(settled.key, party, &settled.outcome, in_use, now.instant) {
+            Reading::OfKey => return settled,
+            Reading::OfStorm => {}
+            Reading::Begins(storm) => self.forgive(&storm, ctx),
+        }
+        settled.outcome = Outcome::Egress(EgressFault::Storm);
+        settled
+    }
+
+    fn forgive(&mut self, storm: &Storm, ctx: &mut Context<Self>) {
+        warn!(sign = ?storm.sign, keys = storm.keys.len(), "keys of many projects fail alike; the address rests, not the keys");
+        // What was sent before the storm was recognised arrives first.
+        self.flush(ctx);
+        for key in &storm.keys {
+            if let Some(route) = self.table.payload_mut(*key) {
+                route.actor.do_send(Forgive { since: storm.since });
+            }
         }
     }
 
@@ -425,7 +466,9 @@ impl Handler<Settled> for Balancer {
     type Result = ();
 
     fn handle(&mut self, settled: Settled, ctx: &mut Context<Self>) {
-        self.learn(&settled, Now::read());
+        let now = Now::read();
+        let settled = self.read_weather(settled, now, ctx);
+        self.learn(&settled, now);
         let Settled { key, model, outcome, latency, is_probe, .. } = settled;
         let settlement = Settlement { model, outcome, latency, is_probe };
         if settlement.outcome == Outcome::Success && !is_probe {

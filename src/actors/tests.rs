@@ -1,6 +1,6 @@
 //! Supervisor, keys and a balancer together, on a clock that is moved by hand.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use tokio::time::{Instant, advance, pause, sleep};
@@ -10,7 +10,9 @@ use super::{
     balancer::{Acquire, Balancer, BalancerSnapshot},
     key::{Crash, Forgive, KeySnapshot, SiblingFell},
     lease::Lease,
-    supervisor::{Checkpoint, FindKey, FindSuspects, PoolKey, PoolSnapshot, Supervisor, Suspect},
+    supervisor::{
+        Checkpoint, FindKey, FindSuspects, PoolKey, PoolSnapshot, ProjectSettings, Supervisor, Suspect,
+    },
 };
 use crate::{
     balance::{
@@ -19,7 +21,7 @@ use crate::{
         storm::{Party, Reading},
         table::Unavailable,
     },
-    db::{Database, keys, test_database},
+    db::{Database, keys, ledgers, test_database},
     domain::{
         client::TokenId,
         key::{ApiKey, KeyId},
@@ -58,8 +60,10 @@ impl Pool {
         let configured: Vec<_> =
             (1..=count).map(|n| ApiKey::parse(&format!("key-{n}")).unwrap().into()).collect();
         database.write_blocking(|conn| keys::sync_configured(conn, &sealer, &configured, 0)).unwrap();
-        let supervisor = Supervisor::new(load(&database, &sealer), MAX_FAILURES, database.clone()).start();
-        let balancer = Balancer::new(balancing, supervisor.clone()).start();
+        let supervisor =
+            Supervisor::new(load(&database, &sealer), MAX_FAILURES, projects(&database), database.clone())
+                .start();
+        let balancer = Balancer::new(balancing, supervisor.clone(), Arc::default()).start();
         Self { supervisor, balancer, database, sealer, _folder: folder }
     }
 
@@ -109,9 +113,17 @@ fn load(database: &Database, sealer: &Sealer) -> Vec<PoolKey> {
     let pool_key = |stored: keys::StoredKey| PoolKey {
         id: stored.id,
         secret: stored.key,
+        placement: stored.placement,
         health: health(stored.health),
     };
     loaded.keys.into_iter().map(pool_key).collect()
+}
+
+/// As they were stored last.
+fn projects(database: &Database) -> ProjectSettings {
+    let stored = database.read_blocking(ledgers::load_ledgers).unwrap();
+    let stored = stored.into_iter().map(|row| (row.project, row.ledger)).collect();
+    ProjectSettings { stored, ..ProjectSettings::default() }
 }
 
 fn ask_for(model: &str) -> Acquire {
@@ -309,8 +321,13 @@ async fn health_is_in_the_database_soon_and_comes_back_with_a_restart() {
     pool.settled().await;
     pool.supervisor.send(Checkpoint).await.unwrap();
 
-    let again =
-        Supervisor::new(load(&pool.database, &pool.sealer), MAX_FAILURES, pool.database.clone()).start();
+    let again = Supervisor::new(
+        load(&pool.database, &pool.sealer),
+        MAX_FAILURES,
+        projects(&pool.database),
+        pool.database.clone(),
+    )
+    .start();
     let snapshot = again.send(Observe::<PoolSnapshot>::new()).await.unwrap();
 
     assert_eq!((snapshot.states.invalid, snapshot.states.active, snapshot.partly_cooling), (1, 1, 1));
@@ -360,9 +377,9 @@ async fn keys_that_met_a_storm_are_forgiven_and_used_at_once() {
         Egress::default(),
         QuotaExceeded {
             window: QuotaWindow::Unknown,
+            metric: QuotaMetric::Unknown,
             retry_after: None,
             limit: None,
-            metric: QuotaMetric::Unknown,
         },
     );
     let begun = Now::read().instant;

@@ -29,6 +29,14 @@ impl Egress {
         self.detector().admit(now)
     }
 
+    /// Until when nothing leaves, if that is so now.
+    pub fn paused_until(&self, now: Instant) -> Option<Instant> {
+        if !self.is_watching.load(Ordering::Acquire) {
+            return None;
+        }
+        self.detector().paused_until(now)
+    }
+
     /// Takes in what an attempt came to, and says whose that is. `in_use` is the number of parties that have a usable
     /// key.
     pub fn record(

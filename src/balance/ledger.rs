@@ -98,6 +98,7 @@ impl Ledger {
             ticks: TickClock::new(now.instant),
             wall: WallClock::new(now),
             paused: None,
+            has_changed: false,
             list: Vec::new(),
         };
         Self { limits, books: Mutex::new(books) }
@@ -123,7 +124,7 @@ impl Ledger {
         let Some(spent) = spent else { return };
         let mut books = self.lock();
         let moment = books.moment(now);
-        if let Some(book) = books.find(model) {
+        if let Some(book) = books.find_to_change(model) {
             book.settle(reservation, spent, moment);
         }
     }
@@ -132,7 +133,7 @@ impl Ledger {
     pub fn refund(&self, model: &ModelName, reservation: Reservation, now: Now) {
         let mut books = self.lock();
         let moment = books.moment(now);
-        if let Some(book) = books.find(model) {
+        if let Some(book) = books.find_to_change(model) {
             book.refund(reservation, moment);
         }
     }
@@ -204,6 +205,8 @@ struct Books {
     ticks: TickClock,
     wall: WallClock,
     paused: Option<(Instant, BillingFault)>,
+    /// Since it was stored last.
+    has_changed: bool,
     /// Few, so they are searched from the front.
     list: Vec<Book>,
 }
@@ -218,12 +221,19 @@ impl Books {
         self.paused.filter(|(until, _)| *until > now)
     }
 
+    /// The book of a model that something is about to be written to.
+    fn find_to_change(&mut self, model: &ModelName) -> Option<&mut Book> {
+        self.has_changed = true;
+        self.find(model)
+    }
+
     fn find(&mut self, model: &ModelName) -> Option<&mut Book> {
         self.list.iter_mut().find(|book| book.model == *model)
     }
 
     /// The book of a model; a new one takes the place of the one that is missed least if there are too many.
     fn book(&mut self, model: &ModelName, limits: &LimitTable, now: Moment) -> &mut Book {
+        self.has_changed = true;
         let at = self.list.iter().position(|book| book.model == *model).unwrap_or_else(|| {
             self.make_room();
             self.list.reserve_exact(1);

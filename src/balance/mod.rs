@@ -11,6 +11,7 @@ pub mod latency;
 pub mod ledger;
 pub mod percentile;
 pub mod policy;
+pub mod projects;
 pub mod provisional;
 pub mod quota;
 pub mod ready;

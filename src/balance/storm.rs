@@ -154,16 +154,24 @@ impl StormDetector {
         self.weather == Weather::Calm && self.failures.is_empty()
     }
 
+    /// Until when nothing leaves; the next look may find a probe free.
+    pub fn paused_until(&self, now: Instant) -> Option<Instant> {
+        match self.weather {
+            Weather::Paused { until } if now < until => Some(until),
+            Weather::Probing { since } if now < since + PROBE_PATIENCE => Some(now + PROBE_TAKES),
+            Weather::Calm | Weather::Paused { .. } | Weather::Probing { .. } => None,
+        }
+    }
+
     /// Asked for each attempt, once it has a key: a probe that is admitted and not made holds up the others for a
     /// while.
     pub fn admit(&mut self, now: Instant) -> Admission {
-        match self.weather {
-            Weather::Calm => Admission::Open,
-            Weather::Paused { until } if now < until => Admission::PausedUntil(until),
-            Weather::Probing { since } if now < since + PROBE_PATIENCE => {
-                Admission::PausedUntil(now + PROBE_TAKES)
-            }
-            Weather::Paused { .. } | Weather::Probing { .. } => {
+        if self.weather == Weather::Calm {
+            return Admission::Open;
+        }
+        match self.paused_until(now) {
+            Some(until) => Admission::PausedUntil(until),
+            None => {
                 self.weather = Weather::Probing { since: now };
                 Admission::Probe
             }

@@ -4,7 +4,7 @@
 //! while at least one key cools for it or has no quota left. Names that clients make up therefore cost nothing.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -23,6 +23,7 @@ use crate::domain::{
     key::KeyId,
     model::ModelName,
     outcome::{QuotaMetric, QuotaWindow},
+    placement::ModelRules,
     time::Now,
 };
 
@@ -41,21 +42,31 @@ const DEAREST_PREFERENCE: f32 = 4.0;
 
 /// Large requests are tried with so many keys that only have room for smaller ones.
 const UNFIT: usize = 16;
+/// Tables of models that are kept although nothing but the rules of keys is particular to them.
+const TABLES: usize = 256;
 /// A key that has just been found spent is not asked again at once, whatever its ledger says.
 const SHORTEST_HOLD: Duration = Duration::from_millis(1);
 
 /// On what terms a key is used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terms {
     /// Keys of a higher rank are used only when none of a lower rank is ready; 0 or 1.
     pub rank: u8,
     /// Share of the traffic beside other keys, 1 to 100.
     pub weight: u8,
+    /// Which models it is for; none is all.
+    pub models: Option<Arc<ModelRules>>,
 }
 
 impl Default for Terms {
     fn default() -> Self {
-        Self { rank: 0, weight: 1 }
+        Self { rank: 0, weight: 1, models: None }
+    }
+}
+
+impl Terms {
+    fn allow(&self, model: &ModelName) -> bool {
+        self.models.as_ref().is_none_or(|rules| rules.allow(model.as_str()))
     }
 }
 
@@ -155,6 +166,8 @@ pub struct RoutingTable<T> {
     slots: Vec<Option<Slot<T>>>,
     by_key: HashMap<KeyId, u32>,
     ring: Ring,
+    /// Slots whose keys are for some models only.
+    ruled: HashSet<u32>,
     /// Which slots belong to one project, by the address of its ledger.
     twins: HashMap<usize, Vec<u32>>,
     /// Number of keys of each weight, and the greatest weight among them.
@@ -185,6 +198,16 @@ pub struct Picked<'a, T> {
     pub choice: Choice,
 }
 
+impl<T> Picked<'_, T> {
+    /// Leaves the key to somebody else; nothing was sent.
+    pub fn give_up(self, model: &ModelName, now: Now) {
+        self.ledger.refund(model, self.reservation, now);
+        if self.is_probe {
+            self.gauge.release_probe();
+        }
+    }
+}
+
 impl<T> RoutingTable<T> {
     pub fn new(policy: Box<dyn Policy>) -> Self {
         Self {
@@ -192,6 +215,7 @@ impl<T> RoutingTable<T> {
             slots: Vec::new(),
             by_key: HashMap::new(),
             ring: Ring::default(),
+            ruled: HashSet::new(),
             twins: HashMap::new(),
             weights: Box::new([0; 256]),
             heaviest: 1,
@@ -228,6 +252,16 @@ impl<T> RoutingTable<T> {
     pub fn place(&self, key: KeyId) -> Option<&Place> {
         let index = *self.by_key.get(&key)?;
         self.slots[index as usize].as_ref().map(|slot| &slot.place)
+    }
+
+    /// The key's project, told by its address.
+    pub fn project(&self, key: KeyId) -> Option<usize> {
+        self.place(key).map(|place| address(&place.ledger))
+    }
+
+    /// Number of projects that have keys.
+    pub fn projects_len(&self) -> usize {
+        self.twins.len()
     }
 
     /// Takes in a new key, or what has become of a known one.
@@ -345,6 +379,9 @@ impl<T> RoutingTable<T> {
         unfit: &[(Instant, u32)],
         now: Now,
     ) -> Option<(u32, ChoiceReason)> {
+        if !self.ruled.is_empty() {
+            self.table_of(ask.model);
+        }
         let ready = self.models.get(ask.model).map_or(&self.ready, |table| &table.ready).rank(rank);
         let view = SlotView { slots: &self.slots, ask, unfit, heaviest: self.heaviest, now };
         let is_fit = |index| ready.contains(index) && view.is_allowed(index);
@@ -371,7 +408,7 @@ impl<T> RoutingTable<T> {
         for _ in 0..PROBES_TO_TRY.min(self.unprobed.len()) {
             let index = self.unprobed.at(0);
             let slot = self.slots[index as usize].as_ref().expect("listed slots are taken");
-            let is_fit = ask.allows(slot) && slot.routing.cooldown(ask.model).is_none();
+            let is_fit = ask.allows(slot) && slot.serves(ask.model);
             let Some(reservation) = is_fit.then(|| self.reserve(index, ask, now).ok()).flatten() else {
                 // To the end of the list: another request may use it.
                 self.unprobed.remove(index);
@@ -448,11 +485,34 @@ impl<T> RoutingTable<T> {
     fn hold_twins(&mut self, index: u32, model: &ModelName, until: Instant, now: Instant) {
         let until = until.max(now + SHORTEST_HOLD);
         let slot = self.slots[index as usize].as_ref().expect("listed slots are taken");
-        let table = self.models.entry(model.clone()).or_insert_with(|| ModelTable::new(self.ready.clone()));
-        for twin in self.twins.get(&address(&slot.place.ledger)).into_iter().flatten() {
-            table.hold(*twin, until);
+        let project = address(&slot.place.ledger);
+        self.table_of(model);
+        if let (Some(table), Some(twins)) = (self.models.get_mut(model), self.twins.get(&project)) {
+            twins.iter().for_each(|twin| table.hold(*twin, until));
         }
         self.next_end = Some(self.next_end.map_or(until, |end| end.min(until)));
+    }
+
+    /// The model's own table, made if there is none yet.
+    fn table_of(&mut self, model: &ModelName) -> &mut ModelTable {
+        if !self.models.contains_key(model) {
+            self.forget_needless_tables();
+            let slots = &self.slots;
+            let is_denied = |index: &&u32| {
+                slots[**index as usize].as_ref().is_some_and(|slot| !slot.place.terms.allow(model))
+            };
+            let denied =
+                (!self.ruled.is_empty()).then(|| self.ruled.iter().filter(is_denied).copied().collect());
+            self.models.insert(model.clone(), ModelTable::new(self.ready.clone(), denied));
+        }
+        self.models.get_mut(model).expect("it was made just now")
+    }
+
+    /// Clients can make up any number of models, and a table of its own costs memory.
+    fn forget_needless_tables(&mut self) {
+        if self.models.len() >= TABLES {
+            self.models.retain(|_, table| !table.is_for_rules_only());
+        }
     }
 
     fn allocate(&mut self, key: KeyId) -> u32 {
@@ -468,6 +528,9 @@ impl<T> RoutingTable<T> {
     /// Counts a slot among its twins and its weight's.
     fn join(&mut self, index: u32, slot: &Slot<T>) {
         self.twins.entry(address(&slot.place.ledger)).or_default().push(index);
+        if slot.place.terms.models.is_some() {
+            self.ruled.insert(index);
+        }
         self.weights[usize::from(slot.place.terms.weight)] += 1;
         self.heaviest = self.heaviest.max(slot.place.terms.weight);
     }
@@ -484,8 +547,9 @@ impl<T> RoutingTable<T> {
                 self.twins.remove(&address);
             }
         }
+        self.ruled.remove(&index);
         for table in self.models.values_mut() {
-            table.release(index);
+            table.forget(index);
         }
     }
 
@@ -501,17 +565,22 @@ impl<T> RoutingTable<T> {
     /// Puts the slot into every list that its routing says.
     fn list(&mut self, index: u32) {
         let Some(slot) = self.slots[index as usize].as_ref() else { return };
+        let mut cooling = Vec::new();
         for cooldown in &slot.routing.cooldowns {
             let Some(back_at) = slot.routing.back_at(cooldown) else { break };
-            let of_its_own = || ModelTable::new(self.ready.clone());
-            let table = self.models.entry(cooldown.model.clone()).or_insert_with(of_its_own);
-            table.cooling.insert((back_at, index));
+            cooling.push((cooldown.model.clone(), back_at));
         }
+        for (model, back_at) in cooling {
+            self.table_of(&model).cooling.insert((back_at, index));
+        }
+        let Some(slot) = self.slots[index as usize].as_ref() else { return };
         match slot.routing.availability {
             Availability::Ready => {
                 self.ready.insert(index, slot.place.terms.rank);
                 for (model, table) in &mut self.models {
-                    if slot.is_ready_for(model) && !table.is_held(index) {
+                    if !slot.place.terms.allow(model) {
+                        table.deny(index);
+                    } else if slot.is_ready_for(model) && !table.is_held(index) {
                         table.ready.insert(index, slot.place.terms.rank);
                     }
                 }
@@ -551,9 +620,14 @@ impl<T> RoutingTable<T> {
 }
 
 impl<T> Slot<T> {
-    /// As far as the verdict of its actor goes.
+    /// As far as the verdict of its actor and its own rules go.
     fn is_ready_for(&self, model: &ModelName) -> bool {
-        self.routing.availability == Availability::Ready && self.routing.cooldown(model).is_none()
+        self.routing.availability == Availability::Ready && self.serves(model)
+    }
+
+    /// Whether nothing keeps it from this model in particular.
+    fn serves(&self, model: &ModelName) -> bool {
+        self.routing.cooldown(model).is_none() && self.place.terms.allow(model)
     }
 }
 

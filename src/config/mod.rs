@@ -5,6 +5,7 @@
 
 mod auth;
 mod dotenv;
+mod error_rules;
 mod gemini;
 mod layers;
 mod logs;
@@ -22,11 +23,11 @@ mod upstream;
 use std::{fmt, path::PathBuf};
 
 pub use auth::Auth;
+pub use error_rules::ErrorRule;
 pub use gemini::{Gemini, SafetySetting};
 pub use layers::Origin;
 pub use logs::{LogFormat, LogLevel, Logs};
 pub use pool::Pool;
-pub use quotas::TierLimits;
 pub use retries::Retries;
 pub use server::Server;
 pub use storage::Storage;

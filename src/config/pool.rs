@@ -2,12 +2,13 @@
 
 use std::{collections::HashMap, path::Path, time::Duration};
 
-use super::{quotas::TierLimits, reader::Reader};
+use super::{quotas, reader::Reader};
 use crate::domain::{
     key::{ApiKey, InvalidApiKey},
     model::ModelName,
     placement::{KeyPlacement, PlacedKey, ProjectName, Tier},
     policy::{Balancing, PolicyKind},
+    quota::TierLimits,
 };
 
 /// The pool of keys.
@@ -36,7 +37,7 @@ impl Pool {
         let api_keys = api_keys(reader);
         let tiers = Tier::ALL.map(|tier| (tier.name(), tier));
         let default_tier = reader.choice("DEFAULT_TIER", &tiers);
-        let limits = TierLimits::read(reader, dir);
+        let limits = quotas::read(reader, dir);
         let max_failures = reader.number("MAX_FAILURES", 1..=100);
         let max_attempts = max_attempts(reader);
         let check_interval_hours: u64 = reader.number("CHECK_INTERVAL_HOURS", 0..=8760);

@@ -8,44 +8,33 @@ use serde::Deserialize;
 use super::reader::Reader;
 use crate::domain::{
     placement::Tier,
-    quota::{Limit, LimitSource, LimitTable, ModelLimits, ModelPattern},
+    quota::{Limit, LimitSource, LimitTable, ModelLimits, ModelPattern, TierLimits},
 };
 
 const PRESETS: &str = include_str!("../../config/quotas.toml");
 const NAME: &str = "QUOTA_LIMITS";
 const EXAMPLE: &str = "config/my-quotas.toml";
 
-/// The starting limits of each tier.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TierLimits([Arc<LimitTable>; Tier::ALL.len()]);
-
-impl TierLimits {
-    /// The table of a tier, to be shared by the ledgers of all its projects.
-    pub fn of(&self, tier: Tier) -> Arc<LimitTable> {
-        self.0[tier as usize].clone()
-    }
-
-    /// Presets, and before them the rows of the file that `QUOTA_LIMITS` names; relative paths start at `dir`.
-    pub(super) fn read(reader: &mut Reader, dir: &Path) -> Self {
-        let presets = rows(PRESETS).expect("config/quotas.toml is part of the program and tested");
-        let by_hand = reader.optional_text(NAME).map(|path| {
-            let text = fs::read_to_string(dir.join(path)).map_err(|error| format!("cannot be read: {error}"));
-            text.and_then(|text| rows(&text))
-        });
-        let by_hand = by_hand.unwrap_or(Ok(Vec::new())).unwrap_or_else(|problem| {
-            reader.report(NAME, problem, EXAMPLE);
-            Vec::new()
-        });
-        let table = |tier| {
-            let of_tier = |rows: &[Row], source| -> Vec<_> {
-                let rows = rows.iter().filter(|row| row.tier.is_none_or(|named| named == tier));
-                rows.map(|row| (row.models.clone(), row.limits(source))).collect()
-            };
-            let by_hand = of_tier(&by_hand, LimitSource::Hand);
-            Arc::new(LimitTable::new(by_hand.into_iter().chain(of_tier(&presets, LimitSource::Preset))))
+/// Presets, and before them the rows of the file that `QUOTA_LIMITS` names; relative paths start at `dir`.
+pub(super) fn read(reader: &mut Reader, dir: &Path) -> TierLimits {
+    let presets = rows(PRESETS).expect("config/quotas.toml is part of the program and tested");
+    let by_hand = reader.optional_text(NAME).map(|path| {
+        let text = fs::read_to_string(dir.join(path)).map_err(|error| format!("cannot be read: {error}"));
+        text.and_then(|text| rows(&text))
+    });
+    let by_hand = by_hand.unwrap_or(Ok(Vec::new())).unwrap_or_else(|problem| {
+        reader.report(NAME, problem, EXAMPLE);
+        Vec::new()
+    });
+    let table = |tier| {
+        let of_tier = |rows: &[Row], source| -> Vec<_> {
+            let rows = rows.iter().filter(|row| row.tier.is_none_or(|named| named == tier));
+            rows.map(|row| (row.models.clone(), row.limits(source))).collect()
         };
-        Self(Tier::ALL.map(table))
-    }
+        let by_hand = of_tier(&by_hand, LimitSource::Hand);
+        Arc::new(LimitTable::new(by_hand.into_iter().chain(of_tier(&presets, LimitSource::Preset))))
+    };
+    TierLimits::new(table)
 }
 
 #[derive(Deserialize)]
@@ -63,11 +52,10 @@ struct Row {
     requests_per_minute: Option<u64>,
     tokens_per_minute: Option<u64>,
     requests_per_day: Option<u64>,
-    /// Both are for readers of the file.
-    #[serde(rename = "source")]
-    _source: Option<String>,
-    #[serde(rename = "date")]
-    _date: Option<String>,
+    #[allow(dead_code, reason = "for readers of the file; a test sees that presets have it")]
+    source: Option<String>,
+    #[allow(dead_code, reason = "for readers of the file; a test sees that presets have it")]
+    date: Option<String>,
 }
 
 impl Row {
@@ -108,7 +96,7 @@ mod tests {
     fn every_preset_names_its_tier_source_and_date() {
         for row in rows(PRESETS).unwrap() {
             assert!(row.tier.is_some_and(|tier| tier != Tier::Unknown), "{:?}", row.models);
-            assert!(row._source.is_some() && row._date.is_some(), "{:?}", row.models);
+            assert!(row.source.is_some() && row.date.is_some(), "{:?}", row.models);
         }
     }
 

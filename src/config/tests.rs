@@ -445,3 +445,30 @@ fn names_in_small_letters_count_unless_the_exact_one_is_there() {
     assert_eq!(Place::env(&[("port", "1")]).config().server.port, 1);
     assert_eq!(Place::env(&[("PORT", "2"), ("port", "1")]).config().server.port, 2);
 }
+
+#[test]
+fn rules_of_errors_are_read_in_their_order_and_what_is_wrong_is_told_by_number() {
+    let rules = r#"[{"status":429,"text":"tomorrow","verdict":"quota_day","cooldown_seconds":3600},
+                    {"status":503,"verdict":"client_fault"}]"#;
+    let config = env("ERROR_RULES", rules).config();
+    assert_eq!(config.upstream.error_rules.len(), 2);
+    assert!(config.upstream.error_rules[0].matches(429, "Come back TOMORROW.", None));
+
+    let wrong =
+        r#"[{"status":503,"verdict":"overloaded"},{"status":429,"verdict":"quta_day"},{"verdict":"x"}]"#;
+    let errors = env("ERROR_RULES", wrong).errors();
+    assert_eq!(errors.len(), 2, "{errors:?}");
+    assert!(
+        errors[0]
+            .starts_with("ERROR_RULES (from the environment): rule 2: the verdict \"quta_day\" is none of"),
+        "{errors:?}"
+    );
+    assert!(errors[1].contains("rule 3: has neither a status nor a text"), "{errors:?}");
+
+    for (text, problem) in
+        [("{}", "is not a list of rules"), ("[", "is not valid JSON"), ("7", "is not a list of rules")]
+    {
+        let errors = env("ERROR_RULES", text).errors();
+        assert!(errors[0].contains(problem), "{errors:?}");
+    }
+}

@@ -36,6 +36,15 @@ impl Tier {
         }
     }
 
+    /// Keys that cost nothing go first: 0 for those, 1 for those that are paid for. One of which nobody said is taken for
+    /// free, as most are.
+    pub fn rank(self) -> u8 {
+        match self {
+            Self::Free | Self::Unknown => 0,
+            Self::Tier1 | Self::Tier2 | Self::Tier3 => 1,
+        }
+    }
+
     /// Any letter case; `None` when there is no such tier.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|tier| tier.name().eq_ignore_ascii_case(text))

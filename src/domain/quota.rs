@@ -1,6 +1,10 @@
 //! How much of a model a project may use, and where that is known from.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
+
+use super::placement::Tier;
 
 /// Where a limit comes from, from the vaguest to the firmest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -48,6 +52,21 @@ impl LimitTable {
     pub fn find(&self, model: &str) -> ModelLimits {
         let row = self.rows.iter().find(|(pattern, _)| pattern.matches(model));
         row.map_or_else(ModelLimits::default, |(_, limits)| *limits)
+    }
+}
+
+/// The starting limits of each tier.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TierLimits([Arc<LimitTable>; Tier::ALL.len()]);
+
+impl TierLimits {
+    pub fn new(table: impl Fn(Tier) -> Arc<LimitTable>) -> Self {
+        Self(Tier::ALL.map(table))
+    }
+
+    /// The table of a tier, to be shared by the ledgers of all its projects.
+    pub fn of(&self, tier: Tier) -> Arc<LimitTable> {
+        self.0[tier as usize].clone()
     }
 }
 

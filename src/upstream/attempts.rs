@@ -213,7 +213,7 @@ impl<'a> Attempts<'a> {
                 let retry_after = at.saturating_duration_since(Instant::now());
                 match cause {
                     Cause::Quota => UpstreamError::AllCooling { model, retry_after },
-                    Cause::Key => UpstreamError::Busy { model, retry_after },
+                    Cause::Key | Cause::Egress => UpstreamError::Busy { model, retry_after },
                     Cause::Model => UpstreamError::ModelUnavailable { model },
                 }
             }

@@ -6,11 +6,16 @@
 //! otherwise a client could write a key's death sentence into a field name. Numbers in a message never count, as a
 //! retry time such as `18.403470473s` contains `403`.
 
+use std::sync::Arc;
+
 use super::{
     google_error::{GoogleError, RawError},
     quota_error::judge_quota,
 };
-use crate::domain::outcome::{BillingFault, EgressFault, KeyFault, Outcome, ServerFault};
+use crate::{
+    config::ErrorRule,
+    domain::outcome::{BillingFault, EgressFault, KeyFault, Outcome, ServerFault},
+};
 
 /// An answer that was no success, judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,29 +26,52 @@ pub struct Fault {
     pub error: GoogleError,
     /// We saw it ourselves, and the words are ours: Google named no reason.
     pub is_ours: bool,
+    /// The number of the key's project, where Google named it; not for clients.
+    pub consumer: Option<u64>,
 }
 
-/// Judges an answer whose status is not 2xx. The body may be of any size, encoding or shape.
-///
-/// Redirects, which downloads answer with, are no faults: their outcome is `Success`.
-pub fn classify(status: u16, body: &[u8]) -> Fault {
-    Fault::from(RawError::from_body(status, body))
+/// Judges what is no success: by the operator's rules, then by ours.
+#[derive(Debug, Clone, Default)]
+pub struct Classifier {
+    rules: Arc<[ErrorRule]>,
 }
 
-/// Judges an event of a stream, or the body of a 200, that holds an `error` in place of an answer; `None` when it
-/// does not.
-pub fn classify_error_event(json: &[u8]) -> Option<Fault> {
-    RawError::from_event(json).map(Fault::from)
-}
+impl Classifier {
+    pub fn new(rules: &[ErrorRule]) -> Self {
+        Self { rules: rules.into() }
+    }
 
-impl From<RawError> for Fault {
-    fn from(error: RawError) -> Self {
-        Self {
+    /// Judges an answer whose status is not 2xx. The body may be of any size, encoding or shape.
+    ///
+    /// Redirects, which downloads answer with, are no faults: their outcome is `Success`.
+    pub fn classify(&self, status: u16, body: &[u8]) -> Fault {
+        self.fault(&RawError::from_body(status, body))
+    }
+
+    /// Judges an event of a stream, or the body of a 200, that holds an `error` in place of an answer; `None` when it
+    /// does not.
+    pub fn classify_error_event(&self, json: &[u8]) -> Option<Fault> {
+        RawError::from_event(json).map(|error| self.fault(&error))
+    }
+
+    fn fault(&self, error: &RawError) -> Fault {
+        Fault {
             status: error.http_status,
-            outcome: judge(&error),
+            outcome: self.by_rule(error).unwrap_or_else(|| judge(error)),
             error: error.to_google_error(),
             is_ours: false,
+            consumer: error.consumer(),
         }
+    }
+
+    /// What the first of the operator's rules that matches says. Of a quota Google may still tell for how long.
+    fn by_rule(&self, error: &RawError) -> Option<Outcome> {
+        let is_meant = |rule: &&ErrorRule| rule.matches(error.http_status, error.message(), error.reason());
+        let mut outcome = self.rules.iter().find(is_meant)?.outcome.clone();
+        if let Outcome::Quota(exceeded) = &mut outcome {
+            exceeded.retry_after = exceeded.retry_after.or_else(|| error.retry_after());
+        }
+        (error.http_status >= 400).then_some(outcome)
     }
 }
 

@@ -11,7 +11,10 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use tokio::time::{Instant, timeout_at};
 
-use super::call::{Call, Credential};
+use super::{
+    call::{Call, Credential},
+    classify::Classifier,
+};
 use crate::{
     config::Upstream,
     domain::{key::ApiKey, outcome::ServerFault},
@@ -61,6 +64,8 @@ pub struct UpstreamClient {
     /// Scheme, host and prefix in front of the version: `https://generativelanguage.googleapis.com`.
     origin: String,
     custom_headers: HeaderMap,
+    /// Judges what comes back; not used here, but by whoever has a client.
+    pub classifier: Classifier,
     pub first_byte_timeout: Duration,
     pub idle_timeout: Duration,
     /// `TIME_OUT`: from the first attempt to the last byte of the answer.
@@ -89,6 +94,7 @@ impl UpstreamClient {
             client,
             origin: config.base_url.origin.clone(),
             custom_headers: custom_headers(config),
+            classifier: Classifier::new(&config.error_rules),
             first_byte_timeout: config.first_byte_timeout,
             idle_timeout: config.idle_timeout,
             total_timeout: config.total_timeout,

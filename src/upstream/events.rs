@@ -16,8 +16,8 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use super::{
     attempts::Sent,
     call::AnswerKind,
-    classify::{Fault, classify_error_event},
-    client::TransportError,
+    classify::{Classifier, Fault},
+    client::{TransportError, UpstreamClient},
     dispatch::malformed,
     glance::{StreamGlance, glance, is_empty_answer},
     openai_layer,
@@ -44,6 +44,7 @@ pub struct EventStream {
     kind: AnswerKind,
     /// What errors may quote and nobody may see.
     secret: ApiKey,
+    classifier: Classifier,
     splitter: EventSplitter,
     seen: StreamGlance,
     usage: Option<Usage>,
@@ -68,13 +69,15 @@ impl EventStream {
         response: ClientResponse,
         kind: AnswerKind,
         secret: ApiKey,
-        idle_timeout: Duration,
+        client: &UpstreamClient,
         deadline: Instant,
     ) -> Self {
+        let idle_timeout = client.idle_timeout;
         Self {
             response,
             kind,
             secret,
+            classifier: client.classifier.clone(),
             splitter: EventSplitter::default(),
             seen: StreamGlance::default(),
             usage: None,
@@ -220,7 +223,7 @@ impl EventStream {
             AnswerKind::Generation | AnswerKind::Plain => match glance(&data) {
                 Ok(seen) if seen.error => {
                     data = mask_key(&data, &self.secret);
-                    classify_error_event(&data)
+                    self.classifier.classify_error_event(&data)
                 }
                 Ok(seen) => {
                     self.seen.observe(&seen);
@@ -230,7 +233,7 @@ impl EventStream {
                 Err(_) => Some(malformed("Gemini sent an event that is not JSON")),
             },
             AnswerKind::OpenAi => {
-                let seen = openai_layer::look_at(&data, &self.secret);
+                let seen = openai_layer::look_at(&data, &self.secret, &self.classifier);
                 self.is_done |= seen.is_done;
                 self.usage = seen.usage.or(self.usage);
                 seen.fault

@@ -170,7 +170,7 @@ impl Trail {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::{classify::classify, dispatch::malformed};
+    use crate::upstream::{classify::Classifier, dispatch::malformed};
 
     fn attempt(key: i64) -> Mark {
         Mark { key: KeyId(key), extra: None, sent_at: Instant::now() }
@@ -179,7 +179,8 @@ mod tests {
     #[test]
     fn only_what_google_named_is_a_reason() {
         let mut trail = Trail::default();
-        let busy = classify(503, br#"{"error":{"code":503,"message":"busy","status":"UNAVAILABLE"}}"#);
+        let busy = Classifier::default()
+            .classify(503, br#"{"error":{"code":503,"message":"busy","status":"UNAVAILABLE"}}"#);
 
         trail.failed(attempt(1), &busy, Duration::ZERO);
         trail.failed(attempt(2), &malformed("the answer had no content"), Duration::ZERO);

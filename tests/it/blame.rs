@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Instant};
 use gemini_balance::balance::breaker::StateSnapshot;
 use serde_json::json;
 
-use crate::harness::{MODEL, TestApp, google_error, secs};
+use crate::harness::{MODEL, TestApp, google_error, prompt, secs};
 
 fn keys(count: usize) -> Vec<String> {
     (1..=count).map(|n| format!("k{n}")).collect()
@@ -83,4 +83,37 @@ async fn a_key_that_is_said_to_be_dead_by_words_of_the_client_lives() {
 
     assert_eq!(app.client().generate(MODEL, "hello").await.status(), 400);
     assert_eq!(app.settled("k1").await.health.state, StateSnapshot::Active);
+}
+
+#[actix_web::test]
+async fn an_error_that_a_rule_knows_is_judged_by_the_rule_wherever_it_comes() {
+    let rules = r#"[{"status":400,"text":"backend draining","verdict":"overloaded"}]"#;
+    let draining = google_error(400, "FAILED_PRECONDITION", "The backend draining, retry.");
+    for stream in [false, true] {
+        for inside in [false, true] {
+            let app = TestApp::builder()
+                .keys(["k1", "k2"])
+                .setting("ERROR_RULES", rules)
+                .setting("BALANCE_POLICY", "round_robin")
+                .start()
+                .await;
+            let k1 = app.upstream.on("k1");
+            match (inside, stream) {
+                (false, _) => k1.reply_json(400, &draining),
+                (true, false) => k1.reply_json(200, &draining),
+                (true, true) => k1.stream().event(&draining),
+            };
+            app.upstream.on("k2").answers_as_usual();
+
+            let method = if stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
+            let path = format!("/v1beta/models/{MODEL}:{method}");
+            for _ in 0..2 {
+                let reply = app.client().post(&path).json(&prompt("hello")).send().await;
+                assert_eq!(reply.status(), 200, "{path} {inside}: {}", reply.text());
+            }
+            assert_eq!(app.upstream.attempts()[..2], ["k1", "k2"]);
+            let key = app.settled("k1").await;
+            assert_eq!((key.health.state, key.tally.failures), (StateSnapshot::Active, 0));
+        }
+    }
 }

@@ -16,5 +16,6 @@ mod restart;
 mod secrets;
 mod services;
 mod stop;
+mod storm;
 mod streaming;
 mod timeouts;

@@ -24,9 +24,9 @@ fn rate_limited(retry_after: Duration) -> Outcome {
 
 const UNEXPLAINED: Outcome = Outcome::Quota(QuotaExceeded {
     window: QuotaWindow::Unknown,
+    metric: QuotaMetric::Unknown,
     retry_after: None,
     limit: None,
-    metric: QuotaMetric::Unknown,
 });
 
 fn tripped(now: Now) -> KeyHealth {

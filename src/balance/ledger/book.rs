@@ -32,6 +32,8 @@ pub(super) struct Book {
     /// Closed by Google, whatever was counted here.
     pub(super) minute_closed: Option<Instant>,
     pub(super) day_closed: Option<Instant>,
+    /// Requests that Google refused while the minute has been closed.
+    minute_refused: u64,
 }
 
 impl Book {
@@ -47,6 +49,7 @@ impl Book {
             day_requests: ceiling(QuotaWindow::Day, limits.requests_per_day),
             minute_closed: None,
             day_closed: None,
+            minute_refused: 0,
         }
     }
 
@@ -107,6 +110,9 @@ impl Book {
         let is_first = closed.is_none();
         let until = closed.map_or(until, |end| end.max(until));
         *closed = Some(until);
+        if window == QuotaWindow::Minute {
+            self.minute_refused = if is_first { 1 } else { self.minute_refused + 1 };
+        }
         self.learn(window, exceeded, is_first, moment);
         self.day.refund(self.day.serial());
         Some(until)
@@ -203,11 +209,10 @@ impl Book {
     }
 
     fn learn(&mut self, window: QuotaWindow, exceeded: &QuotaExceeded, is_first: bool, now: Moment) {
-        let refused_requests = |used: u64| used.saturating_sub(1);
         let used_today = self.day.used(now.wall);
         let (ceiling, went_well) = match (window, exceeded.metric) {
             (QuotaWindow::Minute, QuotaMetric::Requests) => {
-                (&mut self.minute_requests, refused_requests(self.minute.requests()))
+                (&mut self.minute_requests, self.minute.requests().saturating_sub(self.minute_refused))
             }
             // How large the refused prompt was is not known here.
             (QuotaWindow::Minute, QuotaMetric::Tokens) => {
@@ -215,7 +220,7 @@ impl Book {
                 (&mut self.minute_tokens, (used - used / 8).max(MIN_TOKENS))
             }
             (QuotaWindow::Day, QuotaMetric::Requests) => {
-                (&mut self.day_requests, refused_requests(used_today))
+                (&mut self.day_requests, used_today.saturating_sub(1))
             }
             // Pictures, tokens of a day, and what Google may think of next are not counted here.
             _ => return,
@@ -225,7 +230,7 @@ impl Book {
             // A day that was not seen from its beginning tells nothing.
             _ if window == QuotaWindow::Day && self.day.serial() == 0 => {}
             _ if is_first => ceiling.observe(went_well, now.instant),
-            _ => {}
+            _ => ceiling.observe_again(went_well),
         }
     }
 

@@ -137,6 +137,13 @@ impl Ceiling {
         (self.grows_at, self.steps, self.doubts) = (None, 0, 0);
     }
 
+    /// Google refused another of the same burst: less had gone well than the first refusal let think.
+    pub(super) fn observe_again(&mut self, went_well: u64) {
+        if let Some(Limit { value, source: LimitSource::Observed }) = &mut self.found {
+            *value = went_well.clamp(1, *value);
+        }
+    }
+
     /// What was found, and until when it is firm: what a restart must not forget.
     pub(super) fn stored(&self) -> Option<(Limit, Instant)> {
         self.found.map(|found| (found, self.firm_until))

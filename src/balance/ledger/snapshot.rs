@@ -89,6 +89,12 @@ impl Ledger {
         LedgerSnapshot { paused, books: stored.collect() }
     }
 
+    /// What is worth keeping, if anything has been written since this was asked last.
+    pub fn take_change(&self, now: Now) -> Option<LedgerSnapshot> {
+        let has_changed = std::mem::take(&mut self.lock().has_changed);
+        has_changed.then(|| self.snapshot(now))
+    }
+
     /// A ledger as it was stored. What is over, lies too far ahead or makes no sense is left out.
     pub fn restore(limits: Arc<LimitTable>, stored: &LedgerSnapshot, now: Now) -> Self {
         let ledger = Self::new(limits, now);

@@ -8,7 +8,7 @@ use crate::domain::outcome::{KeyFault, QuotaExceeded, QuotaMetric};
 const KEYS: i64 = 40;
 
 fn quota(window: QuotaWindow) -> Outcome {
-    Outcome::Quota(QuotaExceeded { window, retry_after: None, limit: None, metric: QuotaMetric::Unknown })
+    Outcome::Quota(QuotaExceeded { window, metric: QuotaMetric::Unknown, retry_after: None, limit: None })
 }
 
 fn bare() -> Outcome {

@@ -1,6 +1,6 @@
 //! Which slots may be picked: one list a rank, and a set of them for each model that some key is kept from.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use tokio::time::Instant;
 
@@ -44,11 +44,36 @@ pub struct ModelTable {
     /// By what this worker found when it asked their ledgers, until then.
     held: HashMap<u32, Instant>,
     ends: BTreeSet<(Instant, u32)>,
+    /// For whom the operator has other models in mind.
+    denied: HashSet<u32>,
+    /// Some keys have rules, and these were asked for this model.
+    follows_rules: bool,
 }
 
 impl ModelTable {
-    pub fn new(ready: Ranked) -> Self {
-        Self { ready, ..Self::default() }
+    /// `denied` are the slots whose rules leave the model out; `None` when no key has rules.
+    pub fn new(ready: Ranked, denied: Option<HashSet<u32>>) -> Self {
+        let mut table = Self { ready, follows_rules: denied.is_some(), ..Self::default() };
+        for slot in denied.into_iter().flatten() {
+            table.deny(slot);
+        }
+        table
+    }
+
+    /// The slot is never for this model.
+    pub fn deny(&mut self, slot: u32) {
+        self.ready.remove(slot);
+        self.denied.insert(slot);
+    }
+
+    pub fn forget(&mut self, slot: u32) {
+        self.release(slot);
+        self.denied.remove(&slot);
+    }
+
+    /// Nothing but the rules of keys makes it particular.
+    pub fn is_for_rules_only(&self) -> bool {
+        self.follows_rules && self.cooling.is_empty() && self.held.is_empty()
     }
 
     pub fn hold(&mut self, slot: u32, until: Instant) {
@@ -94,6 +119,6 @@ impl ModelTable {
 
     /// Nothing is particular any more: the list of all models serves this one too.
     pub fn is_ordinary(&self) -> bool {
-        self.cooling.is_empty() && self.held.is_empty()
+        !self.follows_rules && self.cooling.is_empty() && self.held.is_empty()
     }
 }

@@ -16,7 +16,6 @@ use crate::{
     domain::model::ModelName,
     upstream::{
         call::{AnswerKind, Call, Credential},
-        classify::classify,
         client::UpstreamClient,
     },
 };
@@ -76,5 +75,5 @@ async fn ask(client: &UpstreamClient, call: &Call, key: &Suspect) -> Answer {
     if status.is_success() {
         return Answer::Accepted;
     }
-    Answer::of(&classify(status.as_u16(), &body).outcome)
+    Answer::of(&client.classifier.classify(status.as_u16(), &body).outcome)
 }

@@ -111,9 +111,9 @@ mod tests {
         let spent = |window| {
             Outcome::Quota(QuotaExceeded {
                 window,
+                metric: QuotaMetric::Unknown,
                 retry_after: None,
                 limit: None,
-                metric: QuotaMetric::Unknown,
             })
         };
         for outcome in [Outcome::KeySuspect, Outcome::GatewayFault, spent(QuotaWindow::Unknown)] {

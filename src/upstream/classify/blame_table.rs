@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, time::Duration};
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
-use super::classify;
+use super::{Classifier, Fault};
 use crate::{
     balance::{
         breaker::{Availability, CoolingReason, KeyHealth, KeyState, ModelReason},
@@ -14,7 +14,7 @@ use crate::{
     },
     domain::{
         model::ModelName,
-        outcome::{Blame, KeyFault, NextStep, Outcome},
+        outcome::{Blame, KeyFault, NextStep, Outcome, QuotaMetric},
         time::Now,
     },
     upstream::fixtures,
@@ -104,6 +104,10 @@ const TABLE: [Row; 43] = [
     ("504-deadline-exceeded", "server_fault", Model, Nothing, OtherKeyAfterBackoff),
 ];
 
+fn classify(status: u16, body: &[u8]) -> Fault {
+    Classifier::default().classify(status, body)
+}
+
 fn noon() -> Now {
     Now { instant: Instant::now(), utc: NOON.parse::<DateTime<Utc>>().unwrap() }
 }
@@ -190,21 +194,21 @@ fn every_recorded_error_blames_whom_it_should_for_as_long_as_it_should_and_nobod
 }
 
 #[test]
-fn limits_that_google_told_are_kept() {
+fn what_google_said_of_a_quota_is_kept() {
     let Some(folder) = fixtures::folder("gemini/errors") else { return };
-    for (file, limit) in [
-        ("429-bare", None),
-        ("429-free-tier-input-tokens-minute", Some(250_000)),
-        ("429-free-tier-per-day", Some(20)),
-        ("429-free-tier-per-minute", Some(5)),
-        ("429-paid-input-tokens-minute", Some(1_000_000)),
-        ("429-paid-requests-per-day", Some(100)),
+    for (file, metric, limit) in [
+        ("429-bare", QuotaMetric::Unknown, None),
+        ("429-free-tier-input-tokens-minute", QuotaMetric::Tokens, Some(250_000)),
+        ("429-free-tier-per-day", QuotaMetric::Requests, Some(20)),
+        ("429-free-tier-per-minute", QuotaMetric::Requests, Some(5)),
+        ("429-paid-input-tokens-minute", QuotaMetric::Tokens, Some(1_000_000)),
+        ("429-paid-requests-per-day", QuotaMetric::Requests, Some(100)),
     ] {
         let sample = fixtures::json(&folder.join(format!("{file}.json")));
         let outcome = classify(429, sample["body"].to_string().as_bytes()).outcome;
 
         let Outcome::Quota(exceeded) = outcome else { panic!("{file}: {outcome:?}") };
-        assert_eq!(exceeded.limit, limit, "{file}");
+        assert_eq!((exceeded.metric, exceeded.limit), (metric, limit), "{file}");
     }
 }
 

@@ -14,12 +14,20 @@ use crate::{
 const NOT_FOUND: Outcome = Outcome::KeyInvalid(KeyFault::NotFound);
 const FAILED: Outcome = Outcome::ServerFault(ServerFault::Failed);
 
-/// As Google refuses it that says what it counts: requests.
+/// As Google refuses it that counts requests, where it says what it counts.
 fn quota(window: QuotaWindow, retry_after: Option<u64>, limit: Option<u64>) -> Outcome {
     let known = window != QuotaWindow::Unknown;
     let metric = if known { QuotaMetric::Requests } else { QuotaMetric::Unknown };
     let retry_after = retry_after.map(Duration::from_secs);
     Outcome::Quota(QuotaExceeded { window, metric, retry_after, limit })
+}
+
+fn classify(status: u16, body: &[u8]) -> Fault {
+    Classifier::default().classify(status, body)
+}
+
+fn classify_error_event(json: &[u8]) -> Option<Fault> {
+    Classifier::default().classify_error_event(json)
 }
 
 fn message(status: u16, message: &str) -> Outcome {
@@ -167,5 +175,69 @@ proptest! {
     fn no_message_whatever_is_fatal(status in 400u16..600, text in "\\PC*", delay in "\\PC{0,20}") {
         let info = json!({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay});
         classify(status, json!({"error": {"message": text, "details": [info]}}).to_string().as_bytes());
+    }
+}
+
+fn with_rules(rules: &[serde_json::Value]) -> Classifier {
+    let rules: Vec<_> = rules.iter().map(|rule| ErrorRule::parse(rule.clone()).unwrap()).collect();
+    Classifier::new(&rules)
+}
+
+#[test]
+fn a_rule_of_the_operators_goes_before_ours_and_the_first_that_matches_counts() {
+    let classifier = with_rules(&[
+        json!({"status": 403, "text": "caller does not", "verdict": "server_fault"}),
+        json!({"status": 403, "verdict": "key_invalid"}),
+        json!({"text": "NEW_REASON", "verdict": "model_unavailable"}),
+    ]);
+    let judge =
+        |status, error| classifier.classify(status, json!({ "error": error }).to_string().as_bytes()).outcome;
+
+    assert_eq!(judge(403, json!({"message": "The caller does not have permission"})), FAILED);
+    assert_eq!(judge(403, json!({"message": "CachedContent not found"})), NOT_FOUND);
+    assert_eq!(judge(400, json!({"message": "bad"})), Outcome::ClientFault, "no rule is meant");
+    let info = json!([{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "NEW_REASON"}]);
+    assert_eq!(judge(400, json!({ "details": info })), Outcome::ModelUnavailable);
+    assert_eq!(classifier.classify(403, b"<html>").outcome, NOT_FOUND, "a status is enough");
+    let event = br#"{"error":{"code":403,"message":"in a stream"}}"#;
+    assert_eq!(classifier.classify_error_event(event).unwrap().outcome, NOT_FOUND);
+}
+
+#[test]
+fn a_quota_by_rule_rests_as_long_as_the_rule_says_or_else_as_google_does() {
+    let told = json!({"error": {"message": "Come back tomorrow. Please retry in 34s."}}).to_string();
+    for (rule, seconds) in [
+        (json!({"text": "tomorrow", "verdict": "quota_day", "cooldown_seconds": 3600}), 3600),
+        (json!({"text": "tomorrow", "verdict": "quota_minute"}), 34),
+    ] {
+        let Outcome::Quota(exceeded) = with_rules(&[rule]).classify(400, told.as_bytes()).outcome else {
+            panic!("a quota")
+        };
+        assert_eq!(exceeded.retry_after, Some(Duration::from_secs(seconds)));
+    }
+}
+
+#[test]
+fn no_rule_makes_a_redirect_a_failure() {
+    let classifier = with_rules(&[json!({"text": "moved", "verdict": "key_invalid"})]);
+
+    assert_eq!(classifier.classify(302, br#"{"error":{"message":"moved"}}"#).outcome, Outcome::Success);
+}
+
+#[test]
+fn the_consumer_is_read_where_google_names_it_and_never_told_to_clients() {
+    let Some(folder) = fixtures::folder("gemini/errors") else { return };
+    for (file, consumer) in [
+        ("403-consumer-suspended", Some(123_456_789_012)),
+        ("429-legacy-error-info", Some(348_715_329_010)),
+        ("429-bare", None),
+    ] {
+        let sample = fixtures::json(&folder.join(format!("{file}.json")));
+
+        let fault = classify(429, sample["body"].to_string().as_bytes());
+
+        assert_eq!(fault.consumer, consumer, "{file}");
+        let told = String::from_utf8(fault.error.to_json()).unwrap();
+        assert!(consumer.is_none_or(|number| !told.contains(&number.to_string())), "{told}");
     }
 }

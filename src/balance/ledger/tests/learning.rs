@@ -62,6 +62,22 @@ fn without_a_figure_what_went_well_is_the_limit_and_is_tested_ever_less_often() 
 }
 
 #[test]
+fn all_refusals_of_a_burst_together_tell_what_went_well() {
+    let now = noon();
+    let ledger = Ledger::new(limits(Some(50), None, None, Preset), now);
+    for _ in 0..30 {
+        ledger.reserve(&flash(), 10, now).unwrap();
+    }
+    for _ in 0..25 {
+        ledger.exceeded(&flash(), &refused(RPM.0, RPM.1, None), now);
+    }
+
+    assert_eq!(minute_limit(&ledger, now), Some((5, Observed)));
+    let day = ledger.usage(now)[0].windows[2];
+    assert_eq!(day.used, 5, "a limit that refuses takes nothing of the day");
+}
+
+#[test]
 fn a_preset_that_is_too_low_gives_way_until_google_names_the_limit() {
     let now = noon();
     let ledger = Ledger::new(limits(Some(5), None, None, Preset), now);
