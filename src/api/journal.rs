@@ -1,6 +1,6 @@
 //! The record of one client request, from its head to the last byte of its answer.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{mem::take, rc::Rc, sync::Arc, time::Duration};
 
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web::Data};
 use bytes::Bytes;
@@ -191,22 +191,23 @@ impl Journal {
         }
     }
 
-    fn row(&self, now: Instant) -> RequestLog {
+    /// Takes what it can from the journal; nothing else is written after it.
+    fn take_row(&mut self, now: Instant) -> RequestLog {
         let usage = self.trail.usage.unwrap_or_default();
         let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         let count = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
         RequestLog {
-            id: self.request_id.clone(),
+            id: take(&mut self.request_id),
             started_at_ms: self.started_at_ms,
             duration_ms: ms(now - self.started),
-            dialect: self.asked.dialect.to_owned(),
-            endpoint: self.asked.endpoint.to_owned(),
-            model: self.asked.model.clone(),
+            dialect: self.asked.dialect.into(),
+            endpoint: self.asked.endpoint.into(),
+            model: take(&mut self.asked.model),
             stream: self.asked.is_stream,
             status: self.status.into(),
             key_id: self.trail.answered_by.map(|key| key.0),
             token_id: Some(self.token.as_str().to_owned()),
-            client_ip: self.client_ip.clone(),
+            client_ip: self.client_ip.take(),
             attempts: i32::try_from(self.trail.attempts.len()).unwrap_or(i32::MAX),
             trail: serde_json::to_string(&self.trail.attempts).unwrap_or_default(),
             first_byte_ms: self.first_content.map(|first| ms(first - self.started)),
@@ -214,13 +215,16 @@ impl Journal {
             cached_tokens: count(usage.cached_content_token_count),
             output_tokens: count(usage.candidates_token_count),
             thoughts_tokens: count(usage.thoughts_token_count),
-            error: self.error.map(str::to_owned),
-            node: self.node.clone(),
+            error: self.error.map(Into::into),
+            node: self.node.take(),
         }
     }
 
     fn error_rows(&self) -> Vec<NewErrorLog> {
-        let body = self.body.as_ref().filter(|_| !self.trail.failures.is_empty()).map(|body| {
+        if self.trail.failures.is_empty() {
+            return Vec::new();
+        }
+        let body = self.body.as_ref().map(|body| {
             let kept = &body[..body.len().min(LARGEST_RECORDED_BODY)];
             String::from_utf8_lossy(kept).into_owned()
         });
@@ -244,6 +248,8 @@ impl Drop for Journal {
         self.join();
         let now = Instant::now();
         self.measure(now);
-        self.outbox.put(self.row(now), self.error_rows());
+        let errors = self.error_rows();
+        let row = self.take_row(now);
+        self.outbox.put(row, errors);
     }
 }
