@@ -477,7 +477,7 @@ impl Handler<Settled> for Balancer {
         self.suspend(key, &settlement);
         // What went well before is told before, or it would end a row of failures that has just begun.
         let mut settled = self.successes.remove(&key).unwrap_or_default();
-        self.waiting -= settled.len();
+        self.unsent -= settled.len();
         settled.push(settlement);
         self.deliver(key, Settle(settled), 1, ctx);
     }
