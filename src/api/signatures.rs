@@ -7,7 +7,6 @@ use tokio::time::Instant;
 use crate::{
     convert::gemini::memory::{CallKey, SignatureMemory},
     domain::{client::TokenId, model::ModelName},
-
 };
 
 /// Ten thousand signatures, or more.

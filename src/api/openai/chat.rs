@@ -37,7 +37,6 @@ use crate::{
         traits::ModelTraits,
     },
     domain::{client::TokenId, model::ModelName, time::Now},
-
     upstream::{
         call::{AnswerKind, Call, Credential},
         dispatch::{Answer, Refusal, UpstreamError, malformed},
