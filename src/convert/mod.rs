@@ -4,9 +4,12 @@
 //! never meet each other. Nothing here does I/O, keeps the time or draws random numbers; sending, retrying and choosing a key
 //! is left to the callers.
 
+pub mod cures;
 pub mod error;
 pub mod gemini;
+mod json;
 pub mod openai;
+pub mod switches;
 pub mod traits;
 
 #[cfg(test)]
