@@ -25,7 +25,7 @@ use crate::{
         ledger::{Ledger, Reservation},
         policy,
         provisional::{Provisional, provisional},
-        storm::{Admission, Party, Reading, Storm},
+        storm::{Admission, Party, Reading, Sign, Storm},
         table::{Ask, Cause, RoutingTable, Unavailable},
         waiting::{Served, WaitingRoom},
     },
@@ -134,14 +134,14 @@ impl Balancer {
 
     fn pick(&mut self, waiting: &Waiting, now: Now, me: &Addr<Self>) -> Acquired {
         let acquire = &waiting.acquire;
-        if let Some(at) = self.egress.paused_until(now.instant) {
-            return Err(Unavailable::Until { at, cause: Cause::Egress });
+        if let Some(paused) = self.paused(now) {
+            return Err(paused);
         }
         let picked = self.table.pick(&waiting.ask(), now)?;
         if let Admission::PausedUntil(at) = self.egress.admit(now.instant) {
             // Another worker's probe was quicker.
             picked.give_up(&acquire.model, now);
-            return Err(Unavailable::Until { at, cause: Cause::Egress });
+            return Err(self.paused(now).unwrap_or(Unavailable::Until { at, cause: Cause::Egress }));
         }
         self.leases_given += 1;
         picked.gauge.enter();
@@ -159,6 +159,13 @@ impl Balancer {
             usage: None,
             is_settled: false,
         })
+    }
+
+    /// What a request is told while nothing leaves. Clients know a refusal that names no quota as a used-up one.
+    fn paused(&self, now: Now) -> Option<Unavailable> {
+        let (at, sign) = self.egress.pause(now.instant)?;
+        let cause = if sign == Sign::BareLimit { Cause::Quota } else { Cause::Egress };
+        Some(Unavailable::Until { at, cause })
     }
 
     /// A key at once, a place in the room, or the reason for neither.
@@ -242,7 +249,7 @@ impl Balancer {
 
     /// Wakes up when the next key has quota again or the first request has waited long enough.
     fn set_alarm(&mut self, now: Now, ctx: &mut Context<Self>) {
-        let calm = self.egress.paused_until(now.instant);
+        let calm = self.egress.pause(now.instant).map(|(at, _)| at);
         let wanted = self.room.next_deadline().into_iter().chain(self.table.next_end()).chain(calm).min();
         let wanted = wanted.filter(|_| !self.room.is_empty());
         if self.alarm.as_ref().map(|(at, _)| *at) == wanted {
