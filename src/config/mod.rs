@@ -14,6 +14,7 @@ mod names;
 mod pool;
 mod quotas;
 mod reader;
+mod retries;
 mod server;
 mod storage;
 mod switches;
@@ -30,6 +31,7 @@ pub use layers::Origin;
 pub use logs::{LogFormat, LogLevel, Logs};
 pub use media::Media;
 pub use pool::Pool;
+pub use retries::Retries;
 pub use server::Server;
 pub use storage::Storage;
 pub use switches::{Optimizer, Streams, Switches};
@@ -44,6 +46,7 @@ pub struct Config {
     pub auth: Auth,
     pub pool: Pool,
     pub upstream: Upstream,
+    pub retries: Retries,
     pub gemini: Gemini,
     pub switches: Switches,
     pub streams: Streams,
@@ -97,6 +100,7 @@ impl Config {
         // Every section is read before any is missed, so that one run reports all problems.
         let (server, auth) = (Server::read(reader), Auth::read(reader));
         let (pool, upstream) = (Pool::read(reader, &sources.dir), Upstream::read(reader));
+        let retries = Retries::read(reader);
         let (gemini, logs) = (Gemini::read(reader), Logs::read(reader));
         let media = Media::read(reader);
         let (switches, streams) = (Switches::read(reader), Streams::read(reader));
@@ -106,6 +110,7 @@ impl Config {
             auth,
             pool: pool?,
             upstream: upstream?,
+            retries,
             gemini,
             switches,
             streams,
