@@ -1,21 +1,27 @@
 //! Requests that were made here, not by the client: one that Google refuses for a reason with a cure is mended and sent once
 //! more, with another attempt and nobody blamed.
 
+use std::rc::Rc;
+
 use tracing::debug;
 
 use super::source::Source;
 use crate::{
     convert::cures::Cure,
     upstream::{
+        answer::AnswerStream,
         call::Call,
         dispatch::{Answer, Dispatcher, UpstreamError},
-        events::EventStream,
         trail::Trail,
     },
 };
 
 /// Gets an answer whole.
-pub async fn fetch(dispatcher: &Dispatcher, call: &Call, trail: &mut Trail) -> Result<Answer, UpstreamError> {
+pub async fn fetch(
+    dispatcher: &Rc<Dispatcher>,
+    call: &Call,
+    trail: &mut Trail,
+) -> Result<Answer, UpstreamError> {
     match dispatcher.fetch(call, trail).await {
         Err(error) => match mended(call, &error) {
             Some(call) => dispatcher.fetch(&call, trail).await,
@@ -27,10 +33,10 @@ pub async fn fetch(dispatcher: &Dispatcher, call: &Call, trail: &mut Trail) -> R
 
 /// Opens a stream.
 pub async fn open(
-    dispatcher: &Dispatcher,
+    dispatcher: &Rc<Dispatcher>,
     call: &Call,
     trail: &mut Trail,
-) -> Result<EventStream, UpstreamError> {
+) -> Result<AnswerStream, UpstreamError> {
     match dispatcher.open(call, trail).await {
         Err(error) => match mended(call, &error) {
             Some(call) => dispatcher.open(&call, trail).await,
@@ -42,7 +48,7 @@ pub async fn open(
 
 /// The same, or what is made to look like one.
 pub async fn open_source(
-    dispatcher: &Dispatcher,
+    dispatcher: &Rc<Dispatcher>,
     call: &Call,
     trail: &mut Trail,
     is_fake: bool,

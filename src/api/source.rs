@@ -1,6 +1,7 @@
 //! Where the events of a streamed answer come from: a stream of Google's, or an answer that was fetched whole.
 
 use std::{
+    rc::Rc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -11,10 +12,10 @@ use tokio::time::Instant;
 use crate::{
     convert::switches::{SearchLinks, Smoothing},
     upstream::{
+        answer::AnswerStream,
         call::Call,
         classify::Fault,
         dispatch::{Answer, Dispatcher, UpstreamError},
-        events::EventStream,
         trail::Trail,
     },
 };
@@ -27,7 +28,7 @@ pub struct Source {
 }
 
 enum Kind {
-    Events(Box<EventStream>),
+    Events(Box<AnswerStream>),
     /// One event; its key was given back when it was fetched.
     Whole(Option<Bytes>),
 }
@@ -46,8 +47,8 @@ impl From<Option<Duration>> for Shape {
     }
 }
 
-impl From<EventStream> for Source {
-    fn from(events: EventStream) -> Self {
+impl From<AnswerStream> for Source {
+    fn from(events: AnswerStream) -> Self {
         Self { kind: Kind::Events(Box::new(events)), links: None }
     }
 }
@@ -101,7 +102,7 @@ impl Source {
 
 /// Opens the source of a request that goes to Google as the client wrote it.
 pub async fn open(
-    dispatcher: &Dispatcher,
+    dispatcher: &Rc<Dispatcher>,
     call: &Call,
     trail: &mut Trail,
     is_fake: bool,

@@ -15,6 +15,7 @@ mod pool;
 mod quotas;
 mod reader;
 mod responses;
+mod retries;
 mod server;
 mod storage;
 mod switches;
@@ -32,6 +33,7 @@ pub use logs::{LogFormat, LogLevel, Logs};
 pub use media::Media;
 pub use pool::Pool;
 pub use responses::Responses;
+pub use retries::Retries;
 pub use server::Server;
 pub use storage::Storage;
 pub use switches::{Optimizer, Streams, Switches};
@@ -46,6 +48,7 @@ pub struct Config {
     pub auth: Auth,
     pub pool: Pool,
     pub upstream: Upstream,
+    pub retries: Retries,
     pub gemini: Gemini,
     pub switches: Switches,
     pub streams: Streams,
@@ -100,6 +103,7 @@ impl Config {
         // Every section is read before any is missed, so that one run reports all problems.
         let (server, auth) = (Server::read(reader), Auth::read(reader));
         let (pool, upstream) = (Pool::read(reader, &sources.dir), Upstream::read(reader));
+        let retries = Retries::read(reader);
         let (gemini, logs) = (Gemini::read(reader), Logs::read(reader));
         let (media, responses) = (Media::read(reader), Responses::read(reader));
         let (switches, streams) = (Switches::read(reader), Streams::read(reader));
@@ -109,6 +113,7 @@ impl Config {
             auth,
             pool: pool?,
             upstream: upstream?,
+            retries,
             gemini,
             switches,
             streams,

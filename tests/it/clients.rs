@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use actix_web::http::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::TestApp;
 
@@ -61,6 +61,11 @@ async fn requests_of_openais_sdks_are_answered_as_they_were_recorded() {
 
         if !is_served(target) {
             assert!(reply.status() < 500, "{what}: {}", reply.text());
+            continue;
+        }
+        // Nobody can turn OpenAI's token ids back into text for Gemini.
+        if text("call") == "embeddings.tokens" {
+            assert_eq!((reply.status(), &reply.json()["error"]["param"]), (400, &json!("input")), "{what}");
             continue;
         }
         assert_eq!(reply.status(), 200, "{what}: {}", reply.text());

@@ -3,11 +3,13 @@
 mod blame;
 mod chat;
 mod clients;
+mod continuation;
 mod crash;
 mod failover;
 mod hangup;
 mod harness;
 mod health;
+mod hedging;
 mod logs;
 mod media;
 mod native;

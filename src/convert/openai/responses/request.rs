@@ -264,4 +264,4 @@ fn metadata(request: &mut Object<'_>) -> Result<Map<String, Value>, ConvertError
 
 #[cfg(test)]
 #[path = "request_tests.rs"]
-mod tests;
+pub(super) mod tests;
