@@ -14,9 +14,30 @@ const NOW: i64 = 1_790_000_000;
 
 /// Words that mean something somewhere, so that odd JSON gets past the first check.
 const WORDS: &[&str] = &[
-    "", "type", "id", "role", "user", "assistant", "content", "text", "input_text", "output_text", "message",
-    "function_call", "function_call_output", "reasoning", "item_reference", "call_id", "name", "arguments",
-    "output", "encrypted_content", "gemini:gemini-3.8-flash:c2ln", "a", "é😀", "data:image/png;base64,AA==",
+    "",
+    "type",
+    "id",
+    "role",
+    "user",
+    "assistant",
+    "content",
+    "text",
+    "input_text",
+    "output_text",
+    "message",
+    "function_call",
+    "function_call_output",
+    "reasoning",
+    "item_reference",
+    "call_id",
+    "name",
+    "arguments",
+    "output",
+    "encrypted_content",
+    "gemini:gemini-3.8-flash:c2ln",
+    "a",
+    "é😀",
+    "data:image/png;base64,AA==",
 ];
 
 fn word() -> impl Strategy<Value = String> {
@@ -44,11 +65,16 @@ fn item() -> impl Strategy<Value = Value> {
     let role = prop::sample::select(&["user", "assistant", "system", "developer"][..]);
     prop_oneof![
         (role, word()).prop_map(|(role, text)| json!({"role": role, "content": text})),
-        (id(), word()).prop_map(|(id, name)| json!({"type": "function_call", "call_id": id, "name": name, "arguments": "{}"})),
-        (id(), word()).prop_map(|(id, text)| json!({"type": "function_call_output", "call_id": id, "output": text})),
+        (id(), word()).prop_map(
+            |(id, name)| json!({"type": "function_call", "call_id": id, "name": name, "arguments": "{}"})
+        ),
+        (id(), word())
+            .prop_map(|(id, text)| json!({"type": "function_call_output", "call_id": id, "output": text})),
         word().prop_map(|text| json!({"type": "reasoning", "summary": [], "encrypted_content": text})),
         Just(json!({"type": "web_search_call", "status": "completed"})),
-        Just(json!({"type": "code_interpreter_call", "code": "1", "outputs": [{"type": "logs", "logs": "1"}]})),
+        Just(
+            json!({"type": "code_interpreter_call", "code": "1", "outputs": [{"type": "logs", "logs": "1"}]})
+        ),
         Just(json!({"type": "image_generation_call", "result": "AA=="})),
     ]
 }
@@ -57,7 +83,9 @@ fn part() -> impl Strategy<Value = Value> {
     prop_oneof![
         word().prop_map(|text| json!({ "text": text })),
         word().prop_map(|text| json!({"text": text, "thought": true})),
-        word().prop_map(|name| json!({"functionCall": {"name": name, "args": {"a b": " c "}}, "thoughtSignature": "c2ln"})),
+        word().prop_map(
+            |name| json!({"functionCall": {"name": name, "args": {"a b": " c "}}, "thoughtSignature": "c2ln"})
+        ),
         word().prop_map(|name| json!({"functionCall": {"name": name}})),
         Just(json!({"inlineData": {"mimeType": "image/png", "data": "AA=="}})),
         Just(json!({"executableCode": {"language": "PYTHON", "code": "1"}})),
@@ -123,11 +151,17 @@ fn assemble(events: &[Value]) -> Vec<Value> {
         }
         match kind {
             "response.output_item.done" => done.push(event["item"].clone()),
-            "response.content_part.added" => item["content"].as_array_mut().unwrap().push(event["part"].clone()),
-            "response.reasoning_summary_part.added" => item["summary"].as_array_mut().unwrap().push(event["part"].clone()),
+            "response.content_part.added" => {
+                item["content"].as_array_mut().unwrap().push(event["part"].clone())
+            }
+            "response.reasoning_summary_part.added" => {
+                item["summary"].as_array_mut().unwrap().push(event["part"].clone())
+            }
             "response.output_text.delta" => append(&mut item["content"][index("content_index")]["text"]),
             "response.refusal.delta" => append(&mut item["content"][index("content_index")]["refusal"]),
-            "response.reasoning_summary_text.delta" => append(&mut item["summary"][index("summary_index")]["text"]),
+            "response.reasoning_summary_text.delta" => {
+                append(&mut item["summary"][index("summary_index")]["text"])
+            }
             "response.function_call_arguments.delta" => append(&mut item["arguments"]),
             "response.code_interpreter_call_code.delta" => append(&mut item["code"]),
             "response.output_text.annotation.added" => {
@@ -176,7 +210,8 @@ fn answer(parts: &[Value], reason: Option<&str>) -> String {
 #[test]
 fn recorded_answers_stream_as_they_are_told_whole() {
     for (path, events) in fixtures::answers() {
-        let parsed = events.iter().all(|event| serde_json::from_str::<GenerateContentResponse>(event).is_ok());
+        let parsed =
+            events.iter().all(|event| serde_json::from_str::<GenerateContentResponse>(event).is_ok());
         if !parsed {
             continue;
         }
@@ -203,7 +238,10 @@ fn a_stream_that_breaks_off_tells_it_twice() {
 
     let events = parse(&out);
     let [.., error, failed] = events.as_slice() else { panic!("{events:?}") };
-    assert_eq!(error["error"], json!({"type": "server_error", "code": null, "message": "cut \"off\"", "param": null}));
+    assert_eq!(
+        error["error"],
+        json!({"type": "server_error", "code": null, "message": "cut \"off\"", "param": null})
+    );
     assert_eq!(failed["type"], "response.failed");
     assert_eq!(failed["response"]["error"], json!({"code": "server_error", "message": "cut \"off\""}));
     assert_eq!(failed["response"]["status"], "failed");
@@ -236,13 +274,17 @@ fn a_blocked_prompt_is_a_refusal_with_its_reason() {
 
     assert_eq!(told["status"], "incomplete");
     let content = &told["output"][0]["content"];
-    assert_eq!(content, &json!([{"type": "refusal", "refusal": "Gemini blocked the prompt: SAFETY (too hot)"}]));
+    assert_eq!(
+        content,
+        &json!([{"type": "refusal", "refusal": "Gemini blocked the prompt: SAFETY (too hot)"}])
+    );
     assert_same(event, &[event.to_owned()], &meta(false));
 }
 
 #[test]
 fn what_is_kept_leads_to_the_next_turn_with_its_signature() {
-    let call = json!({"functionCall": {"name": "f", "args": {"a": 1}, "id": "call_1"}, "thoughtSignature": "c2ln"});
+    let call =
+        json!({"functionCall": {"name": "f", "args": {"a": 1}, "id": "call_1"}, "thoughtSignature": "c2ln"});
     let whole = answer(&[json!({"text": "hm", "thought": true}), call], Some("STOP"));
     let plain = ResponseMeta { include_encrypted: false, ..meta(true) };
 

@@ -117,7 +117,10 @@ fn what_was_said_before_stands_in_front_without_its_instructions() {
     let request = convert(&body, GEMINI_3, earlier).unwrap();
 
     let texts: Vec<_> = request["contents"].as_array().unwrap().iter().map(|turn| &turn["parts"]).collect();
-    assert_eq!(texts, [&json!([{"text": "a"}]), &json!([{"text": "b"}]), &json!([{"text": "c"}, {"text": "c"}])]);
+    assert_eq!(
+        texts,
+        [&json!([{"text": "a"}]), &json!([{"text": "b"}]), &json!([{"text": "c"}, {"text": "c"}])]
+    );
     assert_eq!(request["systemInstruction"]["parts"], json!([{"text": "now"}]));
 }
 
@@ -155,7 +158,9 @@ fn mistakes_name_their_place() {
 
 #[test]
 fn the_answer_repeats_the_request_with_what_it_left_out() {
-    let body = with(json!({"metadata": {"k": "v"}, "user": "u", "reasoning": {"effort": "low"}, "tools": [{"type": "function", "name": "f"}]}));
+    let body = with(
+        json!({"metadata": {"k": "v"}, "user": "u", "reasoning": {"effort": "low"}, "tools": [{"type": "function", "name": "f"}]}),
+    );
 
     let echo = responses_request(body.to_string().as_bytes()).unwrap().echo;
 
@@ -195,7 +200,10 @@ fn every_field_of_the_sdk_has_a_fate_and_meets_it() {
             Fate::Ignored(_) => assert_eq!(outcome, plain, "{name}"),
             Fate::Refused(_) => {
                 let error = outcome.unwrap_err();
-                assert_eq!((error.param(), error.code()), (Some(name.as_str()), Some("unsupported_parameter")));
+                assert_eq!(
+                    (error.param(), error.code()),
+                    (Some(name.as_str()), Some("unsupported_parameter"))
+                );
             }
         }
     }
@@ -217,7 +225,8 @@ fn what_clients_really_sent_converts() {
         let file: Value = serde_json::from_str(&text).unwrap();
         let requests = file["requests"].as_array().cloned().unwrap_or_default();
         let exchanges = file["exchanges"].as_array().cloned().unwrap_or_default();
-        let requests = requests.into_iter().chain(exchanges.into_iter().map(|exchange| exchange["request"].clone()));
+        let requests =
+            requests.into_iter().chain(exchanges.into_iter().map(|exchange| exchange["request"].clone()));
         let is_ours = |request: &Value| {
             let target = request["target"].as_str().or(request["url"].as_str()).unwrap_or_default();
             target.ends_with("/responses") && request["body"].is_object()
@@ -227,7 +236,8 @@ fn what_clients_really_sent_converts() {
     let mut count = 0;
     for (path, body) in bodies {
         for model in [GEMINI_3, "gemini-3.1-pro-preview"] {
-            let request = convert(&body, model, Earlier::default()).unwrap_or_else(|error| panic!("{path}: {error}\n{body}"));
+            let request = convert(&body, model, Earlier::default())
+                .unwrap_or_else(|error| panic!("{path}: {error}\n{body}"));
             assert!(!request["contents"].as_array().unwrap().is_empty());
         }
         count += 1;
