@@ -106,7 +106,7 @@ impl Responses {
             let mut referenced = HashMap::new();
             let in_chain: Vec<_> = stored::references(&items).map(str::to_owned).collect();
             for reference in references.into_iter().chain(in_chain) {
-                let known = items.iter().find(|item| item["id"] == reference.as_str()).cloned();
+                let known = item_with(&items, &reference).cloned();
                 let item = match (known, response_of_item(&reference)) {
                     (Some(item), _) => Some(item),
                     (None, Some(id)) => find(&id)?.and_then(|row| item_of(&row, &reference)),
@@ -153,8 +153,15 @@ fn find_either(
 }
 
 fn item_of(row: &StoredResponse, id: &str) -> Option<Value> {
-    let mut items = stored::output(&row.response).into_iter().chain(stored::items(&row.input));
-    items.find(|item| item["id"] == id)
+    let mut items = stored::output(&row.response);
+    items.extend(stored::items(&row.input));
+    item_with(&items, id).cloned()
+}
+
+/// The item itself, not one that refers to it.
+fn item_with<'a>(items: &'a [Value], id: &str) -> Option<&'a Value> {
+    let is_reference = |item| stored::references(std::slice::from_ref(item)).next().is_some();
+    items.iter().find(|item| item["id"] == id && !is_reference(*item))
 }
 
 fn too_long() -> ConvertError {

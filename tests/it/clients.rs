@@ -36,7 +36,7 @@ fn recorded() -> Vec<(String, Value)> {
 /// What the gateway answers; other paths of OpenAI's are told to be unknown.
 fn is_served(target: &str) -> bool {
     let path = target.split('?').next().unwrap_or(target);
-    matches!(path, "/v1/chat/completions" | "/v1/embeddings" | "/v1/models")
+    matches!(path, "/v1/chat/completions" | "/v1/embeddings" | "/v1/models" | "/v1/responses")
 }
 
 #[actix_web::test]
@@ -69,6 +69,11 @@ async fn requests_of_openais_sdks_are_answered_as_they_were_recorded() {
             continue;
         }
         assert_eq!(reply.status(), 200, "{what}: {}", reply.text());
+        if request["body"]["stream"] == true && target == "/v1/responses" {
+            let events = reply.events();
+            assert_eq!(events.last().expect("an end")["type"], "response.completed", "{what}");
+            continue;
+        }
         if request["body"]["stream"] == true {
             assert!(reply.text().ends_with("data: [DONE]\n\n"), "{what}");
             assert_eq!(reply.chatted(), "Hello there", "{what}");
@@ -77,6 +82,7 @@ async fn requests_of_openais_sdks_are_answered_as_they_were_recorded() {
         let answer = reply.json();
         match target {
             "/v1/chat/completions" => assert_eq!(answer["object"], "chat.completion", "{what}"),
+            "/v1/responses" => assert_eq!(answer["object"], "response", "{what}"),
             _ => assert_eq!(answer["object"], "list", "{what}"),
         }
     }

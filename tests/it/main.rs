@@ -15,6 +15,7 @@ mod media;
 mod native;
 mod openai;
 mod passthrough;
+mod responses;
 mod restart;
 mod secrets;
 mod services;
