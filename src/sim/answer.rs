@@ -4,6 +4,7 @@
 //! - Functions are called when the prompt names them (`get_weather` or "get weather"), each at most once, or when the mode
 //!   is `ANY`; arguments are an instance of their schema. After results the text quotes them.
 //! - With `application/json` the text is an instance of the response schema, with `text/x.enum` the first value.
+//! - With Google Search a text names a source.
 //! - Gemini 3 signs the first call and the end of a text.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -51,6 +52,8 @@ pub fn compose(
     let calls = wanted_calls(request, prompt);
     if calls.is_empty() {
         add_text(&mut reply, request, directives, prompt);
+        let searches = request.tools.iter().any(|tool| tool.google_search.is_some());
+        reply.query = searches.then(|| quoted(prompt));
         if wants_image(request, model, directives) {
             reply.usage.candidates += IMAGE_TOKENS;
             reply.events.push(vec![picture(&reply)]);

@@ -1,7 +1,7 @@
 //! An answer and its shape in Google's JSON, whole or event by event.
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     models::Model,
@@ -21,6 +21,8 @@ pub struct Reply {
     /// Why the prompt was blocked; then there is no candidate.
     pub block_reason: Option<&'static str>,
     pub usage: Usage,
+    /// What was searched for; such an answer names a source of its first words.
+    pub query: Option<String>,
 }
 
 /// A part of an answer, as Google writes it.
@@ -74,7 +76,7 @@ impl ReplyPart {
 impl Reply {
     pub fn new(model: &'static Model, id: String) -> Self {
         let (events, finish, usage) = (Vec::new(), "STOP".to_owned(), Usage::default());
-        Self { model, id, events, finish, finish_message: None, block_reason: None, usage }
+        Self { model, id, events, finish, finish_message: None, block_reason: None, usage, query: None }
     }
 
     /// The answer as this fault leaves it; faults of the connection leave it as it is.
@@ -134,6 +136,20 @@ impl Reply {
         self.events.iter().enumerate().map(|(at, parts)| self.wire(parts, at == last, share(at))).collect()
     }
 
+    /// Where the first words of the answer come from. Offsets are bytes.
+    fn grounding(&self, query: &str) -> Value {
+        let text = self.text();
+        let quoted: String = text.split_inclusive(' ').take(3).collect();
+        json!({
+            "webSearchQueries": [query],
+            "groundingChunks": [{"web": {"uri": "https://example.com/source", "title": "A source"}}],
+            "groundingSupports": [{
+                "segment": {"startIndex": 0, "endIndex": quoted.len(), "text": quoted},
+                "groundingChunkIndices": [0],
+            }],
+        })
+    }
+
     fn wire(&self, parts: &[ReplyPart], is_last: bool, candidates: u64) -> String {
         let usage = &self.usage;
         let finish = is_last.then_some(self.finish.as_str());
@@ -142,6 +158,7 @@ impl Reply {
             finish_reason: finish,
             index: 0,
             finish_message: self.finish_message.filter(|_| is_last),
+            grounding_metadata: self.query.as_deref().filter(|_| is_last).map(|query| self.grounding(query)),
         };
         let wire = Wire {
             candidates: self.block_reason.is_none().then_some([candidate]),
@@ -182,6 +199,8 @@ struct WireCandidate<'a> {
     index: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     finish_message: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grounding_metadata: Option<Value>,
 }
 
 #[derive(Serialize)]
@@ -225,13 +244,13 @@ mod tests {
         reply
     }
 
-    fn json(text: &str) -> Value {
+    fn parse(text: &str) -> Value {
         serde_json::from_str(text).unwrap()
     }
 
     #[test]
     fn a_whole_answer_has_one_text_part_and_a_finish_reason() {
-        let body = json(&reply(&["a ", "b ", "c"]).to_json());
+        let body = parse(&reply(&["a ", "b ", "c"]).to_json());
 
         let candidate = &body["candidates"][0];
         assert_eq!(candidate["content"]["parts"], serde_json::json!([{"text": "a b c"}]));
@@ -244,9 +263,9 @@ mod tests {
         let events = reply(&["a ", "b ", "c"]).to_events();
 
         assert_eq!(events.len(), 3);
-        assert!(json(&events[1])["candidates"][0].get("finishReason").is_none());
-        assert_eq!(json(&events[1])["usageMetadata"]["candidatesTokenCount"], 6);
-        assert_eq!(json(&events[2])["candidates"][0]["finishReason"], "STOP");
+        assert!(parse(&events[1])["candidates"][0].get("finishReason").is_none());
+        assert_eq!(parse(&events[1])["usageMetadata"]["candidatesTokenCount"], 6);
+        assert_eq!(parse(&events[2])["candidates"][0]["finishReason"], "STOP");
     }
 
     #[test]
@@ -254,14 +273,14 @@ mod tests {
         let events = reply(&["a"]).spoilt_by(Some(Fault::Empty)).to_events();
 
         assert_eq!(events.len(), 1);
-        let candidate = &json(&events[0])["candidates"][0];
+        let candidate = &parse(&events[0])["candidates"][0];
         assert!(candidate["content"].get("parts").is_none());
         assert_eq!(candidate["finishReason"], "STOP");
     }
 
     #[test]
     fn a_blocked_prompt_has_feedback_and_no_candidates() {
-        let body = json(&reply(&["a"]).spoilt_by(Some(Fault::Blocked)).to_json());
+        let body = parse(&reply(&["a"]).spoilt_by(Some(Fault::Blocked)).to_json());
 
         assert!(body.get("candidates").is_none());
         assert_eq!(body["promptFeedback"]["blockReason"], "PROHIBITED_CONTENT");

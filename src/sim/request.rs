@@ -86,6 +86,8 @@ pub struct FunctionResponse {
 pub struct Tool {
     #[serde(alias = "function_declarations")]
     pub function_declarations: Vec<FunctionDeclaration>,
+    #[serde(alias = "google_search")]
+    pub google_search: Option<Value>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

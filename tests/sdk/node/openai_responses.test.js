@@ -110,8 +110,9 @@ test("a stream that breaks off throws", gatewayOnly, async () => {
 
 test("closing a stream cancels the upstream call", gatewayOnly, async () => {
   const stream = await client.responses.create({ model: MODEL, input: "[[events=500 gap_ms=20]]", stream: true });
-  for await (const event of stream) {
-    if (event.type === "response.output_text.delta") break;
-  }
-  await cancels(MODEL, () => stream.controller.abort());
+  await cancels(MODEL, async () => {
+    for await (const event of stream) {
+      if (event.type === "response.output_text.delta") break;
+    }
+  });
 });
