@@ -4,6 +4,7 @@
 //! never meet each other. Nothing here does I/O, keeps the time or draws random numbers; sending, retrying and choosing a key
 //! is left to the callers.
 
+pub mod anthropic;
 pub mod error;
 pub mod gemini;
 mod json;

@@ -5,6 +5,7 @@
 //! Gemini request never does: it is forwarded as it came.
 
 pub mod call_ids;
+pub mod count_tokens;
 pub mod effort;
 pub mod embeddings;
 pub mod finish;
