@@ -5,6 +5,7 @@ mod bodies;
 mod client;
 mod host;
 mod hung;
+mod recordings;
 mod script;
 mod upstream;
 mod wire;
@@ -17,6 +18,7 @@ pub use app::{MODEL, TOKEN, TestApp};
 pub use bodies::{event, fixture, google_error, last_event};
 pub use client::{Answer, Client, chat, prompt};
 pub use hung::Caller;
+pub use recordings::client_requests;
 
 /// How long [`eventually`] looks before it gives up.
 const PATIENCE: Duration = Duration::from_secs(10);

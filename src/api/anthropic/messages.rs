@@ -1,0 +1,119 @@
+//! `POST /v1/messages`: converted to Gemini and back.
+
+use actix_web::{HttpRequest, HttpResponse, http::header::ContentType, web::Data};
+use uuid::Uuid;
+
+use super::{Anthropic, naming::request_id, writer::MessageEvents};
+use crate::{
+    api::{
+        auth::ClientToken,
+        body::Body,
+        error::{ApiError, Failure},
+        gateway::Gateway,
+        journal::{Asked, Journal},
+        openai::chat::{gemini_call, read},
+        stream,
+    },
+    convert::{
+        anthropic::{
+            MessageMeta, MessageStream, MessagesOptions, MessagesRequest, messages_request, to_anthropic,
+            to_gemini,
+        },
+        gemini::GenerateContentResponse,
+        traits::ModelTraits,
+    },
+    domain::model::ModelName,
+    upstream::{
+        call::{AnswerKind, Call},
+        dispatch::{Answer, Refusal, UpstreamError, malformed},
+    },
+};
+
+pub async fn create_message(
+    request: HttpRequest,
+    gateway: Data<Gateway>,
+    token: ClientToken<Anthropic>,
+    body: Body<Anthropic>,
+) -> Result<HttpResponse, Failure<Anthropic>> {
+    let asked = Asked::of("anthropic", "messages");
+    let mut journal = Journal::begin(&gateway, &request, token.id, asked, &body.bytes);
+    let (wanted, call) = match prepare(&request, &gateway, &body.bytes, &mut journal) {
+        Ok(prepared) => prepared,
+        Err(error) => return journal.conclude(Err(error)),
+    };
+    let id = format!("msg_{}", Uuid::now_v7().simple());
+    let meta = MessageMeta::new(&wanted, id, call.model.as_str());
+    if wanted.stream {
+        let stream = MessageStream::new(meta);
+        let writer = MessageEvents { stream, request_id: request_id(&request) };
+        open_stream(&gateway, call, writer, journal).await
+    } else {
+        fetch(&gateway, call, &meta, journal).await
+    }
+}
+
+/// Everything that can be refused before Google is asked.
+fn prepare(
+    request: &HttpRequest,
+    gateway: &Gateway,
+    body: &[u8],
+    journal: &mut Journal,
+) -> Result<(MessagesRequest, Call), ApiError> {
+    let wanted = read(request, body, journal, messages_request)?;
+    journal.asks_for(&wanted.model, wanted.stream);
+    let model = model_name(gateway, &wanted.model)?;
+    let traits = ModelTraits::of(model.as_str());
+    let body = to_gemini(&wanted, &options(gateway, &model, &traits))?.to_json();
+    let method = if wanted.stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
+    let call = gemini_call(&model, method, body.into(), AnswerKind::Generation);
+    Ok((wanted, call))
+}
+
+/// The model that Gemini is asked for. Agents mark a larger context with `[1m]`, which Gemini's models have anyway.
+pub fn model_name(gateway: &Gateway, name: &str) -> Result<ModelName, ApiError> {
+    let name = name.strip_prefix("google/").unwrap_or(name);
+    gateway.model(name.strip_suffix("[1m]").unwrap_or(name))
+}
+
+pub fn options<'a>(
+    gateway: &'a Gateway,
+    model: &'a ModelName,
+    traits: &'a ModelTraits,
+) -> MessagesOptions<'a> {
+    MessagesOptions { safety_settings: gateway.safety_settings.as_deref(), model: model.as_str(), traits }
+}
+
+async fn fetch(
+    gateway: &Gateway,
+    call: Call,
+    meta: &MessageMeta,
+    mut journal: Journal,
+) -> Result<HttpResponse, Failure<Anthropic>> {
+    let answer = gateway.dispatcher.fetch(&call, &mut journal.trail).await;
+    let converted = answer.map_err(ApiError::from).and_then(|answer| convert(&answer, meta));
+    journal.conclude(converted.map(|json| HttpResponse::Ok().content_type(ContentType::json()).body(json)))
+}
+
+fn convert(answer: &Answer, meta: &MessageMeta) -> Result<Vec<u8>, ApiError> {
+    match serde_json::from_slice::<GenerateContentResponse>(&answer.body) {
+        Ok(response) => Ok(to_anthropic(&response, meta).to_json()),
+        Err(_) => {
+            let fault = malformed("Gemini's answer has an unknown shape");
+            Err(UpstreamError::Refused(Box::new(Refusal::inside(fault))).into())
+        }
+    }
+}
+
+async fn open_stream(
+    gateway: &Gateway,
+    call: Call,
+    writer: MessageEvents,
+    mut journal: Journal,
+) -> Result<HttpResponse, Failure<Anthropic>> {
+    let dispatcher = gateway.dispatcher.clone();
+    let opening = Box::pin(async move {
+        let opened = dispatcher.open(&call, &mut journal.trail).await;
+        (opened.map(|source| vec![source]), journal)
+    });
+    stream::respond::<Anthropic, _>(opening, writer, gateway.heartbeat).await
+}
