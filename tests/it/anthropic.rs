@@ -364,6 +364,16 @@ async fn bad_requests_get_the_errors_of_anthropics_server() {
 }
 
 #[actix_web::test]
+async fn a_thread_is_refused_so_that_the_sdks_go_on_without() {
+    let app = TestApp::with_keys(["k1"]).await;
+
+    let reply = ask(&app, &message(json!({"thread": {"type": "create"}}))).await;
+
+    let details = json!({"error_code": "thread_unsupported_request", "unsupported": ["thread"]});
+    assert_eq!((reply.status(), &reply.json()["error"]["details"]), (400, &details));
+}
+
+#[actix_web::test]
 async fn googles_errors_are_told_as_anthropics() {
     let too_long = google_error(
         400,

@@ -30,6 +30,11 @@ impl Envelope for Anthropic {
 /// The whole body; `request_id` as in the header of that name.
 pub fn body(error: &ApiError, status: u16, request_id: Option<&str>) -> Vec<u8> {
     let mut body = json!({"type": "error", "error": {"type": kind(status), "message": message(error)}});
+    if let ApiError::Convert(error) = error
+        && let Some(details) = words::details(error)
+    {
+        body["error"]["details"] = details;
+    }
     if let Some(id) = request_id {
         body["request_id"] = id.into();
     }

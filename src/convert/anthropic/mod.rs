@@ -10,6 +10,8 @@ pub mod fields;
 mod hosted;
 pub mod messages;
 pub mod models;
+#[cfg(test)]
+mod properties;
 pub mod request;
 pub mod response;
 mod signature;

@@ -1,5 +1,7 @@
 //! What is wrong with a request, in the words and paths of Anthropic's own server.
 
+use serde_json::{Value, json};
+
 use crate::convert::ConvertError;
 
 /// The message of an `invalid_request_error`, such as `messages.0.role: Field required`.
@@ -33,6 +35,12 @@ pub fn message(error: &ConvertError) -> String {
         Some(param) => format!("{}: {reason}", path(param)),
         None => reason,
     }
+}
+
+/// What programs read of an error, where they do: without a thread, the tool runners of the SDKs send the whole history.
+pub fn details(error: &ConvertError) -> Option<Value> {
+    let is_thread = matches!(error, ConvertError::Unsupported { param, .. } if param == "thread");
+    is_thread.then(|| json!({"error_code": "thread_unsupported_request", "unsupported": ["thread"]}))
 }
 
 /// `messages[0].content` as `messages.0.content`.
