@@ -101,7 +101,9 @@ fn anthropic_scope(scope: Scope) -> impl HttpServiceFactory {
         .service(only::<Anthropic>("/messages", "POST").route(post().to(create_message)))
         .service(only::<Anthropic>("/messages/count_tokens", "POST").route(post().to(count_tokens)))
         .service(only::<Anthropic>("/models", "GET").route(get().to(anthropic_models::list_models)))
-        .service(only::<Anthropic>("/models/{model}", "GET").route(get().to(anthropic_models::find_model)))
+        .service(
+            only::<Anthropic>("/models/{model:[^:]+}", "GET").route(get().to(anthropic_models::find_model)),
+        )
         .default_service(web::to(unknown_path::<Anthropic>))
         .wrap(from_fn(name_answer))
 }

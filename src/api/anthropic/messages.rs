@@ -1,6 +1,7 @@
 //! `POST /v1/messages`: converted to Gemini and back.
 
 use actix_web::{HttpRequest, HttpResponse, http::header::ContentType, web::Data};
+use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{Anthropic, naming::request_id, writer::MessageEvents};
@@ -15,10 +16,7 @@ use crate::{
         stream,
     },
     convert::{
-        anthropic::{
-            MessageMeta, MessageStream, MessagesOptions, MessagesRequest, messages_request, to_anthropic,
-            to_gemini,
-        },
+        anthropic::{MessageMeta, MessageStream, MessagesOptions, messages_request, to_anthropic, to_gemini},
         gemini::GenerateContentResponse,
         traits::ModelTraits,
     },
@@ -37,13 +35,11 @@ pub async fn create_message(
 ) -> Result<HttpResponse, Failure<Anthropic>> {
     let asked = Asked::of("anthropic", "messages");
     let mut journal = Journal::begin(&gateway, &request, token.id, asked, &body.bytes);
-    let (wanted, call) = match prepare(&request, &gateway, &body.bytes, &mut journal) {
+    let (meta, is_stream, call) = match prepare(&request, &gateway, body.bytes, &mut journal) {
         Ok(prepared) => prepared,
         Err(error) => return journal.conclude(Err(error)),
     };
-    let id = format!("msg_{}", Uuid::now_v7().simple());
-    let meta = MessageMeta::new(&wanted, id, call.model.as_str());
-    if wanted.stream {
+    if is_stream {
         let stream = MessageStream::new(meta);
         let writer = MessageEvents { stream, request_id: request_id(&request) };
         open_stream(&gateway, call, writer, journal).await
@@ -52,21 +48,23 @@ pub async fn create_message(
     }
 }
 
-/// Everything that can be refused before Google is asked.
+/// Everything that can be refused before Google is asked. A large body is held no longer than it is needed.
 fn prepare(
     request: &HttpRequest,
     gateway: &Gateway,
-    body: &[u8],
+    body: Bytes,
     journal: &mut Journal,
-) -> Result<(MessagesRequest, Call), ApiError> {
-    let wanted = read(request, body, journal, messages_request)?;
+) -> Result<(MessageMeta, bool, Call), ApiError> {
+    let wanted = read(request, &body, journal, messages_request)?;
+    drop(body);
     journal.asks_for(&wanted.model, wanted.stream);
     let model = model_name(gateway, &wanted.model)?;
     let traits = ModelTraits::of(model.as_str());
     let body = to_gemini(&wanted, &options(gateway, &model, &traits))?.to_json();
     let method = if wanted.stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
     let call = gemini_call(&model, method, body.into(), AnswerKind::Generation);
-    Ok((wanted, call))
+    let id = format!("msg_{}", Uuid::now_v7().simple());
+    Ok((MessageMeta::new(&wanted, id, model.as_str()), wanted.stream, call))
 }
 
 /// The model that Gemini is asked for. Agents mark a larger context with `[1m]`, which Gemini's models have anyway.
@@ -80,7 +78,13 @@ pub fn options<'a>(
     model: &'a ModelName,
     traits: &'a ModelTraits,
 ) -> MessagesOptions<'a> {
-    MessagesOptions { safety_settings: gateway.safety_settings.as_deref(), model: model.as_str(), traits }
+    let models = gateway.models.borrow();
+    MessagesOptions {
+        safety_settings: gateway.safety_settings.as_deref(),
+        model: model.as_str(),
+        traits,
+        output_limit: models.find(model).and_then(|model| model["outputTokenLimit"].as_u64()),
+    }
 }
 
 async fn fetch(

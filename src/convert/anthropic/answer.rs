@@ -9,7 +9,7 @@ use super::{
     response::MessageMeta,
     signature::mark,
     stops::Stops,
-    types::{Citation, MessageUsage, StopDetails, ToolUse},
+    types::{Citation, StopDetails, TokenCounts, ToolUse},
 };
 use crate::convert::gemini::{
     call_ids,
@@ -63,7 +63,7 @@ pub(super) struct Answer {
     finish: Option<Finish>,
     /// Why the prompt was blocked.
     block: Option<String>,
-    pub usage: MessageUsage,
+    pub usage: TokenCounts,
 }
 
 #[derive(Debug)]
@@ -84,7 +84,7 @@ impl Answer {
         if let Some(counts) = &response.usage_metadata
             && counts.prompt_token_count + counts.total_token_count > 0
         {
-            self.usage = MessageUsage::of(counts);
+            self.usage = TokenCounts::of(counts);
         }
     }
 

@@ -24,7 +24,7 @@ use Fate::{Honoured, Ignored, Mapped, Refused};
 pub const FIELD_FATES: &[(&str, Fate)] = &[
     ("model", Honoured),
     ("messages", Mapped("blocks of hosted tools and thoughts of other models are passed over")),
-    ("max_tokens", Honoured),
+    ("max_tokens", Mapped("at most what the model can write")),
     ("system", Honoured),
     ("stream", Honoured),
     ("temperature", Mapped("also with API versions that take none any more")),
@@ -125,7 +125,8 @@ mod tests {
         }
         let request = messages_request(body.to_string().as_bytes())?;
         let traits = ModelTraits::of(MODEL);
-        let options = MessagesOptions { safety_settings: None, model: MODEL, traits: &traits };
+        let options =
+            MessagesOptions { safety_settings: None, model: MODEL, traits: &traits, output_limit: None };
         Ok(to_gemini(&request, &options)?.to_json())
     }
 

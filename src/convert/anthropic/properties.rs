@@ -156,7 +156,7 @@ fn assert_well_formed(request: &Value) {
 /// The request as it goes to Gemini, or the message of the error, which begins with a path.
 fn convert(body: &Value, model: &str) -> Result<Value, String> {
     let traits = ModelTraits::of(model);
-    let options = MessagesOptions { safety_settings: None, model, traits: &traits };
+    let options = MessagesOptions { safety_settings: None, model, traits: &traits, output_limit: None };
     let converted = messages_request(body.to_string().as_bytes()).and_then(|request| {
         let counted = to_count(&request, &options, "models/m")?.to_json();
         assert!(serde_json::from_slice::<Value>(&counted).is_ok());

@@ -31,6 +31,8 @@ pub struct MessagesOptions<'a> {
     /// Gemini's short name of the model, which tells its own signatures from others.
     pub model: &'a str,
     pub traits: &'a ModelTraits,
+    /// The most tokens that the model writes, where that is known.
+    pub output_limit: Option<u64>,
 }
 
 /// Fails only where this model cannot do what is asked, or where the history does not fit together.
@@ -50,7 +52,7 @@ pub fn to_gemini<'a>(
             temperature: request.temperature,
             top_p: request.top_p,
             top_k: request.top_k,
-            max_output_tokens: request.max_tokens,
+            max_output_tokens: request.max_tokens.map(|max| max.min(options.output_limit.unwrap_or(max))),
             stop_sequences: request.geminis_stops(),
             response_mime_type: schema.map(|_| "application/json"),
             response_json_schema: schema.map(schema::clean),
@@ -196,7 +198,7 @@ mod tests {
     fn convert_body(model: &str, body: &Value) -> Result<Value, String> {
         let request = messages_request(body.to_string().as_bytes());
         let traits = ModelTraits::of(model);
-        let options = MessagesOptions { safety_settings: None, model, traits: &traits };
+        let options = MessagesOptions { safety_settings: None, model, traits: &traits, output_limit: None };
         let converted = request.and_then(|request| Ok(to_gemini(&request, &options)?.to_json()));
         converted.map(|json| serde_json::from_slice(&json).unwrap()).map_err(|error| words::message(&error))
     }
@@ -297,6 +299,21 @@ mod tests {
     }
 
     #[test]
+    fn no_more_is_asked_for_than_the_model_can_write() {
+        let body =
+            json!({"model": "m", "max_tokens": 64_000, "messages": [{"role": "user", "content": "hi"}]});
+        let (request, traits) =
+            (messages_request(body.to_string().as_bytes()).unwrap(), ModelTraits::of("m"));
+        let limit = |output_limit| {
+            let options =
+                MessagesOptions { safety_settings: None, model: "m", traits: &traits, output_limit };
+            to_gemini(&request, &options).unwrap().generation_config.max_output_tokens
+        };
+
+        assert_eq!([None, Some(8192), Some(65_536)].map(limit), [Some(64_000), Some(8192), Some(64_000)]);
+    }
+
+    #[test]
     fn gemini_2_5_reads_the_format_in_words_when_there_are_tools() {
         let fields = json!({
             "output_format": {"type": "json_schema", "schema": {"type": "object"}},
@@ -318,7 +335,8 @@ mod tests {
             "tools": [{"name": "f", "input_schema": {"type": "object"}}], "temperature": 0.5});
         let request = count_request(body.to_string().as_bytes()).unwrap();
         let traits = ModelTraits::of(GEMINI_2_5);
-        let options = MessagesOptions { safety_settings: None, model: GEMINI_2_5, traits: &traits };
+        let options =
+            MessagesOptions { safety_settings: None, model: GEMINI_2_5, traits: &traits, output_limit: None };
 
         let count = to_count(&request, &options, "models/gemini-2.5-flash").unwrap().to_json();
 

@@ -67,7 +67,7 @@ pub fn to_anthropic<'a>(response: &'a GenerateContentResponse<'a>, meta: &'a Mes
         stop_reason: Some(end.reason),
         stop_sequence: end.stop_sequence,
         stop_details: end.details,
-        usage: answer.usage,
+        usage: answer.usage.into(),
     }
 }
 
@@ -135,6 +135,8 @@ mod tests {
                 "usage": {
                     "input_tokens": 2, "output_tokens": 2, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0,
                     "output_tokens_details": {"thinking_tokens": 1},
+                    "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
+                    "service_tier": "standard",
                 },
             })
         );

@@ -89,7 +89,7 @@ impl MessageStream {
             stop_reason: None,
             stop_sequence: None,
             stop_details: None,
-            usage: self.answer.usage,
+            usage: self.answer.usage.into(),
         };
         event(out, "message_start", |out| {
             out.extend_from_slice(b",\"message\":");
@@ -221,7 +221,9 @@ pub(super) mod tests {
         for name in ["stop_reason", "stop_sequence", "stop_details"] {
             message[name] = delta["delta"][name].clone();
         }
-        message["usage"] = delta["usage"].clone();
+        for (name, count) in delta["usage"].as_object().unwrap() {
+            message["usage"][name] = count.clone();
+        }
         message
     }
 
@@ -311,6 +313,9 @@ pub(super) mod tests {
             json!({"input_tokens": 3, "output_tokens": output, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0,
                 "output_tokens_details": {"thinking_tokens": 1}})
         };
+        let mut started = usage(1);
+        started["cache_creation"] = json!({"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0});
+        started["service_tier"] = json!("standard");
         let start = |index: usize, block: Value| json!({"type": "content_block_start", "index": index, "content_block": block});
         let delta = |index: usize, delta: Value| json!({"type": "content_block_delta", "index": index, "delta": delta});
         let stop = |index: usize| json!({"type": "content_block_stop", "index": index});
@@ -319,7 +324,7 @@ pub(super) mod tests {
             told,
             [
                 json!({"type": "message_start", "message": {"id": "msg_test", "type": "message", "role": "assistant", "model": "m",
-                    "content": [], "stop_reason": null, "stop_sequence": null, "stop_details": null, "usage": usage(1)}}),
+                    "content": [], "stop_reason": null, "stop_sequence": null, "stop_details": null, "usage": started}}),
                 start(0, thinking.clone()),
                 delta(0, json!({"type": "thinking_delta", "thinking": "think"})),
                 delta(0, json!({"type": "signature_delta", "signature": "gemini:m:"})),

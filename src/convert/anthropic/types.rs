@@ -69,9 +69,25 @@ pub struct StopDetails {
     pub explanation: String,
 }
 
+/// The cost of a message.
+#[derive(Debug, Serialize)]
+pub struct MessageUsage {
+    #[serde(flatten)]
+    pub counts: TokenCounts,
+    pub cache_creation: CacheCreation,
+    pub service_tier: &'static str,
+}
+
+/// Always 0: Gemini fills its cache without counting.
+#[derive(Debug, Default, Serialize)]
+pub struct CacheCreation {
+    pub ephemeral_5m_input_tokens: u64,
+    pub ephemeral_1h_input_tokens: u64,
+}
+
 /// Tokens. Those that were read from a cache are counted apart from the input, thoughts within the output.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct MessageUsage {
+pub struct TokenCounts {
     pub input_tokens: u64,
     pub output_tokens: u64,
     pub cache_creation_input_tokens: u64,
@@ -84,7 +100,13 @@ pub struct OutputTokensDetails {
     pub thinking_tokens: u64,
 }
 
-impl MessageUsage {
+impl From<TokenCounts> for MessageUsage {
+    fn from(counts: TokenCounts) -> Self {
+        Self { counts, cache_creation: CacheCreation::default(), service_tier: "standard" }
+    }
+}
+
+impl TokenCounts {
     pub(super) fn of(counts: &UsageMetadata<'_>) -> Self {
         let usage = counts.counts();
         Self {
@@ -106,7 +128,7 @@ mod tests {
         let json = r#"{"promptTokenCount": 10, "toolUsePromptTokenCount": 5, "candidatesTokenCount": 3,
             "thoughtsTokenCount": 4, "cachedContentTokenCount": 2, "totalTokenCount": 22}"#;
 
-        let usage = MessageUsage::of(&serde_json::from_str(json).unwrap());
+        let usage = TokenCounts::of(&serde_json::from_str(json).unwrap());
 
         assert_eq!((usage.input_tokens, usage.cache_read_input_tokens, usage.output_tokens), (13, 2, 7));
         assert_eq!(usage.output_tokens_details.thinking_tokens, 4);
