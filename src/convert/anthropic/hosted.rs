@@ -17,7 +17,8 @@ pub(super) enum Hosted {
 
 /// By the beginning of the type's name, which ends in a date; `None` for tools that nobody here has.
 pub(super) fn find(kind: &str) -> Option<Hosted> {
-    const TYPES: [(&str, fn() -> Hosted); 7] = [
+    type Make = fn() -> Hosted;
+    const TYPES: [(&str, Make); 7] = [
         ("web_search_", || Hosted::Search),
         ("web_fetch_", || Hosted::UrlContext),
         ("code_execution_", || Hosted::CodeExecution),
