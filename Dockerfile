@@ -10,7 +10,7 @@ RUN mkdir -p src benches \
     && cargo build --release --locked --bin gemini-balance \
     && rm -r src
 
-COPY config/default.toml config/
+COPY config config
 COPY migrations migrations
 COPY src src
 # Cargo goes by the times of files, and those of copied ones are older than the build above.

@@ -9,8 +9,9 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use gemini_balance::{
     balance::{
         breaker::{Availability, ModelCooldown, ModelReason, Routing},
+        ledger::Ledger,
         policy,
-        table::RoutingTable,
+        table::{Ask, Place, RoutingTable},
     },
     convert::{
         anthropic::{MessageMeta, MessageStream},
@@ -18,7 +19,13 @@ use gemini_balance::{
         openai::{ChatMeta, ChatOptions, ChatStream, chat_request, to_gemini, to_openai},
         traits::ModelTraits,
     },
-    domain::{key::KeyId, model::ModelName, policy::PolicyKind},
+    domain::{
+        key::KeyId,
+        model::ModelName,
+        policy::PolicyKind,
+        quota::{Limit, LimitSource, LimitTable, ModelLimits, ModelPattern},
+        time::Now,
+    },
     upstream::{glance::glance, sse::EventSplitter},
 };
 use serde_json::json;
@@ -37,12 +44,12 @@ fn model() -> ModelName {
 /// A pool in which every other key cools for the model.
 fn half_cooling(keys: i64) -> RoutingTable<()> {
     let until = Instant::now() + Duration::from_secs(3600);
-    let mut table = RoutingTable::new(policy::build(PolicyKind::RoundRobin));
+    let mut table = RoutingTable::new(policy::build(PolicyKind::RoundRobin, 0));
     for key in 0..keys {
         let cooldown = || ModelCooldown { model: model(), until, reason: ModelReason::QuotaMinute };
         let cooldowns = if key % 2 == 0 { vec![cooldown()] } else { Vec::new() };
-        let routing = Routing { availability: Availability::Ready, cooldowns };
-        table.apply(KeyId(key), Arc::default(), routing, ());
+        let routing = Routing { availability: Availability::Ready, warm_at: None, cooldowns };
+        table.apply(KeyId(key), Place::default(), routing, ());
     }
     table
 }
@@ -50,11 +57,49 @@ fn half_cooling(keys: i64) -> RoutingTable<()> {
 fn pick(c: &mut Criterion) {
     let (mut group, model) = (c.benchmark_group("pick, half of the keys cooling"), model());
     for keys in [10, 100_000] {
-        let mut table = half_cooling(keys);
+        let (mut table, now) = (half_cooling(keys), Now::read());
         group.bench_function(format!("{keys} keys"), |b| {
-            b.iter(|| table.pick(black_box(&model), &[]).map(|picked| picked.key));
+            b.iter(|| {
+                let picked = table.pick(&Ask::new(black_box(&model)), now);
+                picked.map(|picked| picked.key)
+            });
         });
     }
+    group.finish();
+}
+
+/// A ledger whose limits are far away, or with room for ten requests a minute.
+fn ledger_of(requests_per_minute: u64, now: Now) -> Ledger {
+    let limit = |value| Some(Limit { value, source: LimitSource::Hand });
+    let limits = ModelLimits {
+        requests_per_minute: limit(requests_per_minute),
+        tokens_per_minute: limit(u64::MAX),
+        requests_per_day: limit(u64::MAX),
+    };
+    let pattern = ModelPattern::parse("*").expect("a plain pattern");
+    Ledger::new(Arc::new(LimitTable::new([(pattern, limits)])), now)
+}
+
+/// Time passes by 10 ms a request, so that ticks come and go as they do in use.
+fn ledger(c: &mut Criterion) {
+    let (mut group, model, start) = (c.benchmark_group("ledger"), model(), Now::read());
+    let next = |now: &mut Now| {
+        *now = now.after(Duration::from_millis(10));
+        *now
+    };
+    let (open, mut now) = (ledger_of(u64::MAX, start), start);
+    group.bench_function("reserve and settle", |b| {
+        b.iter(|| {
+            let now = next(&mut now);
+            let reservation = open.reserve(black_box(&model), 1000, now);
+            reservation.map(|reservation| open.settle(&model, reservation, Some(900), now))
+        });
+    });
+    group.bench_function("headroom", |b| b.iter(|| open.headroom(black_box(&model), now)));
+    let (full, mut now) = (ledger_of(10, start), start);
+    group.bench_function("reserve, mostly refused", |b| {
+        b.iter(|| full.reserve(black_box(&model), 1000, next(&mut now)));
+    });
     group.finish();
 }
 
@@ -188,5 +233,5 @@ fn message_meta() -> MessageMeta {
     }
 }
 
-criterion_group!(benches, pick, look, conversion, streams);
+criterion_group!(benches, pick, ledger, look, conversion, streams);
 criterion_main!(benches);

@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    collections::HashMap,
     io,
     net::{SocketAddr, TcpListener, ToSocketAddrs},
     sync::Arc,
@@ -28,7 +29,7 @@ use crate::{
     actors::{
         balancer::Balancer,
         logger::{Flush, LogQueue, Logger, Prune},
-        supervisor::{Checkpoint, PoolKey, Supervisor},
+        supervisor::{Checkpoint, PoolKey, ProjectSettings, ReportTo, Supervisor},
     },
     api::{
         self,
@@ -37,8 +38,9 @@ use crate::{
         outbox::Outbox,
         request_id::name_request,
     },
+    balance::egress::Egress,
     config::{Auth, Config, Gemini, Storage},
-    db::{Database, DbError, keys},
+    db::{Database, DbError, keys, ledgers},
     domain::time::Now,
     secrets::{Sealer, TokenSet, load_or_create_admin_token, load_or_create_key_file},
     services::{
@@ -99,24 +101,33 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let (keys_arbiter, log_arbiter, service_arbiter) = (Arbiter::new(), Arbiter::new(), Arbiter::new());
     let supervisor = {
         let (keys, max_failures) = (storage.keys, config.pool.max_failures);
+        let projects = ProjectSettings {
+            limits: config.pool.limits.clone(),
+            default_tier: config.pool.default_tier,
+            stored: storage.ledgers,
+        };
         let database = storage.database.clone();
         Supervisor::start_in_arbiter(&keys_arbiter.handle(), move |_| {
-            Supervisor::new(keys, max_failures, database)
+            Supervisor::new(keys, max_failures, projects, database)
         })
     };
     let logger = {
         let (database, queue) = (storage.database.clone(), queue.clone());
         Logger::start_in_arbiter(&log_arbiter.handle(), move |_| Logger::new(database, queue))
     };
+    let egress = Arc::<Egress>::default();
     let (published, models) = watch::channel(Arc::<ModelList>::default());
     let catalog = {
-        let (config, supervisor) = (config.clone(), supervisor.clone());
+        let (config, supervisor, egress) = (config.clone(), supervisor.clone(), egress.clone());
         Catalog::start_in_arbiter(&service_arbiter.handle(), move |_| {
-            let dispatcher = dispatcher(&config, &supervisor).into();
+            let dispatcher = dispatcher(&config, &supervisor, &egress).into();
             Catalog::new(dispatcher, config.gemini.filtered_models.clone(), published)
         })
     };
     let recheck = start_recheck(&config, &service_arbiter, &supervisor);
+    if let Some(recheck) = &recheck {
+        supervisor.do_send(ReportTo(recheck.clone().recipient()));
+    }
     let scheduler = start_schedule(&config, &service_arbiter, &logger, recheck.clone());
 
     let (outbox_guard, outboxes) = mpsc::channel(1);
@@ -126,6 +137,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         metrics,
         queue,
         supervisor: supervisor.clone(),
+        egress,
         logger: logger.clone(),
         catalog: catalog.clone(),
         models,
@@ -195,6 +207,7 @@ fn listen(config: &Config) -> Result<TcpListener, StartError> {
 struct OpenStorage {
     database: Database,
     keys: Vec<PoolKey>,
+    ledgers: HashMap<String, String>,
 }
 
 /// Opens the database and brings its keys up to `API_KEYS`.
@@ -229,13 +242,16 @@ fn open_storage(config: &Config) -> Result<OpenStorage, StartError> {
     let to_pool_key = |stored: keys::StoredKey| PoolKey {
         id: stored.id,
         secret: stored.key,
+        placement: stored.placement,
         health: stored.health.and_then(|json| serde_json::from_str(&json).ok()),
     };
     let keys: Vec<_> = loaded.keys.into_iter().map(to_pool_key).collect();
     if keys.is_empty() {
         warn!("{NO_KEYS}");
     }
-    Ok(OpenStorage { database, keys })
+    let ledgers = database.read_blocking(ledgers::load_ledgers)?;
+    let ledgers = ledgers.into_iter().map(|stored| (stored.project, stored.ledger)).collect();
+    Ok(OpenStorage { database, keys, ledgers })
 }
 
 /// Who may use the gateway. The admin token opens the client API as well, as users of gemini-balance expect.
@@ -284,8 +300,8 @@ fn start_schedule(
 }
 
 /// A way to Google for the thread that calls this, with a balancer of its own.
-fn dispatcher(config: &Config, supervisor: &Addr<Supervisor>) -> Dispatcher {
-    let balancer = Balancer::new(config.pool.balance_policy, supervisor.clone()).start();
+fn dispatcher(config: &Config, supervisor: &Addr<Supervisor>, egress: &Arc<Egress>) -> Dispatcher {
+    let balancer = Balancer::new(config.pool.balancing, supervisor.clone(), egress.clone()).start();
     Dispatcher::new(UpstreamClient::new(&config.upstream), balancer, config.pool.max_attempts as usize)
 }
 
@@ -297,6 +313,7 @@ struct Shared {
     metrics: Arc<Metrics>,
     queue: Arc<LogQueue>,
     supervisor: Addr<Supervisor>,
+    egress: Arc<Egress>,
     logger: Addr<Logger>,
     catalog: Addr<Catalog>,
     models: watch::Receiver<Arc<ModelList>>,
@@ -309,7 +326,7 @@ impl Shared {
     fn gateway(&self) -> Gateway {
         let config = &self.config;
         Gateway {
-            dispatcher: dispatcher(config, &self.supervisor).into(),
+            dispatcher: dispatcher(config, &self.supervisor, &self.egress).into(),
             tokens: self.tokens.clone(),
             catalog: self.catalog.clone(),
             models: self.models.clone(),

@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use serde::Serialize;
-use tracing::{info, warn};
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
 
 use super::{
     Observe,
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::{
     balance::{
-        breaker::{HealthSnapshot, KeyHealth, KeyState},
+        breaker::{HealthSnapshot, KeyHealth, KeyState, ProjectFault},
         gauge::Gauge,
         provisional::{Provisional, provisional},
     },
@@ -195,6 +196,41 @@ impl Handler<Rechecked> for KeyActor {
         };
         if changed {
             info!(key.id = %self.id, "key {} is now {:?} after a re-check", self.id, self.health.state());
+            self.publish(ctx);
+        }
+    }
+}
+
+/// Command: what this key was refused since then was a storm, and none of its doing.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Forgive {
+    pub since: Instant,
+}
+
+impl Handler<Forgive> for KeyActor {
+    type Result = ();
+
+    fn handle(&mut self, Forgive { since }: Forgive, ctx: &mut Context<Self>) {
+        if self.health.forgive_since(since) {
+            debug!(key.id = %self.id, "key {} is forgiven what a storm did", self.id);
+        }
+        // Balancers that took it for refused wait for the verdict, whatever it is.
+        self.publish(ctx);
+    }
+}
+
+/// Event: another key of the same project fell by a fault of the project.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct SiblingFell(pub ProjectFault);
+
+impl Handler<SiblingFell> for KeyActor {
+    type Result = ();
+
+    fn handle(&mut self, SiblingFell(fault): SiblingFell, ctx: &mut Context<Self>) {
+        if self.health.sibling_fell(fault, Now::read()) {
+            info!(key.id = %self.id, ?fault, "key {} is now {:?}, as its project fell", self.id, self.health.state());
             self.publish(ctx);
         }
     }

@@ -6,11 +6,18 @@ use actix::Addr;
 
 use super::balancer::{Balancer, Settled};
 use crate::{
-    balance::gauge::Gauge,
+    balance::{
+        affinity::Group,
+        gauge::Gauge,
+        ledger::{Ledger, Reservation},
+        table::Choice,
+    },
     domain::{
         key::{ApiKey, KeyId},
         model::ModelName,
         outcome::Outcome,
+        time::Now,
+        usage::Usage,
     },
 };
 
@@ -22,24 +29,27 @@ use crate::{
 pub struct Lease {
     pub key: KeyId,
     pub secret: ApiKey,
-    model: ModelName,
-    is_probe: bool,
-    gauge: Arc<Gauge>,
-    balancer: Addr<Balancer>,
-    is_settled: bool,
+    /// Why it was this key.
+    pub choice: Choice,
+    /// The quotas of the key's project.
+    pub ledger: Arc<Ledger>,
+    pub(super) model: ModelName,
+    pub(super) is_probe: bool,
+    pub(super) gauge: Arc<Gauge>,
+    pub(super) balancer: Addr<Balancer>,
+    /// Room in the ledger; none once it was given back.
+    pub(super) reservation: Option<Reservation>,
+    /// For a request that would rather have one key than another.
+    pub(super) group: Option<Group>,
+    /// What Google counted, once it is known.
+    pub(super) usage: Option<Usage>,
+    pub(super) is_settled: bool,
 }
 
 impl Lease {
-    pub(super) fn new(
-        key: KeyId,
-        secret: ApiKey,
-        model: ModelName,
-        is_probe: bool,
-        gauge: Arc<Gauge>,
-        balancer: Addr<Balancer>,
-    ) -> Self {
-        gauge.enter();
-        Self { key, secret, model, is_probe, gauge, balancer, is_settled: false }
+    /// Notes what Google counted for this attempt; until then the estimate holds.
+    pub fn count(&mut self, usage: Option<Usage>) {
+        self.usage = usage.or(self.usage);
     }
 
     /// Gives the key back with what the attempt said about it; `latency` runs to the first byte of the answer.
@@ -47,13 +57,28 @@ impl Lease {
         self.give_back(outcome, latency);
     }
 
+    /// Gives the key back unused: nothing was sent, so nothing counts.
+    pub fn cancel(mut self) {
+        if let Some(reservation) = self.reservation.take() {
+            self.ledger.refund(&self.model, reservation, Now::read());
+        }
+    }
+
     fn give_back(&mut self, outcome: Outcome, latency: Duration) {
         if std::mem::replace(&mut self.is_settled, true) {
             return;
         }
         self.gauge.leave();
-        let (key, model, is_probe) = (self.key, self.model.clone(), self.is_probe);
-        self.balancer.do_send(Settled { key, model, outcome, latency, is_probe });
+        self.balancer.do_send(Settled {
+            key: self.key,
+            model: self.model.clone(),
+            outcome,
+            latency,
+            is_probe: self.is_probe,
+            reservation: self.reservation.take(),
+            group: self.group,
+            usage: self.usage,
+        });
     }
 }
 

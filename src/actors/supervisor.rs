@@ -3,7 +3,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
     time::Duration,
 };
 
@@ -12,18 +11,29 @@ use serde::Serialize;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::{Observe, key::KeyActor};
+use super::{
+    Observe,
+    key::{KeyActor, SiblingFell},
+};
 use crate::{
     balance::{
-        breaker::{Availability, HealthSnapshot, KeyHealth, Routing, StateSnapshot},
-        gauge::Gauge,
+        breaker::{Availability, HealthSnapshot, KeyHealth, ProjectFault, Routing, StateSnapshot},
+        table::Place,
     },
     db::{self, Database},
     domain::{
         key::{ApiKey, KeyId},
+        placement::KeyPlacement,
         time::Now,
     },
 };
+
+mod projects;
+mod suspects;
+
+pub use projects::ProjectSettings;
+use projects::{LEDGERS_SAVED_EVERY, Projects};
+pub use suspects::{FindSuspects, RecheckNow, Suspect, Suspects};
 
 /// Changes of health are written together, at most this long after the first of them.
 const CHECKPOINT_AFTER: Duration = Duration::from_millis(250);
@@ -60,12 +70,13 @@ pub struct PoolSnapshot {
 pub struct PoolKey {
     pub id: KeyId,
     pub secret: ApiKey,
+    pub placement: KeyPlacement,
     pub health: Option<HealthSnapshot>,
 }
 
 struct Entry {
     secret: ApiKey,
-    gauge: Arc<Gauge>,
+    place: Place,
     actor: Addr<KeyActor>,
     health: HealthSnapshot,
     routing: Routing,
@@ -77,6 +88,9 @@ struct Entry {
 pub struct Supervisor {
     max_failures: u32,
     database: Database,
+    projects: Projects,
+    /// Told of keys that a re-check should look at soon.
+    recheck: Option<Recipient<RecheckNow>>,
     /// Keys to spawn when this actor starts.
     initial: Vec<PoolKey>,
     /// In the order of their ids, which is how policies that take turns begin.
@@ -90,10 +104,12 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    pub fn new(keys: Vec<PoolKey>, max_failures: u32, database: Database) -> Self {
+    pub fn new(keys: Vec<PoolKey>, max_failures: u32, projects: ProjectSettings, database: Database) -> Self {
         Self {
             max_failures,
             database,
+            projects: Projects::new(projects),
+            recheck: None,
             initial: keys,
             keys: BTreeMap::new(),
             balancers: Vec::new(),
@@ -112,11 +128,12 @@ impl Supervisor {
         };
         // What ended while nobody watched must not turn the first request away.
         health.expire(now.instant);
-        let (gauge, routing, snapshot) = (Arc::<Gauge>::default(), health.routing(), health.snapshot(now));
-        let actor = KeyActor::new(key.id, 0, health, gauge.clone(), ctx.address()).start();
+        let place = self.projects.place(key.id, &key.placement, now);
+        let (routing, snapshot) = (health.routing(), health.snapshot(now));
+        let actor = KeyActor::new(key.id, 0, health, place.gauge.clone(), ctx.address()).start();
         let entry = Entry {
             secret: key.secret,
-            gauge,
+            place,
             actor,
             health: snapshot,
             routing,
@@ -134,8 +151,21 @@ impl Supervisor {
         entry.incarnation += 1;
         entry.last_start = now.instant;
         entry.actor =
-            KeyActor::new(key, entry.incarnation, health, entry.gauge.clone(), ctx.address()).start();
+            KeyActor::new(key, entry.incarnation, health, entry.place.gauge.clone(), ctx.address()).start();
         info!(key.id = %key, incarnation = entry.incarnation, "the actor of key {key} is back");
+    }
+
+    /// A fault of the project concerns its other keys too: they go with it, or are looked at.
+    fn warn_siblings(&self, key: KeyId, fault: ProjectFault) {
+        let Some(entry) = self.keys.get(&key) else { return };
+        let siblings = self.projects.siblings(key, &entry.place.ledger);
+        let known = siblings.iter().filter_map(|sibling| self.keys.get(sibling));
+        for sibling in known.filter(|sibling| sibling.health.state.project_fault() != Some(fault)) {
+            sibling.actor.do_send(SiblingFell(fault));
+        }
+        if let (ProjectFault::Key(_), Some(recheck), false) = (fault, &self.recheck, siblings.is_empty()) {
+            recheck.do_send(RecheckNow(siblings));
+        }
     }
 
     fn announce(&self, routes: &[KeyRoute]) {
@@ -184,7 +214,7 @@ impl Supervisor {
         PoolSnapshot {
             states,
             partly_cooling: self.keys.values().filter(is_partly_cooling).count(),
-            in_flight: self.keys.values().map(|entry| u64::from(entry.gauge.in_flight())).sum(),
+            in_flight: self.keys.values().map(|entry| u64::from(entry.place.gauge.in_flight())).sum(),
             respawned_after_panic: self.respawned_after_panic,
             respawned_after_stop: self.respawned_after_stop,
             unsaved: self.unsaved.len(),
@@ -203,6 +233,10 @@ impl Actor for Supervisor {
         for key in std::mem::take(&mut self.initial) {
             self.spawn_key(key, ctx);
         }
+        ctx.run_interval(LEDGERS_SAVED_EVERY, |supervisor, ctx| {
+            let saving = supervisor.save_ledgers();
+            ctx.spawn(saving);
+        });
     }
 }
 
@@ -211,7 +245,7 @@ impl Entry {
         KeyRoute::Changed {
             key,
             secret: self.secret.clone(),
-            gauge: self.gauge.clone(),
+            place: self.place.clone(),
             actor: self.actor.clone(),
             routing: self.routing.clone(),
         }
@@ -221,7 +255,7 @@ impl Entry {
 /// What a balancer has to know of one key.
 #[derive(Debug, Clone)]
 pub enum KeyRoute {
-    Changed { key: KeyId, secret: ApiKey, gauge: Arc<Gauge>, actor: Addr<KeyActor>, routing: Routing },
+    Changed { key: KeyId, secret: ApiKey, place: Place, actor: Addr<KeyActor>, routing: Routing },
     Removed { key: KeyId },
 }
 
@@ -245,6 +279,19 @@ impl Handler<Subscribe> for Supervisor {
     }
 }
 
+/// Command: tell this one of keys that a re-check should look at soon.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct ReportTo(pub Recipient<RecheckNow>);
+
+impl Handler<ReportTo> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, ReportTo(recheck): ReportTo, _: &mut Context<Self>) {
+        self.recheck = Some(recheck);
+    }
+}
+
 /// Event: the actor of a key has judged.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -261,6 +308,7 @@ impl Handler<KeyStateChanged> for Supervisor {
         let KeyStateChanged { key, routing, health } = changed;
         let Some(entry) = self.keys.get_mut(&key) else { return };
         entry.routing = routing;
+        let fault = health.state.project_fault().filter(|_| entry.health.state != health.state);
         if entry.health != health {
             entry.health = health.clone();
             if self.unsaved.insert(key, health).is_none() && self.unsaved.len() == 1 {
@@ -269,6 +317,9 @@ impl Handler<KeyStateChanged> for Supervisor {
         }
         let route = entry.route(key);
         self.announce(&[route]);
+        if let Some(fault) = fault {
+            self.warn_siblings(key, fault);
+        }
     }
 }
 
@@ -305,36 +356,6 @@ impl Handler<KeyDown> for Supervisor {
     }
 }
 
-/// Question: which keys might be in a better or worse state than we think?
-#[derive(Debug, Message)]
-#[rtype(result = "Vec<Suspect>")]
-pub struct FindSuspects;
-
-/// A key that a re-check should look at.
-#[derive(Debug)]
-pub struct Suspect {
-    pub key: KeyId,
-    pub secret: ApiKey,
-    pub actor: Addr<KeyActor>,
-}
-
-impl Handler<FindSuspects> for Supervisor {
-    type Result = MessageResult<FindSuspects>;
-
-    fn handle(&mut self, _: FindSuspects, _: &mut Context<Self>) -> Self::Result {
-        let is_suspect = |entry: &Entry| {
-            entry.health.state != StateSnapshot::Active || entry.health.consecutive_failures > 0
-        };
-        let suspects = self.keys.iter().filter(|(_, entry)| is_suspect(entry));
-        let suspects = suspects.map(|(key, entry)| Suspect {
-            key: *key,
-            secret: entry.secret.clone(),
-            actor: entry.actor.clone(),
-        });
-        MessageResult(suspects.collect())
-    }
-}
-
 /// Question: the actor of one key, for drills and for looking at it.
 #[derive(Debug, Message)]
 #[rtype(result = "Option<Addr<KeyActor>>")]
@@ -354,7 +375,7 @@ impl Handler<FindKey> for Supervisor {
 pub struct Checkpoint;
 
 impl Handler<Checkpoint> for Supervisor {
-    type Result = ResponseFuture<()>;
+    type Result = ResponseActFuture<Self, ()>;
 
     fn handle(&mut self, _: Checkpoint, _: &mut Context<Self>) -> Self::Result {
         // What is on its way might not arrive.
@@ -363,11 +384,12 @@ impl Handler<Checkpoint> for Supervisor {
         let rows: Vec<_> = all.iter().map(|(key, health)| (*key, health_json(health))).collect();
         let now_ms = Now::read().unix_ms();
         let saving = self.database.write(move |conn| db::keys::save_health(conn, &rows, now_ms));
-        Box::pin(async move {
+        let saving = async move {
             if let Err(failure) = saving.await {
                 error!(error = %failure, "the health of keys could not be saved");
             }
-        })
+        };
+        Box::pin(saving.into_actor(self).then(|(), supervisor, _| supervisor.save_ledgers()))
     }
 }
 

@@ -1,32 +1,39 @@
 //! Supervisor, keys and a balancer together, on a clock that is moved by hand.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
-use tokio::time::{advance, pause, sleep};
+use tokio::time::{Instant, advance, pause, sleep};
 
 use super::{
     Observe,
     balancer::{Acquire, Balancer, BalancerSnapshot},
-    key::{Crash, KeySnapshot},
+    key::{Crash, Forgive, KeySnapshot, SiblingFell},
     lease::Lease,
-    supervisor::{Checkpoint, FindKey, FindSuspects, PoolKey, PoolSnapshot, Supervisor},
+    supervisor::{
+        Checkpoint, FindKey, FindSuspects, PoolKey, PoolSnapshot, ProjectSettings, Supervisor, Suspect,
+    },
 };
 use crate::{
     balance::{
-        breaker::{CooldownSnapshot, StateSnapshot},
+        breaker::{CooldownSnapshot, ProjectFault, StateSnapshot},
+        egress::Egress,
+        storm::{Party, Reading},
         table::Unavailable,
     },
-    db::{Database, keys, test_database},
+    db::{Database, keys, ledgers, test_database},
     domain::{
+        client::TokenId,
         key::{ApiKey, KeyId},
         model::ModelName,
-        outcome::{KeyFault, Outcome, QuotaExceeded, QuotaWindow},
-        policy::PolicyKind,
+        outcome::{BillingFault, EgressFault, KeyFault, Outcome, QuotaExceeded, QuotaMetric, QuotaWindow},
+        policy::{Balancing, PolicyKind},
         time::Now,
     },
     secrets::{EncryptionKey, Sealer},
 };
+
+mod waiting;
 
 const MAX_FAILURES: u32 = 3;
 
@@ -41,12 +48,22 @@ struct Pool {
 impl Pool {
     /// A pool of so many keys, stored as `API_KEYS` would be.
     fn of(count: usize) -> Self {
+        Self::balancing(
+            count,
+            Balancing { policy: PolicyKind::RoundRobin, max_wait: Duration::ZERO, max_waiting: 0 },
+        )
+    }
+
+    fn balancing(count: usize, balancing: Balancing) -> Self {
         let (database, folder) = test_database();
         let sealer = Sealer::new(&EncryptionKey::random());
-        let configured: Vec<_> = (1..=count).map(|n| ApiKey::parse(&format!("key-{n}")).unwrap()).collect();
+        let configured: Vec<_> =
+            (1..=count).map(|n| ApiKey::parse(&format!("key-{n}")).unwrap().into()).collect();
         database.write_blocking(|conn| keys::sync_configured(conn, &sealer, &configured, 0)).unwrap();
-        let supervisor = Supervisor::new(load(&database, &sealer), MAX_FAILURES, database.clone()).start();
-        let balancer = Balancer::new(PolicyKind::RoundRobin, supervisor.clone()).start();
+        let supervisor =
+            Supervisor::new(load(&database, &sealer), MAX_FAILURES, projects(&database), database.clone())
+                .start();
+        let balancer = Balancer::new(balancing, supervisor.clone(), Arc::default()).start();
         Self { supervisor, balancer, database, sealer, _folder: folder }
     }
 
@@ -56,7 +73,8 @@ impl Pool {
 
     async fn acquire_beside(&self, model: &str, tried: &[i64]) -> Result<Lease, Unavailable> {
         let tried = tried.iter().map(|id| KeyId(*id)).collect();
-        self.balancer.send(Acquire { model: model_name(model), tried }).await.unwrap()
+        let acquire = Acquire { tried, ..ask_for(model) };
+        self.balancer.send(acquire).await.unwrap()
     }
 
     async fn settle(&self, model: &str, outcome: Outcome) {
@@ -95,9 +113,29 @@ fn load(database: &Database, sealer: &Sealer) -> Vec<PoolKey> {
     let pool_key = |stored: keys::StoredKey| PoolKey {
         id: stored.id,
         secret: stored.key,
+        placement: stored.placement,
         health: health(stored.health),
     };
     loaded.keys.into_iter().map(pool_key).collect()
+}
+
+/// As they were stored last.
+fn projects(database: &Database) -> ProjectSettings {
+    let stored = database.read_blocking(ledgers::load_ledgers).unwrap();
+    let stored = stored.into_iter().map(|row| (row.project, row.ledger)).collect();
+    ProjectSettings { stored, ..ProjectSettings::default() }
+}
+
+fn ask_for(model: &str) -> Acquire {
+    Acquire {
+        model: model_name(model),
+        tokens: 0,
+        client: TokenId::default(),
+        preference: None,
+        tried: Vec::new(),
+        elsewhere: None,
+        deadline: Instant::now() + Duration::from_secs(60),
+    }
 }
 
 fn model_name(name: &str) -> ModelName {
@@ -109,8 +147,12 @@ async fn cooldowns(pool: &Pool, id: i64) -> Vec<CooldownSnapshot> {
 }
 
 fn rate_limited(seconds: u64) -> Outcome {
+    Outcome::Quota(quota_exceeded(seconds))
+}
+
+fn quota_exceeded(seconds: u64) -> QuotaExceeded {
     let retry_after = Some(Duration::from_secs(seconds));
-    Outcome::Quota(QuotaExceeded { window: QuotaWindow::Minute, retry_after, limit: None })
+    QuotaExceeded { window: QuotaWindow::Minute, retry_after, limit: None, metric: QuotaMetric::Unknown }
 }
 
 #[actix::test]
@@ -279,8 +321,13 @@ async fn health_is_in_the_database_soon_and_comes_back_with_a_restart() {
     pool.settled().await;
     pool.supervisor.send(Checkpoint).await.unwrap();
 
-    let again =
-        Supervisor::new(load(&pool.database, &pool.sealer), MAX_FAILURES, pool.database.clone()).start();
+    let again = Supervisor::new(
+        load(&pool.database, &pool.sealer),
+        MAX_FAILURES,
+        projects(&pool.database),
+        pool.database.clone(),
+    )
+    .start();
     let snapshot = again.send(Observe::<PoolSnapshot>::new()).await.unwrap();
 
     assert_eq!((snapshot.states.invalid, snapshot.states.active, snapshot.partly_cooling), (1, 1, 1));
@@ -308,7 +355,75 @@ async fn only_keys_that_are_not_plainly_well_are_suspects() {
     pool.acquire_beside("flash", &[1, 3]).await.unwrap().settle(rate_limited(30), Duration::ZERO);
     pool.settled().await;
 
-    let suspects = pool.supervisor.send(FindSuspects).await.unwrap();
+    let found = pool.supervisor.send(FindSuspects { named: None }).await.unwrap();
+    let keys = |suspects: &[Suspect]| {
+        let mut keys: Vec<_> = suspects.iter().map(|suspect| suspect.key.0).collect();
+        keys.sort_unstable();
+        keys
+    };
+    assert_eq!((keys(&found.suspects), keys(&found.controls)), (vec![1], vec![2, 3]));
 
-    assert_eq!(suspects.iter().map(|suspect| suspect.key.0).collect::<Vec<_>>(), [1]);
+    let named = Some(vec![KeyId(1), KeyId(2), KeyId(99)]);
+    let found = pool.supervisor.send(FindSuspects { named }).await.unwrap();
+    assert_eq!((keys(&found.suspects), keys(&found.controls)), (vec![1, 2], vec![3]));
+}
+
+#[actix::test]
+async fn keys_that_met_a_storm_are_forgiven_and_used_at_once() {
+    pause();
+    const KEYS: i64 = 40;
+    let pool = Pool::of(KEYS as usize);
+    let (egress, spent) = (
+        Egress::default(),
+        QuotaExceeded {
+            window: QuotaWindow::Unknown,
+            metric: QuotaMetric::Unknown,
+            retry_after: None,
+            limit: None,
+        },
+    );
+    let begun = Now::read().instant;
+
+    let mut storm = None;
+    for id in 1..=KEYS {
+        let others: Vec<_> = (1..=KEYS).filter(|other| *other != id).collect();
+        let lease = pool.acquire_beside("flash", &others).await.unwrap();
+        let outcome = Outcome::Quota(spent);
+        match egress.record(lease.key, Party::Key(lease.key), &outcome, KEYS as usize, Now::read().instant) {
+            Reading::OfKey => lease.settle(outcome, Duration::ZERO),
+            Reading::OfStorm => lease.settle(Outcome::Egress(EgressFault::Storm), Duration::ZERO),
+            Reading::Begins(begins) => {
+                lease.settle(Outcome::Egress(EgressFault::Storm), Duration::ZERO);
+                storm = Some(begins);
+            }
+        }
+    }
+    pool.settled().await;
+    assert_eq!(pool.pool().await.partly_cooling, 11, "those before the storm was plain");
+    let storm = storm.expect("forty keys that fail alike are a storm");
+    assert_eq!((storm.keys.len(), storm.since), (12, begun));
+    for key in storm.keys {
+        let actor = pool.supervisor.send(FindKey(key)).await.unwrap().unwrap();
+        actor.send(Forgive { since: storm.since }).await.unwrap();
+    }
+    pool.settled().await;
+
+    let after = pool.pool().await;
+    assert_eq!((after.states.active, after.partly_cooling), (KEYS as usize, 0));
+    assert!(pool.acquire_beside("flash", &(2..=KEYS).collect::<Vec<_>>()).await.is_ok());
+}
+
+#[actix::test]
+async fn siblings_of_a_key_without_money_rest_until_it_may_have_some() {
+    pause();
+    let pool = Pool::of(2);
+    let sibling = pool.supervisor.send(FindKey(KeyId(2))).await.unwrap().unwrap();
+
+    sibling.send(SiblingFell(ProjectFault::Billing(BillingFault::PrepayDepleted))).await.unwrap();
+    pool.settled().await;
+
+    assert_eq!((pool.pool().await.states.cooling, pool.pool().await.states.active), (1, 1));
+    advance(Duration::from_secs(3602)).await;
+    pool.settled().await;
+    assert_eq!(pool.key(2).await.health.state, StateSnapshot::HalfOpen);
 }

@@ -16,7 +16,7 @@ use super::{
     gemini::Gemini,
     openai::OpenAi,
 };
-use crate::secrets::TokenId;
+use crate::domain::client::TokenId;
 
 /// Where a dialect's clients put their token.
 pub trait Credentials: Envelope {

@@ -1,6 +1,6 @@
 //! The record of one client request, from its head to the last byte of its answer.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{mem::take, rc::Rc, sync::Arc, time::Duration};
 
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web::Data};
 use bytes::Bytes;
@@ -14,8 +14,7 @@ use super::{
 };
 use crate::{
     db::{error_logs::NewErrorLog, request_logs::RequestLog},
-    domain::time::Now,
-    secrets::TokenId,
+    domain::{client::TokenId, time::Now},
     telemetry::metrics::{DialectLabel, Metrics, OutcomeLabel, RequestLabels},
     upstream::trail::Trail,
 };
@@ -98,14 +97,14 @@ impl Journal {
         Self {
             asked,
             request_id,
-            token,
             client_ip: request.peer_addr().map(|address| address.ip().to_string()),
             node: gateway.node.clone(),
             body: gateway.record_request_body.then(|| body.clone()),
             started: request.extensions().get::<RequestId>().map_or_else(Instant::now, RequestId::started),
             started_at_ms: Now::read().unix_ms(),
             first_content: None,
-            trail: Trail::default(),
+            trail: Trail::of(token.clone()),
+            token,
             branches: Vec::new(),
             status: CLIENT_CLOSED_REQUEST,
             error: Some("client_closed_request"),
@@ -116,7 +115,8 @@ impl Journal {
 
     /// A trail for each of so many calls side by side; they are part of this record however the calls end.
     pub fn branches(&mut self, count: usize) -> &mut [Trail] {
-        self.branches.resize_with(count, Trail::default);
+        let client = &self.trail.client;
+        self.branches.resize_with(count, || Trail::of(client.clone()));
         &mut self.branches
     }
 
@@ -185,22 +185,23 @@ impl Journal {
         }
     }
 
-    fn row(&self, now: Instant) -> RequestLog {
+    /// Takes what it can from the journal; nothing else is written after it.
+    fn take_row(&mut self, now: Instant) -> RequestLog {
         let usage = self.trail.usage.unwrap_or_default();
         let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         let count = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
         RequestLog {
-            id: self.request_id.clone(),
+            id: take(&mut self.request_id),
             started_at_ms: self.started_at_ms,
             duration_ms: ms(now - self.started),
-            dialect: self.asked.dialect.to_owned(),
-            endpoint: self.asked.endpoint.to_owned(),
-            model: self.asked.model.clone(),
+            dialect: self.asked.dialect.into(),
+            endpoint: self.asked.endpoint.into(),
+            model: take(&mut self.asked.model),
             stream: self.asked.is_stream,
             status: self.status.into(),
             key_id: self.trail.answered_by.map(|key| key.0),
             token_id: Some(self.token.as_str().to_owned()),
-            client_ip: self.client_ip.clone(),
+            client_ip: self.client_ip.take(),
             attempts: i32::try_from(self.trail.attempts.len()).unwrap_or(i32::MAX),
             trail: serde_json::to_string(&self.trail.attempts).unwrap_or_default(),
             first_byte_ms: self.first_content.map(|first| ms(first - self.started)),
@@ -208,13 +209,16 @@ impl Journal {
             cached_tokens: count(usage.cached_content_token_count),
             output_tokens: count(usage.candidates_token_count),
             thoughts_tokens: count(usage.thoughts_token_count),
-            error: self.error.map(str::to_owned),
-            node: self.node.clone(),
+            error: self.error.map(Into::into),
+            node: self.node.take(),
         }
     }
 
     fn error_rows(&self) -> Vec<NewErrorLog> {
-        let body = self.body.as_ref().filter(|_| !self.trail.failures.is_empty()).map(|body| {
+        if self.trail.failures.is_empty() {
+            return Vec::new();
+        }
+        let body = self.body.as_ref().map(|body| {
             let kept = &body[..body.len().min(LARGEST_RECORDED_BODY)];
             String::from_utf8_lossy(kept).into_owned()
         });
@@ -238,6 +242,8 @@ impl Drop for Journal {
         self.join();
         let now = Instant::now();
         self.measure(now);
-        self.outbox.put(self.row(now), self.error_rows());
+        let errors = self.error_rows();
+        let row = self.take_row(now);
+        self.outbox.put(row, errors);
     }
 }

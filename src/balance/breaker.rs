@@ -1,13 +1,15 @@
 //! The health of one key: its circuit breaker, and the cooldown of each model that it may not use for now.
 //!
 //! The breaker is *closed* (`Active`), *open* (`Cooling`, or `Invalid` until somebody acts) or *half-open*, when one
-//! probe decides. A used-up quota concerns one model and leaves the key usable for the rest.
+//! probe decides. A key that comes back is warmed up: it gets its share of traffic little by little. A used-up quota
+//! concerns one model and leaves the key usable for the rest.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use self::{failures::Failures, models::ModelCooldowns};
 use super::quota;
 use crate::domain::{
     model::ModelName,
@@ -15,13 +17,19 @@ use crate::domain::{
     time::Now,
 };
 
+mod failures;
+mod models;
+mod routing;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 
-pub use snapshot::{CooldownSnapshot, HealthSnapshot, StateSnapshot};
+pub use routing::{Availability, ModelCooldown, ModelReason, Routing, WARM_UP};
+pub use snapshot::{CooldownSnapshot, HealthSnapshot, ProjectFault, StateSnapshot};
 
 /// How long a key stays out that is restricted to other addresses than ours. Nothing but an operator changes that,
 /// so it is looked at again now and then only.
-const EGRESS_COOLDOWN: Duration = Duration::from_secs(10 * 60);
+pub(super) const EGRESS_COOLDOWN: Duration = Duration::from_secs(10 * 60);
 
 /// May the key be used at all?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,25 +59,13 @@ pub enum CoolingReason {
     Egress,
 }
 
-/// Why a key may not use one model for now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ModelReason {
-    QuotaMinute,
-    QuotaDay,
-    QuotaUnknown,
-    /// Not in the tier of this key's project, or closed to it.
-    Unavailable,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct ModelHealth {
-    /// While this lies ahead, the key is not used for the model.
-    until: Instant,
-    reason: ModelReason,
-    /// Unexplained refusals in a row; the backoff doubles with each.
-    unexplained: u32,
-    cooling: bool,
+impl From<BillingFault> for CoolingReason {
+    fn from(fault: BillingFault) -> Self {
+        match fault {
+            BillingFault::PrepayDepleted => Self::PrepayDepleted,
+            BillingFault::SpendCap => Self::SpendCap,
+        }
+    }
 }
 
 /// The pure core of a key's actor.
@@ -77,10 +73,14 @@ struct ModelHealth {
 pub struct KeyHealth {
     max_failures: u32,
     state: KeyState,
-    consecutive_failures: u32,
-    /// Trips in a row; the cooldown doubles with each.
+    failures: Failures,
+    /// Trips since the key was last warm; the cooldown doubles with each.
     trips: u32,
-    models: HashMap<ModelName, ModelHealth>,
+    /// When failures last tripped it.
+    tripped_at: Option<Instant>,
+    /// While this lies ahead, the key is being warmed up.
+    warm_at: Option<Instant>,
+    models: ModelCooldowns,
 }
 
 impl KeyHealth {
@@ -89,9 +89,11 @@ impl KeyHealth {
         Self {
             max_failures: max_failures.max(1),
             state: KeyState::Active,
-            consecutive_failures: 0,
+            failures: Failures::default(),
             trips: 0,
-            models: HashMap::new(),
+            tripped_at: None,
+            warm_at: None,
+            models: ModelCooldowns::default(),
         }
     }
 
@@ -104,43 +106,26 @@ impl KeyHealth {
     /// `jitter` lies in 0..1 and spreads the ends of backoffs.
     pub fn record(&mut self, model: &ModelName, outcome: &Outcome, now: Now, jitter: f64) -> bool {
         match outcome {
-            Outcome::Success => self.succeed(model),
+            Outcome::Success => self.succeed(model, now.instant),
             Outcome::KeyInvalid(reason) => self.set(KeyState::Invalid { reason: *reason }),
-            Outcome::KeySuspect | Outcome::Outlier => self.fail(now, jitter),
+            Outcome::KeySuspect | Outcome::Outlier => self.fail(now.instant, jitter),
             Outcome::Quota(exceeded) => {
-                let unexplained = self.models.get(model).map_or(0, |health| health.unexplained);
-                let (reason, span) = match exceeded.window {
-                    QuotaWindow::Minute => {
-                        (ModelReason::QuotaMinute, quota::quota_cooldown(exceeded, now.utc))
-                    }
-                    QuotaWindow::Day => (ModelReason::QuotaDay, quota::quota_cooldown(exceeded, now.utc)),
-                    QuotaWindow::Unknown => {
-                        (ModelReason::QuotaUnknown, quota::quota_cooldown(exceeded, now.utc))
-                    }
-                };
-                let span = span.unwrap_or_else(|| quota::backoff(unexplained, jitter));
-                self.cool_model(model, now.instant + span, reason)
+                let backoff = || quota::backoff(self.models.unexplained(model), jitter);
+                let span = quota::quota_cooldown(exceeded, now.utc).unwrap_or_else(backoff);
+                self.cool_model(model, span, exceeded.window.into(), now.instant)
             }
-            Outcome::ModelUnavailable => self.cool_model(
-                model,
-                now.instant + quota::MODEL_UNAVAILABLE_COOLDOWN,
-                ModelReason::Unavailable,
-            ),
-            Outcome::Billing(fault) => {
-                let reason = match fault {
-                    BillingFault::PrepayDepleted => CoolingReason::PrepayDepleted,
-                    BillingFault::SpendCap => CoolingReason::SpendCap,
-                };
-                let until = now.instant + quota::billing_cooldown(*fault, now.utc);
-                self.set(KeyState::Cooling { until, reason })
+            Outcome::ModelUnavailable => {
+                let span = quota::MODEL_UNAVAILABLE_COOLDOWN;
+                self.cool_model(model, span, ModelReason::Unavailable, now.instant)
             }
+            Outcome::Billing(fault) => self.run_dry(*fault, now),
             Outcome::Egress(EgressFault::Restricted) => {
                 let until = now.instant + EGRESS_COOLDOWN;
                 self.set(KeyState::Cooling { until, reason: CoolingReason::Egress })
             }
             // Nothing was learnt of the key: the probe, if this was one, is free again.
             Outcome::Abandoned
-            | Outcome::Egress(EgressFault::Location)
+            | Outcome::Egress(EgressFault::Location | EgressFault::Storm)
             | Outcome::NotOwner
             | Outcome::GatewayFault
             | Outcome::ServerFault(_)
@@ -162,9 +147,31 @@ impl KeyHealth {
         self.set(KeyState::Invalid { reason })
     }
 
-    /// Is there anything that a re-check could clear up?
-    pub fn is_suspect(&self) -> bool {
-        self.consecutive_failures > 0 || self.state != KeyState::Active
+    /// Another key of the same project fell by a fault of the whole project. Without money this one cools as well;
+    /// otherwise its next attempt decides.
+    pub fn sibling_fell(&mut self, fault: ProjectFault, now: Now) -> bool {
+        match (fault, self.state) {
+            (ProjectFault::Billing(fault), KeyState::Cooling { reason, .. }) if reason == fault.into() => {
+                false
+            }
+            (ProjectFault::Billing(fault), _) => self.run_dry(fault, now),
+            (ProjectFault::Key(_), KeyState::Active) => self.set(KeyState::HalfOpen),
+            (ProjectFault::Key(_), _) => false,
+        }
+    }
+
+    /// Takes back what was held against the key from that instant on and turned out to be a storm: unexplained
+    /// refusals and failures, and the trip that they made. True when there was something.
+    pub fn forgive_since(&mut self, since: Instant) -> bool {
+        let mut changed = self.failures.forgive_since(since) | self.models.forgive_since(since);
+        let is_tripped = matches!(self.state, KeyState::Cooling { reason: CoolingReason::Failures, .. });
+        if is_tripped && self.tripped_at.is_some_and(|at| at >= since) {
+            self.trips = self.trips.saturating_sub(1);
+            // One that had tripped before the storm was being probed.
+            self.state = if self.trips == 0 { KeyState::Active } else { KeyState::HalfOpen };
+            changed = true;
+        }
+        changed
     }
 
     /// Ends what has run out. True when the key may now be used differently than before.
@@ -173,22 +180,21 @@ impl KeyHealth {
             KeyState::Cooling { until, .. } if until <= now => self.set(KeyState::HalfOpen),
             _ => false,
         };
-        for health in self.models.values_mut().filter(|health| health.cooling && health.until <= now) {
-            health.cooling = false;
+        if self.warm_at.is_some_and(|at| at <= now) {
+            (self.warm_at, self.trips) = (None, 0);
             changed = true;
         }
-        self.models.retain(|_, health| health.cooling || health.unexplained > 0);
-        changed
+        changed | self.failures.expire(now) | self.models.expire(now)
     }
 
     /// When [`expire`](Self::expire) has something to do next.
     pub fn next_expiry(&self) -> Option<Instant> {
-        let key = match self.state {
+        let cooling = match self.state {
             KeyState::Cooling { until, .. } => Some(until),
             KeyState::Active | KeyState::HalfOpen | KeyState::Invalid { .. } => None,
         };
-        let models = self.models.values().filter(|health| health.cooling).map(|health| health.until);
-        models.chain(key).min()
+        let models = self.models.cooling().map(|(_, health)| health.until);
+        models.chain(cooling).chain(self.warm_at).chain(self.failures.next_expiry()).min()
     }
 
     /// What a balancer has to know.
@@ -199,268 +205,71 @@ impl KeyHealth {
             KeyState::Cooling { until, .. } => Availability::CoolingUntil(until),
             KeyState::Invalid { .. } => Availability::Out,
         };
-        let cooldowns = self.models.iter().filter(|(_, health)| health.cooling).map(|(model, health)| {
-            ModelCooldown { model: model.clone(), until: health.until, reason: health.reason }
-        });
-        Routing { availability, cooldowns: cooldowns.collect() }
+        Routing { availability, warm_at: self.warm_at, cooldowns: self.models.routing() }
     }
 
-    fn succeed(&mut self, model: &ModelName) -> bool {
-        let had_failed = std::mem::take(&mut self.consecutive_failures) > 0;
-        if let Some(health) = self.models.get_mut(model) {
-            health.unexplained = 0;
-        }
-        if self.state != KeyState::HalfOpen {
-            return had_failed;
-        }
-        self.trips = 0;
-        self.set(KeyState::Active)
+    fn succeed(&mut self, model: &ModelName, now: Instant) -> bool {
+        let had_failed = self.failures.clear();
+        self.models.succeed(model);
+        self.come_back(now) || had_failed
     }
 
-    fn fail(&mut self, now: Now, jitter: f64) -> bool {
-        self.consecutive_failures += 1;
+    fn fail(&mut self, now: Instant, jitter: f64) -> bool {
+        self.failures.add(now, self.max_failures);
         let is_open = matches!(self.state, KeyState::Cooling { .. } | KeyState::Invalid { .. });
         let probe_failed = self.state == KeyState::HalfOpen;
-        if !is_open && (self.consecutive_failures >= self.max_failures || probe_failed) {
-            let until = now.instant + quota::backoff(self.trips, jitter);
+        if !is_open && (self.failures.len() >= self.max_failures || probe_failed) {
+            let until = now + quota::backoff(self.trips, jitter);
             self.trips += 1;
+            self.tripped_at = Some(now);
             self.set(KeyState::Cooling { until, reason: CoolingReason::Failures });
         }
         true
     }
 
     /// Google named a quota or a model, so it accepted the key itself: that ends a row of failures.
-    fn cool_model(&mut self, model: &ModelName, until: Instant, reason: ModelReason) -> bool {
-        self.consecutive_failures = 0;
-        let entry = self.models.entry(model.clone()).or_insert(ModelHealth {
-            until,
-            reason,
-            unexplained: 0,
-            cooling: false,
-        });
-        if reason == ModelReason::QuotaUnknown && !entry.cooling {
-            entry.unexplained += 1;
-        }
-        // Of two answers that crossed, the one that asks for more time holds.
-        if !entry.cooling || until > entry.until {
-            (entry.until, entry.reason) = (until, reason);
-        }
-        entry.cooling = true;
-        if self.state == KeyState::HalfOpen {
-            self.trips = 0;
-            self.state = KeyState::Active;
-        }
+    fn cool_model(&mut self, model: &ModelName, span: Duration, reason: ModelReason, now: Instant) -> bool {
+        self.failures.clear();
+        self.models.cool(model, span, reason, now);
+        self.come_back(now);
         true
     }
 
-    /// A key that is known to be invalid or unpaid stays so, whatever late answers say.
+    fn run_dry(&mut self, fault: BillingFault, now: Now) -> bool {
+        let until = now.instant + quota::billing_cooldown(fault, now.utc);
+        self.set(KeyState::Cooling { until, reason: fault.into() })
+    }
+
+    /// A probe was accepted. The trips are not forgotten before the key is warm, so that one which bears no traffic
+    /// stays out longer each time.
+    fn come_back(&mut self, now: Instant) -> bool {
+        if self.state != KeyState::HalfOpen {
+            return false;
+        }
+        self.warm_at = Some(now + WARM_UP);
+        self.set(KeyState::Active)
+    }
+
+    /// A key that is known to be invalid stays so, whatever late answers say.
     fn set(&mut self, state: KeyState) -> bool {
         let keeps = matches!((self.state, state), (KeyState::Invalid { .. }, KeyState::Cooling { .. }));
         let changed = !keeps && self.state != state;
         if changed {
             self.state = state;
         }
+        if state != KeyState::Active {
+            self.warm_at = None;
+        }
         changed
     }
 }
 
-/// Where a balancer may send requests.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Routing {
-    pub availability: Availability,
-    /// Models that the key must not be used for yet.
-    pub cooldowns: Vec<ModelCooldown>,
-}
-
-/// A model that a key must not be used for before an instant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModelCooldown {
-    pub model: ModelName,
-    pub until: Instant,
-    pub reason: ModelReason,
-}
-
-impl Routing {
-    pub fn cooldown(&self, model: &ModelName) -> Option<&ModelCooldown> {
-        self.cooldowns.iter().find(|cooldown| cooldown.model == *model)
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Availability {
-    Ready,
-    /// For one probe at a time.
-    HalfOpen,
-    CoolingUntil(Instant),
-    /// Nobody knows until when.
-    Out,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::outcome::QuotaExceeded;
-
-    const MAX_FAILURES: u32 = 3;
-
-    fn secs(count: u64) -> Duration {
-        Duration::from_secs(count)
-    }
-
-    fn model(name: &str) -> ModelName {
-        ModelName::parse(name).unwrap()
-    }
-
-    fn rate_limited(retry_after: Duration) -> Outcome {
-        Outcome::Quota(QuotaExceeded {
-            window: QuotaWindow::Minute,
-            retry_after: Some(retry_after),
-            limit: Some(10),
-        })
-    }
-
-    const UNEXPLAINED: Outcome =
-        Outcome::Quota(QuotaExceeded { window: QuotaWindow::Unknown, retry_after: None, limit: None });
-
-    fn tripped(now: Now) -> KeyHealth {
-        let mut health = KeyHealth::new(MAX_FAILURES);
-        for _ in 0..MAX_FAILURES {
-            health.record(&model("m"), &Outcome::KeySuspect, now, 0.5);
+impl From<QuotaWindow> for ModelReason {
+    fn from(window: QuotaWindow) -> Self {
+        match window {
+            QuotaWindow::Minute => Self::QuotaMinute,
+            QuotaWindow::Day => Self::QuotaDay,
+            QuotaWindow::Unknown => Self::QuotaUnknown,
         }
-        health
-    }
-
-    fn half_open(now: Now) -> KeyHealth {
-        let mut health = tripped(now);
-        assert!(health.expire(health.next_expiry().unwrap()));
-        assert_eq!(health.state(), KeyState::HalfOpen);
-        health
-    }
-
-    #[test]
-    fn a_rate_limit_cools_one_model_for_as_long_as_google_asks() {
-        let (mut health, now) = (KeyHealth::new(MAX_FAILURES), Now::read());
-
-        assert!(health.record(&model("flash"), &rate_limited(secs(30)), now, 0.5));
-
-        let routing = health.routing();
-        assert_eq!(routing.availability, Availability::Ready);
-        let expected = ModelCooldown {
-            model: model("flash"),
-            until: now.instant + secs(30),
-            reason: ModelReason::QuotaMinute,
-        };
-        assert_eq!(routing.cooldowns, [expected]);
-        assert!(!health.expire(now.instant + secs(29)));
-        assert!(health.expire(now.instant + secs(30)));
-        assert_eq!(health.routing().cooldowns, []);
-    }
-
-    #[test]
-    fn of_two_rate_limits_that_cross_the_longer_holds() {
-        let (mut health, now) = (KeyHealth::new(MAX_FAILURES), Now::read());
-        health.record(&model("flash"), &rate_limited(secs(40)), now, 0.5);
-        health.record(&model("flash"), &rate_limited(secs(10)), now, 0.5);
-
-        assert_eq!(health.next_expiry(), Some(now.instant + secs(40)));
-    }
-
-    #[test]
-    fn unexplained_refusals_back_off_longer_each_time_until_one_succeeds() {
-        let (mut health, mut now) = (KeyHealth::new(MAX_FAILURES), Now::read());
-        let mut spans = Vec::new();
-        for _ in 0..3 {
-            health.record(&model("flash"), &UNEXPLAINED, now, 0.5);
-            let until = health.next_expiry().unwrap();
-            spans.push(until - now.instant);
-            now = now.after(until - now.instant);
-            health.expire(now.instant);
-        }
-        assert!(spans.is_sorted_by(|a, b| a < b), "{spans:?}");
-
-        health.record(&model("flash"), &Outcome::Success, now, 0.5);
-        health.record(&model("flash"), &UNEXPLAINED, now, 0.5);
-        assert_eq!(health.next_expiry(), Some(now.instant + spans[0]));
-    }
-
-    #[test]
-    fn an_invalid_key_is_out_at_once_and_stays_out() {
-        let (mut health, now) = (KeyHealth::new(MAX_FAILURES), Now::read());
-
-        assert!(health.record(&model("m"), &Outcome::KeyInvalid(KeyFault::Leaked), now, 0.5));
-        health.record(&model("m"), &Outcome::Success, now, 0.5);
-        health.record(&model("m"), &Outcome::Billing(BillingFault::SpendCap), now, 0.5);
-        health.expire(now.instant + secs(1 << 20));
-
-        assert_eq!(health.state(), KeyState::Invalid { reason: KeyFault::Leaked });
-        assert_eq!(health.routing().availability, Availability::Out);
-    }
-
-    #[test]
-    fn failures_in_a_row_trip_the_breaker_and_a_success_between_does_not_let_them_add_up() {
-        let (mut health, now) = (KeyHealth::new(MAX_FAILURES), Now::read());
-        for outcome in [Outcome::KeySuspect, Outcome::KeySuspect, Outcome::Success, Outcome::KeySuspect] {
-            health.record(&model("m"), &outcome, now, 0.5);
-            assert_eq!(health.state(), KeyState::Active);
-        }
-        health.record(&model("m"), &Outcome::KeySuspect, now, 0.5);
-        health.record(&model("m"), &Outcome::KeySuspect, now, 0.5);
-
-        assert!(matches!(health.state(), KeyState::Cooling { reason: CoolingReason::Failures, .. }));
-    }
-
-    #[test]
-    fn one_probe_decides_whether_a_half_open_key_is_well() {
-        let now = Now::read();
-
-        let mut recovering = half_open(now);
-        assert!(recovering.record(&model("m"), &Outcome::Success, now, 0.5));
-        assert_eq!(recovering.state(), KeyState::Active);
-
-        let mut failing = half_open(now);
-        assert!(failing.record(&model("m"), &Outcome::KeySuspect, now, 0.5));
-        let first = tripped(now).next_expiry().unwrap();
-        assert!(failing.next_expiry().unwrap() > first, "the second cooldown is longer");
-    }
-
-    #[test]
-    fn a_probe_that_tells_nothing_leaves_the_key_half_open_for_the_next() {
-        let now = Now::read();
-        for outcome in [Outcome::Abandoned, Outcome::ClientFault, Outcome::Empty] {
-            let mut health = half_open(now);
-            assert!(health.record(&model("m"), &outcome, now, 0.5), "announced again: {outcome:?}");
-            assert_eq!(health.state(), KeyState::HalfOpen);
-        }
-    }
-
-    #[test]
-    fn what_others_did_wrong_never_changes_a_key() {
-        let (mut health, now) = (KeyHealth::new(1), Now::read());
-        use crate::domain::outcome::ServerFault as Fault;
-        for outcome in [
-            Outcome::ClientFault,
-            Outcome::NotOwner,
-            Outcome::GatewayFault,
-            Outcome::Empty,
-            Outcome::Abandoned,
-            Outcome::Egress(EgressFault::Location),
-            Outcome::ServerFault(Fault::Overloaded),
-            Outcome::ServerFault(Fault::Failed),
-            Outcome::ServerFault(Fault::Unreachable),
-            Outcome::ServerFault(Fault::TimedOut),
-        ] {
-            assert!(!health.record(&model("m"), &outcome, now, 0.5), "{outcome:?}");
-            assert!(!health.is_suspect());
-        }
-    }
-
-    #[test]
-    fn a_re_check_gives_an_invalid_key_one_attempt() {
-        let (mut health, now) = (KeyHealth::new(MAX_FAILURES), Now::read());
-        health.record(&model("m"), &Outcome::KeyInvalid(KeyFault::NotFound), now, 0.5);
-
-        assert!(health.found_well());
-        assert_eq!(health.state(), KeyState::HalfOpen);
-        assert!(!KeyHealth::new(MAX_FAILURES).found_well());
     }
 }

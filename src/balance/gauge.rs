@@ -1,12 +1,41 @@
-//! What all balancers must agree on to the unit: how many leases of a key are out, and who probes it.
+//! What all balancers must agree on: how many leases of a key are out, who probes it, and how it has fared lately.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::{
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::ewma::Decaying;
+use crate::domain::outcome::Outcome;
+
+/// After this long without an answer a key's slowness is two thirds forgotten.
+const SLOWNESS_DECAY: Duration = Duration::from_secs(30);
+/// After this long two thirds of a fault are forgotten.
+const FAULT_DECAY: Duration = Duration::from_secs(60);
 
 /// Shared by the balancers of every worker; they reserve here, the key's actor alone writes the verdict.
-#[derive(Debug, Default)]
+#[derive(Debug)]
+#[repr(align(64))]
 pub struct Gauge {
     in_flight: AtomicU32,
     probing: AtomicBool,
+    /// Time to first byte as a multiple of what is usual for the model asked for, so that a key is not taken for slow
+    /// because it was asked for slow models. 1 is as usual.
+    slowness: Decaying,
+    faults: Decaying,
+}
+
+impl Default for Gauge {
+    fn default() -> Self {
+        Self {
+            in_flight: AtomicU32::new(0),
+            probing: AtomicBool::new(false),
+            slowness: Decaying::new(1.0, SLOWNESS_DECAY),
+            faults: Decaying::new(0.0, FAULT_DECAY),
+        }
+    }
 }
 
 impl Gauge {
@@ -33,6 +62,30 @@ impl Gauge {
     pub fn release_probe(&self) {
         self.probing.store(false, Ordering::Release);
     }
+
+    /// Remembers how an attempt went. `slowness` is its time to first byte as a multiple of the model's usual one.
+    pub fn learn(&self, outcome: &Outcome, slowness: Option<f32>, now: Instant) {
+        match outcome {
+            Outcome::Success => {
+                if let Some(slowness) = slowness {
+                    self.slowness.observe(slowness, now);
+                }
+            }
+            Outcome::KeySuspect | Outcome::Outlier | Outcome::ServerFault(_) | Outcome::Empty => {
+                self.faults.add(1.0, now);
+            }
+            _ => {}
+        }
+    }
+
+    pub fn slowness(&self, now: Instant) -> f32 {
+        self.slowness.read(now)
+    }
+
+    /// Faults lately, each counting less the longer ago it was.
+    pub fn faults(&self, now: Instant) -> f32 {
+        self.faults.read(now)
+    }
 }
 
 #[cfg(test)]
@@ -51,5 +104,14 @@ mod tests {
         assert_eq!(winners, 1);
         gauge.release_probe();
         assert!(gauge.claim_probe());
+    }
+
+    #[test]
+    fn what_is_not_the_keys_doing_leaves_no_mark() {
+        let (gauge, now) = (Gauge::default(), Instant::now());
+        for outcome in [Outcome::ClientFault, Outcome::Abandoned, Outcome::NotOwner, Outcome::GatewayFault] {
+            gauge.learn(&outcome, Some(9.0), now);
+        }
+        assert_eq!((gauge.slowness(now), gauge.faults(now)), (1.0, 0.0));
     }
 }

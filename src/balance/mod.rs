@@ -1,9 +1,18 @@
 //! Decisions as pure state machines: no actor, no clock, no I/O. Time is always an argument.
 
+pub mod affinity;
 pub mod breaker;
+pub mod cost;
+pub mod egress;
+pub mod ewma;
 pub mod gauge;
+pub mod latency;
+pub mod ledger;
 pub mod policy;
+pub mod projects;
 pub mod provisional;
 pub mod quota;
 pub mod ready;
+pub mod storm;
 pub mod table;
+pub mod waiting;

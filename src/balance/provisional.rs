@@ -2,16 +2,14 @@
 //!
 //! The same rules as in [`super::breaker`], without its memory; the verdict replaces the assumption whatever it was.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 
 use super::{
-    breaker::{Availability, ModelReason},
+    breaker::{Availability, EGRESS_COOLDOWN, ModelReason},
     quota,
 };
 use crate::domain::{
-    outcome::{EgressFault, Outcome, QuotaWindow},
+    outcome::{EgressFault, Outcome},
     time::Now,
 };
 
@@ -28,12 +26,7 @@ pub fn provisional(outcome: &Outcome, now: Now) -> Provisional {
     match outcome {
         Outcome::Quota(exceeded) => {
             let span = quota::quota_cooldown(exceeded, now.utc).unwrap_or_else(|| quota::backoff(0, 0.0));
-            let reason = match exceeded.window {
-                QuotaWindow::Minute => ModelReason::QuotaMinute,
-                QuotaWindow::Day => ModelReason::QuotaDay,
-                QuotaWindow::Unknown => ModelReason::QuotaUnknown,
-            };
-            Provisional::Model(now.instant + span, reason)
+            Provisional::Model(now.instant + span, exceeded.window.into())
         }
         Outcome::ModelUnavailable => {
             Provisional::Model(now.instant + quota::MODEL_UNAVAILABLE_COOLDOWN, ModelReason::Unavailable)
@@ -44,13 +37,13 @@ pub fn provisional(outcome: &Outcome, now: Now) -> Provisional {
             Provisional::Key(Availability::CoolingUntil(until))
         }
         Outcome::Egress(EgressFault::Restricted) => {
-            Provisional::Key(Availability::CoolingUntil(now.instant + Duration::from_secs(60)))
+            Provisional::Key(Availability::CoolingUntil(now.instant + EGRESS_COOLDOWN))
         }
         Outcome::Success
         | Outcome::Abandoned
         | Outcome::KeySuspect
         | Outcome::Outlier
-        | Outcome::Egress(EgressFault::Location)
+        | Outcome::Egress(EgressFault::Location | EgressFault::Storm)
         | Outcome::NotOwner
         | Outcome::GatewayFault
         | Outcome::ServerFault(_)

@@ -115,6 +115,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::outcome::QuotaMetric;
 
     const fn secs(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -125,7 +126,7 @@ mod tests {
     }
 
     fn spent(window: QuotaWindow, retry_after: Option<Duration>) -> QuotaExceeded {
-        QuotaExceeded { window, retry_after, limit: None }
+        QuotaExceeded { window, metric: QuotaMetric::Requests, retry_after, limit: None }
     }
 
     #[test]

@@ -5,11 +5,13 @@
 
 mod auth;
 mod dotenv;
+mod error_rules;
 mod gemini;
 mod layers;
 mod logs;
 mod names;
 mod pool;
+mod quotas;
 mod reader;
 mod server;
 mod storage;
@@ -20,6 +22,7 @@ mod upstream;
 use std::{fmt, path::PathBuf};
 
 pub use auth::Auth;
+pub use error_rules::ErrorRule;
 pub use gemini::{Gemini, SafetySetting};
 pub use layers::Origin;
 pub use logs::{LogFormat, LogLevel, Logs};
@@ -86,7 +89,7 @@ impl Config {
     fn read(reader: &mut Reader, sources: &Sources) -> Option<Self> {
         // Every section is read before any is missed, so that one run reports all problems.
         let (server, auth) = (Server::read(reader), Auth::read(reader));
-        let (pool, upstream) = (Pool::read(reader), Upstream::read(reader));
+        let (pool, upstream) = (Pool::read(reader, &sources.dir), Upstream::read(reader));
         let (gemini, logs) = (Gemini::read(reader), Logs::read(reader));
         let storage = Storage::read(reader, &sources.dir);
         Some(Self { server, auth, pool: pool?, upstream: upstream?, gemini, logs: logs?, storage })

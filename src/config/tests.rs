@@ -5,7 +5,13 @@ use std::{collections::BTreeSet, fs, time::Duration};
 use tempfile::TempDir;
 
 use super::*;
-use crate::{domain::key::ApiKey, secrets::Secret};
+use crate::{
+    domain::{
+        placement::{KeyPlacement, Tier},
+        quota::{Limit, LimitSource},
+    },
+    secrets::Secret,
+};
 
 /// A working directory with an environment beside it.
 struct Place {
@@ -139,7 +145,10 @@ SAFETY_SETTINGS=[{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "OFF"}, {
     let Loaded { config, notices } = place.loaded();
 
     let keys = config.pool.api_keys.unwrap();
-    assert_eq!(keys.iter().map(ApiKey::expose).collect::<Vec<_>>(), ["AIzaSyA-one", "AIzaSyA-two"]);
+    assert_eq!(
+        keys.iter().map(|placed| placed.key.expose()).collect::<Vec<_>>(),
+        ["AIzaSyA-one", "AIzaSyA-two"]
+    );
     assert_eq!(config.auth.auth_token.unwrap().expose(), "sk-my-admin");
     assert_eq!(config.gemini.filtered_models[1].as_str(), "chat-bison-001");
     assert_eq!(config.gemini.safety_settings[1].threshold, "BLOCK_NONE");
@@ -224,6 +233,7 @@ fn every_example_in_an_error_is_itself_accepted() {
         "CHECK_INTERVAL_HOURS",
         "TEST_MODEL",
         "BALANCE_POLICY",
+        "DEFAULT_TIER",
         "BASE_URL",
         "CUSTOM_HEADERS",
         "SAFETY_SETTINGS",
@@ -318,12 +328,60 @@ fn unknown_names_are_noticed_in_the_env_file_and_near_misses_in_the_environment(
 }
 
 #[test]
+fn limits_of_the_operators_own_file_come_before_presets() {
+    let place = env("QUOTA_LIMITS", "my.toml");
+    assert!(place.errors()[0].contains("cannot be read"));
+    let toml = "[[limits]]\nmodels = \"gemini-2.5-*\"\nrequests_per_minute = 3\n";
+    fs::write(place.dir.path().join("my.toml"), toml).unwrap();
+
+    let limits = place.config().pool.limits;
+
+    let by_hand = Some(Limit { value: 3, source: LimitSource::Hand });
+    for tier in Tier::ALL {
+        let found = limits.of(tier).find("gemini-2.5-flash");
+        assert_eq!((found.requests_per_minute, found.requests_per_day), (by_hand, None), "{tier:?}");
+    }
+    let preset = Some(Limit { value: 20, source: LimitSource::Preset });
+    assert_eq!(limits.of(Tier::Free).find("gemini-3.8-flash").requests_per_day, preset);
+    assert_eq!(limits.of(Tier::Unknown).find("gemini-3.8-flash").requests_per_day, None);
+}
+
+#[test]
+fn words_behind_a_key_place_it() {
+    let keys = |text: &str| env("API_KEYS", text).config().pool.api_keys.unwrap();
+
+    let listed = keys(r#"["k1 project=Alpha tier=free", "  k2\tweight=7  ", "k3"]"#);
+    let words = keys("k1 project=alpha tier=free, k2 weight=7\nk3");
+
+    assert_eq!(listed, words);
+    assert_eq!(listed[0].placement.project.as_ref().unwrap().as_str(), "alpha");
+    assert_eq!((listed[1].key.expose(), listed[1].placement.weight), ("k2", 7));
+    assert_eq!(listed[2].placement, KeyPlacement::default());
+}
+
+#[test]
+fn places_that_cannot_be_are_refused_with_the_number_of_the_key() {
+    for (keys, problem) in [
+        ("k1, k2 tier=gold", "key 2 has tier=gold, which is none of free, tier1, tier2, tier3, unknown"),
+        ("k1 weight=0", "key 1 has weight=0, which is not a whole number from 1 to 100"),
+        ("k1 projekt=a", "key 1 has projekt=… behind it; the names are project, tier"),
+        ("k1 k2", "key 1 has something behind it that is not name=value"),
+        ("k1 project=a, k1 project=b", "key 2 is key 1 again, in another place"),
+        ("k1 project=a tier=free, k2 project=A tier=tier1", "the keys of project a are in different tiers"),
+    ] {
+        let errors = env("API_KEYS", keys).errors();
+
+        assert!(errors.len() == 1 && errors[0].contains(problem), "{errors:?}");
+    }
+}
+
+#[test]
 fn keys_are_kept_in_order_and_what_is_none_is_counted() {
     let Loaded { config, notices } =
         env("API_KEYS", r#"["k2", "k1", "", "k2", " k1 ", "your_api_key_1"]"#).loaded();
 
     let keys = config.pool.api_keys.unwrap();
-    assert_eq!(keys.iter().map(ApiKey::expose).collect::<Vec<_>>(), ["k2", "k1"]);
+    assert_eq!(keys.iter().map(|placed| placed.key.expose()).collect::<Vec<_>>(), ["k2", "k1"]);
     assert_eq!(
         notices,
         [
@@ -386,4 +444,31 @@ fn headers_that_are_the_gateways_own_are_refused() {
 fn names_in_small_letters_count_unless_the_exact_one_is_there() {
     assert_eq!(Place::env(&[("port", "1")]).config().server.port, 1);
     assert_eq!(Place::env(&[("PORT", "2"), ("port", "1")]).config().server.port, 2);
+}
+
+#[test]
+fn rules_of_errors_are_read_in_their_order_and_what_is_wrong_is_told_by_number() {
+    let rules = r#"[{"status":429,"text":"tomorrow","verdict":"quota_day","cooldown_seconds":3600},
+                    {"status":503,"verdict":"client_fault"}]"#;
+    let config = env("ERROR_RULES", rules).config();
+    assert_eq!(config.upstream.error_rules.len(), 2);
+    assert!(config.upstream.error_rules[0].matches(429, "Come back TOMORROW.", None));
+
+    let wrong =
+        r#"[{"status":503,"verdict":"overloaded"},{"status":429,"verdict":"quta_day"},{"verdict":"x"}]"#;
+    let errors = env("ERROR_RULES", wrong).errors();
+    assert_eq!(errors.len(), 2, "{errors:?}");
+    assert!(
+        errors[0]
+            .starts_with("ERROR_RULES (from the environment): rule 2: the verdict \"quta_day\" is none of"),
+        "{errors:?}"
+    );
+    assert!(errors[1].contains("rule 3: has neither a status nor a text"), "{errors:?}");
+
+    for (text, problem) in
+        [("{}", "is not a list of rules"), ("[", "is not valid JSON"), ("7", "is not a list of rules")]
+    {
+        let errors = env("ERROR_RULES", text).errors();
+        assert!(errors[0].contains(problem), "{errors:?}");
+    }
 }

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::reader::Reader;
+use super::{
+    error_rules::{self, ErrorRule},
+    reader::Reader,
+};
 use crate::secrets::Secret;
 
 /// The way to Google. Durations are positive unless said otherwise.
@@ -24,6 +27,8 @@ pub struct Upstream {
     pub custom_headers: Vec<(String, Secret)>,
     /// Open connections per worker.
     pub max_connections: usize,
+    /// Asked before our own rules; the first that matches counts.
+    pub error_rules: Vec<ErrorRule>,
 }
 
 /// Where Gemini's API is.
@@ -88,6 +93,7 @@ impl Upstream {
             stream_heartbeat: Some(stream_heartbeat).filter(|interval| !interval.is_zero()),
             custom_headers,
             max_connections,
+            error_rules: error_rules::read(reader),
         })
     }
 }

@@ -1,12 +1,15 @@
 //! API keys at rest: sealed, found by fingerprint, with the last checkpoint of their health.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use diesel::prelude::*;
 
 use super::{DbConnection, counters, schema::keys};
 use crate::{
-    domain::key::{ApiKey, KeyId},
+    domain::{
+        key::{ApiKey, KeyId},
+        placement::{KeyPlacement, PlacedKey, ProjectName, Tier},
+    },
     secrets::Sealer,
 };
 
@@ -28,6 +31,7 @@ pub struct KeySync {
 pub struct StoredKey {
     pub id: KeyId,
     pub key: ApiKey,
+    pub placement: KeyPlacement,
     pub label: Option<String>,
     /// JSON of the last checkpoint; opaque here.
     pub health: Option<String>,
@@ -49,6 +53,43 @@ struct NewKey {
     sealed: Vec<u8>,
     origin: &'static str,
     created_at_ms: i64,
+    #[diesel(embed)]
+    placement: PlacementRow,
+}
+
+/// The columns of a [`KeyPlacement`].
+#[derive(Debug, Clone, PartialEq, Eq, Insertable, AsChangeset, Queryable, Selectable)]
+#[diesel(table_name = keys, treat_none_as_null = true, treat_none_as_default_value = false)]
+struct PlacementRow {
+    project: Option<String>,
+    tier: Option<String>,
+    weight: i32,
+    models: Option<String>,
+}
+
+impl From<&KeyPlacement> for PlacementRow {
+    fn from(placement: &KeyPlacement) -> Self {
+        let models = (!placement.models.is_empty()).then_some(&placement.models);
+        Self {
+            project: placement.project.as_ref().map(ToString::to_string),
+            tier: placement.tier.map(|tier| tier.name().to_owned()),
+            weight: i32::from(placement.weight),
+            models: models.and_then(|models| serde_json::to_string(models).ok()),
+        }
+    }
+}
+
+impl From<PlacementRow> for KeyPlacement {
+    /// What a newer version wrote and this one does not understand counts as not said.
+    fn from(row: PlacementRow) -> Self {
+        let models = row.models.and_then(|json| serde_json::from_str(&json).ok());
+        Self {
+            project: row.project.and_then(|name| ProjectName::parse(&name)),
+            tier: row.tier.and_then(|name| Tier::parse(&name)),
+            weight: u8::try_from(row.weight).unwrap_or(1).clamp(1, 100),
+            models: models.unwrap_or_default(),
+        }
+    }
 }
 
 #[derive(Queryable, Selectable)]
@@ -59,37 +100,56 @@ struct Row {
     label: Option<String>,
     health: Option<String>,
     health_at_ms: Option<i64>,
+    #[diesel(embed)]
+    placement: PlacementRow,
+}
+
+/// What is compared of a row with `API_KEYS`.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = keys)]
+struct Present {
+    id: i64,
+    fingerprint: Vec<u8>,
+    origin: String,
+    #[diesel(embed)]
+    placement: PlacementRow,
 }
 
 /// A configured key with its fingerprint.
-type Wanted<'a> = (Vec<u8>, &'a ApiKey);
+type Wanted<'a> = (Vec<u8>, &'a PlacedKey);
 
 /// Makes the configured keys of the table equal to `configured`; keys added by an admin stay as they are.
 ///
-/// A key that stays keeps its id and health. Duplicates in `configured` count once.
+/// A key that stays keeps its id and health, and gets the placement that it has now. Duplicates in `configured` count once.
 pub fn sync_configured(
     conn: &mut DbConnection,
     sealer: &Sealer,
-    configured: &[ApiKey],
+    configured: &[PlacedKey],
     now_ms: i64,
 ) -> QueryResult<KeySync> {
     let wanted = distinct(sealer, configured);
     let wanted_fingerprints: HashSet<&[u8]> = wanted.iter().map(|(fingerprint, _)| &**fingerprint).collect();
     conn.immediate_transaction(|conn| {
-        let stored: Vec<(i64, Vec<u8>, String)> =
-            keys::table.select((keys::id, keys::fingerprint, keys::origin)).load(conn)?;
-        let present: HashSet<&[u8]> = stored.iter().map(|(_, fingerprint, _)| &**fingerprint).collect();
+        let stored: Vec<Present> = keys::table.select(Present::as_select()).load(conn)?;
+        let present: HashMap<&[u8], &Present> = stored.iter().map(|row| (&*row.fingerprint, row)).collect();
         let missing: Vec<&Wanted> =
-            wanted.iter().filter(|(fingerprint, _)| !present.contains(&**fingerprint)).collect();
+            wanted.iter().filter(|(fingerprint, _)| !present.contains_key(&**fingerprint)).collect();
         let gone: Vec<i64> = stored
             .iter()
-            .filter(|(_, fingerprint, origin)| {
-                origin == CONFIGURED && !wanted_fingerprints.contains(&**fingerprint)
-            })
-            .map(|(id, ..)| *id)
+            .filter(|row| row.origin == CONFIGURED && !wanted_fingerprints.contains(&*row.fingerprint))
+            .map(|row| row.id)
             .collect();
 
         insert_configured(conn, sealer, &missing, now_ms)?;
+        for (fingerprint, key) in &wanted {
+            let placement = PlacementRow::from(&key.placement);
+            if let Some(row) = present.get(&**fingerprint)
+                && row.origin == CONFIGURED
+                && row.placement != placement
+            {
+                diesel::update(keys::table.find(row.id)).set(placement).execute(conn)?;
+            }
+        }
         for ids in gone.chunks(CHUNK) {
             diesel::delete(keys::table.filter(keys::id.eq_any(ids))).execute(conn)?;
         }
@@ -98,10 +158,10 @@ pub fn sync_configured(
 }
 
 /// The keys in their order, each once.
-fn distinct<'a>(sealer: &Sealer, configured: &'a [ApiKey]) -> Vec<Wanted<'a>> {
+fn distinct<'a>(sealer: &Sealer, configured: &'a [PlacedKey]) -> Vec<Wanted<'a>> {
     let mut seen = HashSet::new();
-    let fresh = configured.iter().filter(|key| seen.insert(key.expose()));
-    fresh.map(|key| (sealer.fingerprint(key.expose()).to_vec(), key)).collect()
+    let fresh = configured.iter().filter(|placed| seen.insert(placed.key.expose()));
+    fresh.map(|placed| (sealer.fingerprint(placed.key.expose()).to_vec(), placed)).collect()
 }
 
 fn insert_configured(
@@ -116,12 +176,13 @@ fn insert_configured(
     let first = counters::reserve(conn, "keys", missing.len())?;
     let rows: Vec<NewKey> = (first..)
         .zip(missing)
-        .map(|(id, (fingerprint, key))| NewKey {
+        .map(|(id, (fingerprint, PlacedKey { key, placement }))| NewKey {
             id,
             fingerprint: fingerprint.clone(),
             sealed: sealer.seal(key.expose().as_bytes(), &context(id)),
             origin: CONFIGURED,
             created_at_ms: now_ms,
+            placement: placement.into(),
         })
         .collect();
     for rows in rows.chunks(CHUNK) {
@@ -140,6 +201,7 @@ pub fn load_keys(conn: &mut DbConnection, sealer: &Sealer) -> QueryResult<Loaded
             Some(key) => loaded.keys.push(StoredKey {
                 id,
                 key,
+                placement: row.placement.into(),
                 label: row.label,
                 health: row.health,
                 health_at_ms: row.health_at_ms,
@@ -181,8 +243,13 @@ mod tests {
         Sealer::new(&EncryptionKey::parse(passphrase).unwrap())
     }
 
-    fn api_keys(texts: &[&str]) -> Vec<ApiKey> {
-        texts.iter().map(|text| ApiKey::parse(text).unwrap()).collect()
+    fn api_keys(texts: &[&str]) -> Vec<PlacedKey> {
+        texts.iter().map(|text| ApiKey::parse(text).unwrap().into()).collect()
+    }
+
+    fn placed(text: &str, placement: &str) -> PlacedKey {
+        let placement = KeyPlacement::parse(placement).unwrap();
+        PlacedKey { placement, ..ApiKey::parse(text).unwrap().into() }
     }
 
     fn pairs(loaded: &LoadedKeys) -> Vec<(i64, &str)> {
@@ -219,6 +286,41 @@ mod tests {
                 Ok(())
             })
             .unwrap();
+    }
+
+    #[test]
+    fn a_key_comes_back_where_it_was_placed_last() {
+        let ((database, _dir), sealer) = (test_database(), sealer("correct horse battery"));
+        let first = placed("a", "project=alpha tier=free weight=2 models=gemma-* not-models=gemma-2");
+        let second = placed("b", "");
+
+        database
+            .write_blocking(|conn| {
+                for configured in [[&first, &second], [&second, &first]] {
+                    let [a, b] = configured.map(|placed| placed.placement.clone());
+                    let keys = [("a", a), ("b", b)]
+                        .map(|(text, placement)| PlacedKey { placement, ..placed(text, "") });
+                    sync_configured(conn, &sealer, &keys, 5)?;
+
+                    let loaded = load_keys(conn, &sealer)?.keys;
+                    let places: Vec<_> = loaded.into_iter().map(|stored| stored.placement).collect();
+                    assert_eq!(places, keys.map(|placed| placed.placement));
+                }
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn places_that_this_version_does_not_know_count_as_not_said() {
+        let row = PlacementRow {
+            project: Some("key/1".into()),
+            tier: Some("tier9".into()),
+            weight: -5,
+            models: Some("[".into()),
+        };
+
+        assert_eq!(KeyPlacement::from(row), KeyPlacement::default());
     }
 
     #[test]

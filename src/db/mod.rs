@@ -8,6 +8,7 @@ mod counters;
 mod error;
 pub mod error_logs;
 pub mod keys;
+pub mod ledgers;
 pub mod logs;
 mod migrate;
 pub mod request_logs;

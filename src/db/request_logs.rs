@@ -1,5 +1,7 @@
 //! The request log: one row per client request. No secrets, no prompts.
 
+use std::borrow::Cow;
+
 use diesel::prelude::*;
 
 use super::{DbConnection, schema::request_logs};
@@ -15,8 +17,8 @@ pub struct RequestLog {
     /// From then to the last byte of the answer.
     pub duration_ms: i64,
     /// `gemini`, `openai`, …
-    pub dialect: String,
-    pub endpoint: String,
+    pub dialect: Cow<'static, str>,
+    pub endpoint: Cow<'static, str>,
     pub model: String,
     pub stream: bool,
     /// The HTTP status that the client got.
@@ -36,7 +38,7 @@ pub struct RequestLog {
     pub output_tokens: i64,
     pub thoughts_tokens: i64,
     /// One word for what went wrong; `None` when nothing did.
-    pub error: Option<String>,
+    pub error: Option<Cow<'static, str>>,
     /// `NODE_NAME`.
     pub node: Option<String>,
 }

@@ -17,6 +17,18 @@ diesel::table! {
         created_at_ms -> BigInt,
         health -> Nullable<Text>,
         health_at_ms -> Nullable<BigInt>,
+        project -> Nullable<Text>,
+        tier -> Nullable<Text>,
+        weight -> Integer,
+        models -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    quota_ledgers (project) {
+        project -> Text,
+        ledger -> Text,
+        updated_at_ms -> BigInt,
     }
 }
 

@@ -1,8 +1,11 @@
 //! The words that every layer shares. No I/O, no actors, no HTTP.
 
+pub mod client;
 pub mod key;
 pub mod model;
 pub mod outcome;
+pub mod placement;
 pub mod policy;
+pub mod quota;
 pub mod time;
 pub mod usage;

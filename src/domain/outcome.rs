@@ -60,9 +60,10 @@ pub enum KeyFault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuotaExceeded {
     pub window: QuotaWindow,
+    pub metric: QuotaMetric,
     /// `RetryInfo.retryDelay`, when present and readable.
     pub retry_after: Option<Duration>,
-    /// `quotaValue`: the limit of the window, in requests or tokens.
+    /// `quotaValue`: the limit of the window, in what `metric` counts.
     pub limit: Option<u64>,
 }
 
@@ -75,6 +76,19 @@ pub enum QuotaWindow {
     Minute,
     /// Ends at midnight in America/Los_Angeles.
     Day,
+}
+
+/// What a quota counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QuotaMetric {
+    /// Google did not say, or counts something that we do not.
+    Unknown,
+    Requests,
+    /// Tokens of prompts; what is answered is not counted.
+    Tokens,
+    /// Pictures that were made.
+    Images,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -93,6 +107,8 @@ pub enum EgressFault {
     Location,
     /// The key is restricted to other addresses, referrers or apps.
     Restricted,
+    /// Keys of many projects were refused alike within seconds, so it was none of theirs.
+    Storm,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -163,7 +179,8 @@ impl Outcome {
             | Self::Egress(EgressFault::Restricted)
             | Self::GatewayFault
             | Self::Empty => NextStep::OtherKey,
-            Self::ServerFault(_) => NextStep::OtherKeyAfterBackoff,
+            // The address may be let through again before the request's time is over.
+            Self::Egress(EgressFault::Storm) | Self::ServerFault(_) => NextStep::OtherKeyAfterBackoff,
         }
     }
 
@@ -180,6 +197,7 @@ impl Outcome {
             Self::Quota(QuotaExceeded { window: QuotaWindow::Unknown, .. }) => "quota_unknown",
             Self::ModelUnavailable => "model_unavailable",
             Self::Billing(_) => "billing",
+            Self::Egress(EgressFault::Storm) => "storm",
             Self::Egress(_) => "egress",
             Self::NotOwner => "not_owner",
             Self::GatewayFault => "gateway_fault",

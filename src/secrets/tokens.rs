@@ -1,37 +1,15 @@
 //! Client tokens: found without comparing secrets, named without showing them.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{collections::HashMap, fmt};
 
 use hmac::Mac;
 use rand::Rng;
-use serde::{Deserialize, Serialize};
 
 use super::{
     Secret,
     seal::{HmacSha256, keyed},
 };
-
-/// Names a client token in logs and tables; no secret. Configured tokens are `allowed-1`, `allowed-2`, … in the
-/// order of `ALLOWED_TOKENS`, and `auth` for `AUTH_TOKEN`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct TokenId(Arc<str>);
-
-impl TokenId {
-    pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Self(name.into())
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for TokenId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+use crate::domain::client::TokenId;
 
 /// The tokens that open the door, kept as hashes under a key that is drawn anew for every process.
 ///

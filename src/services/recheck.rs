@@ -1,38 +1,28 @@
 //! Looks at suspect keys with calls that cost no quota, so that a key that has come back is used again.
+//!
+//! Two questions, as some dead keys still list models: `models.get`, then `countTokens` for those that passed. What
+//! only a generation could tell, the next request of a client finds out: a key that is found well is half-open.
 
-use std::{rc::Rc, time::Duration};
+use std::rc::Rc;
 
 use actix::prelude::*;
-use actix_web::http::Method;
-use bytes::Bytes;
-use futures_util::{StreamExt, stream};
 use serde::Serialize;
-use tokio::time::{Instant, sleep};
-use tracing::info;
+use tracing::{info, warn};
 
+use self::round::Answer;
 use crate::{
     actors::{
         Observe,
         key::Rechecked,
-        supervisor::{FindSuspects, Supervisor, Suspect},
+        supervisor::{FindSuspects, RecheckNow, Supervisor, Suspect, Suspects},
     },
     config::Upstream,
-    domain::{
-        model::ModelName,
-        outcome::{KeyFault, Outcome},
-    },
-    upstream::{
-        call::{AnswerKind, Call, Credential},
-        classify::classify,
-        client::UpstreamClient,
-    },
+    domain::model::ModelName,
+    upstream::{call::Call, client::UpstreamClient},
 };
 
-/// Keys that are looked at side by side.
-const AT_ONCE: usize = 8;
-/// Calls are spread over this span, so that a big pool does not knock at Google's door all at once.
-const SPREAD: Duration = Duration::from_millis(500);
-const PATIENCE: Duration = Duration::from_secs(20);
+mod probe;
+mod round;
 
 /// Snapshot: what the last re-check came to.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
@@ -40,6 +30,8 @@ pub struct RecheckSnapshot {
     pub checked: usize,
     pub found_well: usize,
     pub found_invalid: usize,
+    /// Kinds of probes that were refused for nearly every key, and so for none.
+    pub distrusted: usize,
 }
 
 pub struct Recheck {
@@ -59,19 +51,71 @@ impl Recheck {
             last: RecheckSnapshot::default(),
         }
     }
+
+    /// Looks at the keys that the supervisor finds, and tells their actors.
+    fn look_at(&self, question: FindSuspects) -> ResponseActFuture<Self, ()> {
+        let (supervisor, client, model) =
+            (self.supervisor.clone(), self.client.clone(), self.test_model.clone());
+        let looking = async move {
+            let keys = supervisor.send(question).await.unwrap_or_default();
+            let result = RecheckSnapshot { checked: keys.suspects.len(), ..RecheckSnapshot::default() };
+            Round { client: &client, keys: &keys, result }.run(&model).await
+        };
+        Box::pin(looking.into_actor(self).map(|result, recheck, _| {
+            recheck.last = result;
+            if result.checked > 0 {
+                info!(?result, "suspect keys were checked");
+            }
+        }))
+    }
 }
 
 impl Actor for Recheck {
     type Context = Context<Self>;
 }
 
-/// What a look at a key found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Found {
-    Well,
-    Invalid(KeyFault),
-    /// Google could not be asked, or said nothing about the key.
-    Nothing,
+/// A round of questions.
+struct Round<'a> {
+    client: &'a UpstreamClient,
+    keys: &'a Suspects,
+    result: RecheckSnapshot,
+}
+
+impl<'a> Round<'a> {
+    /// Puts a question for these keys. Tells the actors of those that are refused, and keeps those for which another
+    /// kind of probe may know more.
+    async fn sift(&mut self, name: &str, call: &Call, open: Vec<&'a Suspect>) -> Vec<(&'a Suspect, Answer)> {
+        let answers = probe::ask_all(self.client, call, &open, &self.keys.controls).await;
+        if answers.are_refused_for_all() {
+            warn!(probe = name, "nearly every key was refused at once, so nothing follows from it");
+            self.result.distrusted += 1;
+        }
+        let mut left = Vec::new();
+        for (suspect, answer) in open.into_iter().zip(&answers.suspects) {
+            match answer {
+                Answer::Refused(fault) if answers.can_be_trusted() => {
+                    self.result.found_invalid += 1;
+                    suspect.actor.do_send(Rechecked { fault: Some(*fault) });
+                }
+                Answer::Refused(_) | Answer::Accepted => left.push((suspect, *answer)),
+                Answer::Unclear => {}
+            }
+        }
+        left
+    }
+
+    async fn run(mut self, model: &ModelName) -> RecheckSnapshot {
+        let all = self.keys.suspects.iter().collect();
+        let known = self.sift("models.get", &probe::get_model(model), all).await;
+        let known = known.into_iter().map(|(suspect, _)| suspect).collect();
+        for (suspect, answer) in self.sift("countTokens", &probe::count_tokens(model), known).await {
+            if answer == Answer::Accepted {
+                self.result.found_well += 1;
+                suspect.actor.do_send(Rechecked { fault: None });
+            }
+        }
+        self.result
+    }
 }
 
 /// Command: look at every key that is not plainly well. Answers when all have been looked at.
@@ -83,81 +127,15 @@ impl Handler<RecheckSuspects> for Recheck {
     type Result = ResponseActFuture<Self, ()>;
 
     fn handle(&mut self, _: RecheckSuspects, _: &mut Context<Self>) -> Self::Result {
-        let (supervisor, client, model) =
-            (self.supervisor.clone(), self.client.clone(), self.test_model.clone());
-        let checking = async move {
-            let suspects = supervisor.send(FindSuspects).await.unwrap_or_default();
-            let checks = suspects.into_iter().map(|suspect| check(client.clone(), model.clone(), suspect));
-            stream::iter(checks).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await
-        };
-        Box::pin(checking.into_actor(self).map(|found, recheck, _| {
-            recheck.last = RecheckSnapshot {
-                checked: found.len(),
-                found_well: found.iter().filter(|found| **found == Found::Well).count(),
-                found_invalid: found.iter().filter(|found| matches!(found, Found::Invalid(_))).count(),
-            };
-            if recheck.last.checked > 0 {
-                info!(result = ?recheck.last, "suspect keys were checked");
-            }
-        }))
+        self.look_at(FindSuspects { named: None })
     }
 }
 
-async fn check(client: Rc<UpstreamClient>, model: ModelName, suspect: Suspect) -> Found {
-    sleep(SPREAD.mul_f64(rand::random())).await;
-    let found = look_at(&client, &model, &suspect).await;
-    match found {
-        Found::Well => suspect.actor.do_send(Rechecked { fault: None }),
-        Found::Invalid(fault) => suspect.actor.do_send(Rechecked { fault: Some(fault) }),
-        Found::Nothing => {}
-    }
-    found
-}
+impl Handler<RecheckNow> for Recheck {
+    type Result = ResponseActFuture<Self, ()>;
 
-/// Two calls, because some dead keys still list models. Neither counts against the quota for generation.
-async fn look_at(client: &UpstreamClient, model: &ModelName, suspect: &Suspect) -> Found {
-    for call in [get_model(model), count_tokens(model)] {
-        let deadline = Instant::now() + PATIENCE;
-        let Ok(mut response) = client.send(&call, &suspect.secret, deadline).await else {
-            return Found::Nothing;
-        };
-        let status = response.status();
-        let Ok(body) = client.collect(&mut response, deadline).await else { return Found::Nothing };
-        if status.is_success() {
-            continue;
-        }
-        match classify(status.as_u16(), &body).outcome {
-            Outcome::KeyInvalid(fault) => return Found::Invalid(fault),
-            // The test model may be gone; Google looked at the key before it said so.
-            Outcome::ClientFault | Outcome::ModelUnavailable | Outcome::Quota(_) => {}
-            _ => return Found::Nothing,
-        }
-    }
-    Found::Well
-}
-
-fn get_model(model: &ModelName) -> Call {
-    Call {
-        method: Method::GET,
-        target: format!("/v1beta/{}", model.resource()),
-        model: model.clone(),
-        headers: Vec::new(),
-        body: Bytes::new(),
-        credential: Credential::ApiKeyHeader,
-        answer: AnswerKind::Plain,
-    }
-}
-
-fn count_tokens(model: &ModelName) -> Call {
-    Call {
-        method: Method::POST,
-        target: format!("/v1beta/{}:countTokens", model.resource()),
-        headers: vec![(
-            actix_web::http::header::CONTENT_TYPE,
-            actix_web::http::header::HeaderValue::from_static("application/json"),
-        )],
-        body: Bytes::from_static(br#"{"contents":[{"role":"user","parts":[{"text":"hi"}]}]}"#),
-        ..get_model(model)
+    fn handle(&mut self, RecheckNow(keys): RecheckNow, _: &mut Context<Self>) -> Self::Result {
+        self.look_at(FindSuspects { named: Some(keys) })
     }
 }
 

@@ -53,16 +53,21 @@ impl Scheduler {
         Self { timezone, tasks: Vec::new() }
     }
 
-    /// Re-checks suspect keys every so many hours, at a minute that differs from node to node.
+    /// Re-checks suspect keys every so many hours, at a moment that differs from node to node.
     #[must_use]
     pub fn rechecking(self, recheck: Addr<Recheck>, hours: u32) -> Self {
-        let minute = rand::random_range(0..60u8);
-        self.task("re-check of suspect keys", &format!("0 {minute} * * * *"), hours.max(1), move || {
-            let recheck = recheck.clone();
-            Box::pin(async move {
-                let _ = recheck.send(RecheckSuspects).await;
-            })
-        })
+        let (minute, second) = (rand::random_range(0..60u8), rand::random_range(0..60u8));
+        self.task(
+            "re-check of suspect keys",
+            &format!("{second} {minute} * * * *"),
+            hours.max(1),
+            move || {
+                let recheck = recheck.clone();
+                Box::pin(async move {
+                    let _ = recheck.send(RecheckSuspects).await;
+                })
+            },
+        )
     }
 
     /// Deletes old log rows every night.

@@ -9,7 +9,7 @@
 //! | `GET /_sim/requests` | the last requests received, when the plan keeps them |
 //!
 //! A behaviour is `{"project", "faults": [spell], "quota": {"requests_per_minute", "input_tokens_per_minute", "requests_per_day",
-//! "used_today"}, "pace": {"first_byte_ms", "gap_ms", "jitter_percent"}}`, a spell is `{"fault", "model", "share_percent", "every_ms",
+//! "used_today", "paid"}, "pace": {"first_byte_ms", "gap_ms", "jitter_percent"}}`, a spell is `{"fault", "model", "share_percent", "every_ms",
 //! "for_ms"}`; every field but `fault` may be left out.
 
 use actix_web::{

@@ -41,7 +41,7 @@ use tokio::sync::oneshot;
 pub use self::{
     errors::Refusal,
     plan::{Behaviour, Fault, KeyPlan, Pace, Plan, Spell},
-    quota::Quota,
+    quota::{Exceeded, Limit, Minutes, Quota, QuotaBook},
     state::{Cancellation, KeyCounters, Recorded, Snapshot, World},
 };
 

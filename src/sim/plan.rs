@@ -4,7 +4,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{errors::Refusal, quota::Quota};
+use super::{
+    errors::Refusal,
+    quota::{Minutes, Quota},
+};
 
 /// Everything that `sim::start` needs to know.
 #[derive(Debug, Clone, Serialize)]
@@ -22,6 +25,7 @@ pub struct Plan {
     pub pace: Pace,
     /// Length of a quota's minute in milliseconds; tests shorten it.
     pub minute_ms: u64,
+    pub minutes: Minutes,
     /// How many received requests are kept for `GET /_sim/requests`; 0 keeps none.
     pub record_last: usize,
 }
@@ -161,6 +165,7 @@ impl Plan {
             weather: Vec::new(),
             pace: Pace::default(),
             minute_ms: 60_000,
+            minutes: Minutes::default(),
             record_last: 0,
         }
     }

@@ -14,7 +14,7 @@ use super::{
     attempt::{Attempt, Circumstances},
     errors::{GoogleError, Refusal},
     plan::{Behaviour, Fault, Pace, Plan, Spell},
-    quota::Usage,
+    quota::QuotaBook,
 };
 
 /// Cancellations that are remembered.
@@ -26,7 +26,6 @@ pub struct World {
     started: Instant,
     is_open: bool,
     pace: Pace,
-    minute_ms: u64,
     record_last: usize,
     inner: Mutex<Inner>,
 }
@@ -35,8 +34,7 @@ pub struct World {
 struct Inner {
     keys: HashMap<String, Key>,
     weather: Vec<Spell>,
-    /// By project and model.
-    usage: HashMap<(String, String), Usage>,
+    quotas: QuotaBook,
     attempts: u64,
     cancelled: VecDeque<Cancellation>,
     requests: VecDeque<Recorded>,
@@ -106,9 +104,13 @@ impl World {
             started: Instant::now(),
             is_open: plan.is_open,
             pace: plan.pace,
-            minute_ms: plan.minute_ms.max(1),
             record_last: plan.record_last,
-            inner: Mutex::new(Inner { keys, weather: plan.weather.clone(), ..Inner::default() }),
+            inner: Mutex::new(Inner {
+                keys,
+                weather: plan.weather.clone(),
+                quotas: QuotaBook::new(plan.minutes, plan.minute_ms),
+                ..Inner::default()
+            }),
         }
     }
 
@@ -159,15 +161,13 @@ impl World {
     /// Takes one request of so many tokens from the quota of the key's project.
     pub fn spend(&self, key: &str, model: &str, tokens: u64) -> Result<(), GoogleError> {
         let mut inner = self.lock();
-        let Inner { keys, usage, .. } = &mut *inner;
-        let Some(Key { behaviour, .. }) = keys.get(key).filter(|key| !key.behaviour.quota.is_unlimited())
-        else {
+        let Inner { keys, quotas, .. } = &mut *inner;
+        let Some(Key { behaviour, .. }) = keys.get(key) else {
             return Ok(());
         };
         let project = behaviour.project.as_deref().unwrap_or(key);
-        let usage = usage.entry((project.to_owned(), model.to_owned())).or_default();
-        usage
-            .take(&behaviour.quota, tokens, unix_ms(), self.minute_ms)
+        quotas
+            .take(project, model, &behaviour.quota, tokens, unix_ms())
             .map_err(|exceeded| exceeded.error(model))
     }
 
@@ -210,7 +210,7 @@ impl World {
     pub fn reset(&self) {
         let mut inner = self.lock();
         inner.attempts = 0;
-        inner.usage.clear();
+        inner.quotas.clear();
         inner.cancelled.clear();
         inner.requests.clear();
         for key in inner.keys.values_mut() {

@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use super::{
+    affinity::preference,
     call::Call,
     classify::Fault,
     client::TransportError,
@@ -18,7 +19,10 @@ use crate::{
         balancer::{Acquire, Balancer, Foresee, Settled},
         lease::Lease,
     },
-    balance::table::{Cause, Unavailable},
+    balance::{
+        affinity::Preference,
+        table::{Cause, Unavailable},
+    },
     domain::{
         key::KeyId,
         outcome::{NextStep, Outcome, ServerFault},
@@ -45,6 +49,7 @@ pub struct Attempts<'a> {
     max_attempts: usize,
     call: &'a Call,
     trail: &'a mut Trail,
+    preference: Option<Preference>,
     tried: Vec<KeyId>,
     /// Attempts that count against the limit.
     counted: usize,
@@ -70,6 +75,7 @@ impl<'a> Attempts<'a> {
         Self {
             balancer,
             max_attempts,
+            preference: preference(call, &trail.client),
             call,
             trail,
             tried: Vec::new(),
@@ -93,7 +99,15 @@ impl<'a> Attempts<'a> {
         if let Some(pause) = self.pause.take() {
             sleep(pause).await;
         }
-        let acquire = Acquire { model: self.call.model.clone(), tried: self.tried.clone() };
+        let acquire = Acquire {
+            model: self.call.model.clone(),
+            tokens: self.call.estimated_tokens(),
+            client: self.trail.client.clone(),
+            preference: self.preference,
+            tried: self.tried.clone(),
+            elsewhere: None,
+            deadline: self.deadline,
+        };
         let acquired = self.balancer.send(acquire).await.unwrap_or(Err(Unavailable::NoUsableKey));
         match acquired {
             Ok(lease) => {
@@ -119,7 +133,7 @@ impl<'a> Attempts<'a> {
                 let retry_after = at.saturating_duration_since(Instant::now());
                 match cause {
                     Cause::Quota => UpstreamError::AllCooling { model, retry_after },
-                    Cause::Key => UpstreamError::Busy { model, retry_after },
+                    Cause::Key | Cause::Egress => UpstreamError::Busy { model, retry_after },
                     Cause::Model => UpstreamError::ModelUnavailable { model },
                 }
             }
@@ -144,6 +158,9 @@ impl<'a> Attempts<'a> {
                 outcome: Outcome::Outlier,
                 latency: Duration::ZERO,
                 is_probe: false,
+                reservation: None,
+                group: None,
+                usage: None,
             });
         }
         Won { lease, sent_at: self.sent_at }

@@ -11,7 +11,10 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use tokio::time::{Instant, timeout_at};
 
-use super::call::{Call, Credential};
+use super::{
+    call::{Call, Credential},
+    classify::Classifier,
+};
 use crate::{
     config::Upstream,
     domain::{key::ApiKey, outcome::ServerFault},
@@ -36,11 +39,11 @@ pub enum TransportError {
     Broken(String),
     #[error("Gemini broke the connection while the request was being sent: {0}")]
     Sending(String),
-    #[error("Gemini did not begin to answer within {} s", .0.as_secs_f32())]
+    #[error("Gemini did not begin to answer within {} s", seconds(.0))]
     FirstByte(Duration),
-    #[error("Gemini fell silent for {} s", .0.as_secs_f32())]
+    #[error("Gemini fell silent for {} s", seconds(.0))]
     Idle(Duration),
-    #[error("the answer took longer than {} s", .0.as_secs_f32())]
+    #[error("the answer took longer than {} s", seconds(.0))]
     Total(Duration),
     #[error("the answer is larger than {LARGEST_ANSWER} bytes")]
     TooLarge,
@@ -56,11 +59,18 @@ impl TransportError {
     }
 }
 
+/// As people say it, to the hundredth: what is left of two seconds is `2`, not `1.9998`.
+fn seconds(duration: &Duration) -> f64 {
+    (duration.as_secs_f64() * 100.0).round() / 100.0
+}
+
 pub struct UpstreamClient {
     client: Client,
     /// Scheme, host and prefix in front of the version: `https://generativelanguage.googleapis.com`.
     origin: String,
     custom_headers: HeaderMap,
+    /// Judges what comes back; not used here, but by whoever has a client.
+    pub classifier: Classifier,
     pub first_byte_timeout: Duration,
     pub idle_timeout: Duration,
     /// `TIME_OUT`: from the first attempt to the last byte of the answer.
@@ -89,6 +99,7 @@ impl UpstreamClient {
             client,
             origin: config.base_url.origin.clone(),
             custom_headers: custom_headers(config),
+            classifier: Classifier::new(&config.error_rules),
             first_byte_timeout: config.first_byte_timeout,
             idle_timeout: config.idle_timeout,
             total_timeout: config.total_timeout,
@@ -187,5 +198,21 @@ fn transport_error(error: &SendRequestError) -> TransportError {
         SendRequestError::Url(cause) => TransportError::Unreachable(cause.to_string()),
         SendRequestError::Send(cause) => TransportError::Sending(cause.to_string()),
         other => TransportError::Broken(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_to_the_hundredth_of_a_second() {
+        for (micros, told) in
+            [(1_999_800, "2 s"), (2_500_000, "2.5 s"), (50_000, "0.05 s"), (300_000_400, "300 s")]
+        {
+            let error = TransportError::Total(Duration::from_micros(micros));
+
+            assert_eq!(error.to_string(), format!("the answer took longer than {told}"));
+        }
     }
 }

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use actix::Addr;
-use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
+use actix_web::http::{
+    StatusCode,
+    header::{CONTENT_TYPE, HeaderValue},
+};
 use bytes::Bytes;
 use serde::de::IgnoredAny;
 use tokio::time::{Instant, timeout_at};
@@ -11,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     attempts::{Attempts, Won},
     call::{AnswerKind, Call},
-    classify::{Fault, classify, classify_error_event},
+    classify::{Classifier, Fault},
     client::{TransportError, UpstreamClient},
     events::EventStream,
     glance::{glance, is_empty_answer},
@@ -98,7 +101,8 @@ impl Dispatcher {
     pub async fn fetch(&self, call: &Call, trail: &mut Trail) -> Result<Answer, UpstreamError> {
         let fetch = async |lease: &Lease, deadline| self.fetch_once(call, lease, deadline).await;
         let (answer, won) = self.try_keys(call, trail, fetch).await?;
-        if let Some(Won { lease, sent_at }) = won {
+        if let Some(Won { mut lease, sent_at }) = won {
+            lease.count(answer.usage);
             let spent = sent_at.elapsed();
             trail.usage = answer.usage;
             trail.succeeded(lease.key, answer.status, spent, spent);
@@ -162,7 +166,7 @@ impl Dispatcher {
         let (status, content_type) = (response.status(), response.headers().get(CONTENT_TYPE).cloned());
         let body = self.client.collect(&mut response, deadline).await.map_err(Failure::Transport)?;
         if !status.is_success() {
-            return Err(Failure::Refused(Refusal::new(status.as_u16(), &body, content_type, &lease.secret)));
+            return Err(Failure::Refused(self.refusal(status, &body, content_type, &lease.secret)));
         }
         let answer = |usage| Answer {
             status: status.as_u16(),
@@ -175,18 +179,30 @@ impl Dispatcher {
                 Err(Failure::Transport(TransportError::Broken("the answer broke off".to_owned())))
             }
             AnswerKind::Plain => Ok(answer(None)),
-            AnswerKind::OpenAi => match openai_layer::look_at(&body, &lease.secret) {
-                openai_layer::Seen { fault: Some(fault), .. } => {
-                    Err(Failure::Refused(Refusal::inside(fault)))
+            AnswerKind::OpenAi => {
+                match openai_layer::look_at(&body, &lease.secret, &self.client.classifier) {
+                    openai_layer::Seen { fault: Some(fault), .. } => {
+                        Err(Failure::Refused(Refusal::inside(fault)))
+                    }
+                    seen => Ok(answer(seen.usage)),
                 }
-                seen => Ok(answer(seen.usage)),
-            },
-            AnswerKind::Generation => match judge_generation(&body, &lease.secret) {
+            }
+            AnswerKind::Generation => match judge_generation(&body, &lease.secret, &self.client.classifier) {
                 Judged::Good(usage) => Ok(answer(usage)),
                 Judged::Empty(usage) => Err(Failure::Empty(answer(usage))),
                 Judged::Fault(fault) => Err(Failure::Refused(Refusal::inside(fault))),
             },
         }
+    }
+
+    fn refusal(
+        &self,
+        status: StatusCode,
+        body: &Bytes,
+        content_type: Option<HeaderValue>,
+        key: &ApiKey,
+    ) -> Refusal {
+        Refusal::new(status.as_u16(), body, content_type, key, &self.client.classifier)
     }
 
     async fn open_once(
@@ -201,10 +217,10 @@ impl Dispatcher {
         let (status, content_type) = (response.status(), response.headers().get(CONTENT_TYPE).cloned());
         if !status.is_success() {
             let body = self.client.collect(&mut response, deadline).await.map_err(Failure::Transport)?;
-            return Err(Failure::Refused(Refusal::new(status.as_u16(), &body, content_type, &lease.secret)));
+            return Err(Failure::Refused(self.refusal(status, &body, content_type, &lease.secret)));
         }
         let mut events =
-            EventStream::new(response, call.answer, lease.secret.clone(), self.client.idle_timeout, deadline);
+            EventStream::new(response, call.answer, lease.secret.clone(), &self.client, deadline);
         match timeout_at(first_byte.min(deadline), events.hold()).await {
             Ok(Ok(true)) => Ok(events),
             Ok(Ok(false)) => Err(Failure::Empty(events)),
@@ -229,12 +245,12 @@ enum Judged {
     Fault(Fault),
 }
 
-fn judge_generation(body: &Bytes, key: &ApiKey) -> Judged {
+fn judge_generation(body: &Bytes, key: &ApiKey, classifier: &Classifier) -> Judged {
     let Ok(seen) = glance(body) else {
         // Not JSON, or cut off: no client could read it.
         return Judged::Fault(malformed("Gemini answered 200 with a body that is not JSON"));
     };
-    match seen.error.then(|| classify_error_event(&mask_key(body, key))).flatten() {
+    match seen.error.then(|| classifier.classify_error_event(&mask_key(body, key))).flatten() {
         Some(fault) => Judged::Fault(fault),
         None if is_empty_answer(&seen) => Judged::Empty(seen.usage),
         None => Judged::Good(seen.usage),
@@ -262,14 +278,21 @@ pub fn malformed(message: &str) -> Fault {
             reason: None,
         },
         is_ours: true,
+        consumer: None,
     }
 }
 
 impl Refusal {
     /// `key` is the one that was sent; neither the body nor the fault shows it.
-    fn new(status: u16, body: &Bytes, content_type: Option<HeaderValue>, key: &ApiKey) -> Self {
+    fn new(
+        status: u16,
+        body: &Bytes,
+        content_type: Option<HeaderValue>,
+        key: &ApiKey,
+        classifier: &Classifier,
+    ) -> Self {
         let body = mask_key(body, key);
-        let fault = classify(status, &body);
+        let fault = classifier.classify(status, &body);
         let body = match redact_body(&body) {
             std::borrow::Cow::Borrowed(_) => body.clone(),
             std::borrow::Cow::Owned(redacted) => redacted.into(),

@@ -15,8 +15,8 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::{
     call::AnswerKind,
-    classify::{Fault, classify_error_event},
-    client::TransportError,
+    classify::{Classifier, Fault},
+    client::{TransportError, UpstreamClient},
     dispatch::malformed,
     glance::{StreamGlance, glance, is_empty_answer},
     openai_layer,
@@ -46,6 +46,7 @@ pub struct EventStream {
     kind: AnswerKind,
     /// What errors may quote and nobody may see.
     secret: ApiKey,
+    classifier: Classifier,
     splitter: EventSplitter,
     seen: StreamGlance,
     usage: Option<Usage>,
@@ -69,13 +70,15 @@ impl EventStream {
         response: ClientResponse,
         kind: AnswerKind,
         secret: ApiKey,
-        idle_timeout: Duration,
+        client: &UpstreamClient,
         deadline: Instant,
     ) -> Self {
+        let idle_timeout = client.idle_timeout;
         Self {
             response,
             kind,
             secret,
+            classifier: client.classifier.clone(),
             splitter: EventSplitter::default(),
             seen: StreamGlance::default(),
             usage: None,
@@ -138,7 +141,8 @@ impl EventStream {
     /// Writes down how the answer ended and gives the key back.
     pub fn conclude(mut self, trail: &mut Trail) {
         trail.usage = self.usage.or(trail.usage);
-        let Some(lease) = self.lease.take() else { return };
+        let Some(mut lease) = self.lease.take() else { return };
+        lease.count(self.usage);
         let spent = self.sent_at.elapsed();
         let latency = self.first_byte_at.map_or(spent, |at| at - self.sent_at);
         match self.end.take() {
@@ -214,7 +218,7 @@ impl EventStream {
             AnswerKind::Generation | AnswerKind::Plain => match glance(&data) {
                 Ok(seen) if seen.error => {
                     data = mask_key(&data, &self.secret);
-                    classify_error_event(&data)
+                    self.classifier.classify_error_event(&data)
                 }
                 Ok(seen) => {
                     self.seen.observe(&seen);
@@ -224,7 +228,7 @@ impl EventStream {
                 Err(_) => Some(malformed("Gemini sent an event that is not JSON")),
             },
             AnswerKind::OpenAi => {
-                let seen = openai_layer::look_at(&data, &self.secret);
+                let seen = openai_layer::look_at(&data, &self.secret, &self.classifier);
                 self.is_done |= seen.is_done;
                 self.usage = seen.usage.or(self.usage);
                 seen.fault

@@ -137,6 +137,12 @@ impl RawError {
         self.error_infos().find_map(|info| info.get("metadata")?.get(name)?.as_str())
     }
 
+    /// The number of the project that Google charges, from `ErrorInfo.metadata`. What messages say does not count, as
+    /// they repeat what clients sent.
+    pub fn consumer(&self) -> Option<u64> {
+        self.metadata("consumer")?.strip_prefix("projects/")?.parse().ok()
+    }
+
     /// `QuotaFailure.violations`.
     pub fn violations(&self) -> impl Iterator<Item = &Value> {
         self.details("google.rpc.QuotaFailure")

@@ -1,5 +1,6 @@
 //! Talks to Google, in Gemini's own format.
 
+mod affinity;
 mod answer_reader;
 mod attempts;
 pub mod call;

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::{
     answer_reader::Count,
-    classify::{Fault, classify_error_event},
+    classify::{Classifier, Fault},
     redact::mask_key,
 };
 use crate::domain::{key::ApiKey, usage::Usage};
@@ -35,17 +35,17 @@ struct OpenAiUsage {
 }
 
 /// Looks at an event, or at a whole answer. What is no JSON is none of our business. The fault does not show the key.
-pub fn look_at(data: &Bytes, key: &ApiKey) -> Seen {
+pub fn look_at(data: &Bytes, key: &ApiKey, classifier: &Classifier) -> Seen {
     if data == "[DONE]" {
         return Seen { is_done: true, ..Seen::default() };
     }
     // An array is how this layer wraps its errors; a struct would take it for its fields.
     if data.trim_ascii_start().starts_with(b"[") {
-        return Seen { fault: classify_error_event(&mask_key(data, key)), ..Seen::default() };
+        return Seen { fault: classifier.classify_error_event(&mask_key(data, key)), ..Seen::default() };
     }
     match serde_json::from_slice::<Chunk>(data) {
         Ok(chunk) if chunk.error.is_none() => Seen { usage: chunk.usage.map(usage), ..Seen::default() },
-        Ok(_) => Seen { fault: classify_error_event(&mask_key(data, key)), ..Seen::default() },
+        Ok(_) => Seen { fault: classifier.classify_error_event(&mask_key(data, key)), ..Seen::default() },
         Err(_) => Seen::default(),
     }
 }
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     fn seen(data: &'static str) -> Seen {
-        look_at(&data.into(), &ApiKey::parse("a-key-of-the-tests").unwrap())
+        look_at(&data.into(), &ApiKey::parse("a-key-of-the-tests").unwrap(), &Classifier::default())
     }
 
     #[test]
@@ -87,7 +87,9 @@ mod tests {
             let body = format!(
                 r#"{{"usage":{{"prompt_tokens":{count},"completion_tokens":{count},"total_tokens":{count}}}}}"#
             );
-            look_at(&body.into(), &ApiKey::parse("a-key-of-the-tests").unwrap()).usage.unwrap()
+            look_at(&body.into(), &ApiKey::parse("a-key-of-the-tests").unwrap(), &Classifier::default())
+                .usage
+                .unwrap()
         };
 
         let huge = usage("18446744073709551615");

@@ -7,43 +7,63 @@
 use serde_json::Value;
 
 use super::google_error::RawError;
-use crate::domain::outcome::{BillingFault, Outcome, QuotaExceeded, QuotaWindow};
+use crate::domain::outcome::{BillingFault, Outcome, QuotaExceeded, QuotaMetric, QuotaWindow};
 
 /// Judges a 429, or whatever else names a quota.
 pub(super) fn judge_quota(error: &RawError) -> Outcome {
-    let legacy =
-        error.metadata("quota_limit").map(|name| (window_of(name), error.metadata("quota_limit_value")));
-    let listed = error.violations().map(|violation| {
-        let id = text(violation, "quotaId").or_else(|| text(violation, "quotaMetric"));
-        (id.map_or(QuotaWindow::Unknown, window_of), text(violation, "quotaValue"))
+    let legacy = error.metadata("quota_limit").map(|id| Quota {
+        window: window_of(id),
+        metric: metric_of(id, error.metadata("quota_metric")),
+        limit: error.metadata("quota_limit_value").and_then(parse_limit),
     });
-    let limits: Vec<_> =
-        listed.chain(legacy).map(|(window, value)| (window, value.and_then(parse_limit))).collect();
+    let quotas: Vec<_> = error.violations().map(Quota::listed).chain(legacy).collect();
 
-    if limits.iter().any(|(_, limit)| *limit == Some(0)) || says_limit_zero(error.message()) {
+    if quotas.iter().any(|quota| quota.limit == Some(0)) || says_limit_zero(error.message()) {
         return Outcome::ModelUnavailable;
     }
-    let (window, limit) = longest(&limits);
+    let Quota { window, metric, limit } = longest(&quotas);
     if window == QuotaWindow::Unknown
         && let Some(fault) = unpaid(error)
     {
         return Outcome::Billing(fault);
     }
-    Outcome::Quota(QuotaExceeded { window, retry_after: error.retry_after(), limit })
+    Outcome::Quota(QuotaExceeded { window, metric, retry_after: error.retry_after(), limit })
+}
+
+/// One quota that Google names as used up.
+#[derive(Debug, Clone, Copy)]
+struct Quota {
+    window: QuotaWindow,
+    metric: QuotaMetric,
+    limit: Option<u64>,
+}
+
+impl Quota {
+    const UNKNOWN: Self = Self { window: QuotaWindow::Unknown, metric: QuotaMetric::Unknown, limit: None };
+
+    /// Reads an element of `QuotaFailure.violations`.
+    fn listed(violation: &Value) -> Self {
+        let metric = text(violation, "quotaMetric");
+        let Some(id) = text(violation, "quotaId").or(metric) else {
+            return Self::UNKNOWN;
+        };
+        let limit = text(violation, "quotaValue").and_then(parse_limit);
+        Self { window: window_of(id), metric: metric_of(id, metric), limit }
+    }
 }
 
 /// The longest window, as the shorter ones will have passed by then; of several equal ones the first.
-fn longest(limits: &[(QuotaWindow, Option<u64>)]) -> (QuotaWindow, Option<u64>) {
-    limits
+fn longest(quotas: &[Quota]) -> Quota {
+    let longest = quotas
         .iter()
         .copied()
-        .reduce(|longest, next| if next.0 > longest.0 { next } else { longest })
-        .unwrap_or((QuotaWindow::Unknown, None))
+        .reduce(|longest, next| if next.window > longest.window { next } else { longest });
+    longest.unwrap_or(Quota::UNKNOWN)
 }
 
 /// Reads `GenerateRequestsPerDayPerProjectPerModel-FreeTier` as well as `generate_requests_per_model_per_day`.
 fn window_of(quota_id: &str) -> QuotaWindow {
-    let name = quota_id.replace('_', "").to_ascii_lowercase();
+    let name = plain(quota_id);
     if name.contains("perday") {
         QuotaWindow::Day
     } else if name.contains("perminute") {
@@ -51,6 +71,36 @@ fn window_of(quota_id: &str) -> QuotaWindow {
     } else {
         QuotaWindow::Unknown
     }
+}
+
+/// What is counted, by the quota's id, or else by its metric (`…/generate_content_free_tier_input_token_count`).
+///
+/// Only tokens of prompts are ours to count: an output quota would teach a limit for the wrong thing.
+fn metric_of(quota_id: &str, metric: Option<&str>) -> QuotaMetric {
+    [Some(quota_id), metric]
+        .into_iter()
+        .flatten()
+        .map(counted)
+        .find(|counted| *counted != QuotaMetric::Unknown)
+        .unwrap_or(QuotaMetric::Unknown)
+}
+
+fn counted(name: &str) -> QuotaMetric {
+    let name = plain(name);
+    if name.contains("token") {
+        if name.contains("output") { QuotaMetric::Unknown } else { QuotaMetric::Tokens }
+    } else if name.contains("image") {
+        QuotaMetric::Images
+    } else if name.contains("request") {
+        QuotaMetric::Requests
+    } else {
+        QuotaMetric::Unknown
+    }
+}
+
+/// A name as Google's two spellings share it.
+fn plain(name: &str) -> String {
+    name.replace('_', "").to_ascii_lowercase()
 }
 
 /// `quotaValue` is an int64, which JSON writes as a string.
@@ -100,8 +150,12 @@ mod tests {
         json!({"details": [{"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": violations}]})
     }
 
+    /// As Google refuses it that counts requests, where it says what it counts.
     fn quota(window: QuotaWindow, retry_after: Option<u64>, limit: Option<u64>) -> Outcome {
-        Outcome::Quota(QuotaExceeded { window, retry_after: retry_after.map(Duration::from_secs), limit })
+        let known = window != QuotaWindow::Unknown;
+        let metric = if known { QuotaMetric::Requests } else { QuotaMetric::Unknown };
+        let retry_after = retry_after.map(Duration::from_secs);
+        Outcome::Quota(QuotaExceeded { window, metric, retry_after, limit })
     }
 
     #[test]
@@ -168,6 +222,23 @@ mod tests {
             judge(violations(json!([{"quotaMetric": "x.com/generate_requests_per_model_per_day"}])));
 
         assert_eq!(outcome, quota(QuotaWindow::Day, None, None));
+    }
+
+    #[test]
+    fn what_is_counted_is_told_by_the_id_or_else_by_the_metric() {
+        use QuotaMetric::{Images, Requests, Tokens, Unknown};
+        for (id, metric, expected) in [
+            ("GenerateContentInputTokensPerModelPerMinute-FreeTier", None, Tokens),
+            ("GenerateRequestsPerDayPerProjectPerModel", None, Requests),
+            ("generate_requests_per_model_per_day", None, Requests),
+            ("GenerateImagesPerMinutePerProject", None, Images),
+            ("PerMinute", Some("x.com/generate_content_free_tier_input_token_count"), Tokens),
+            ("GenerateContentOutputTokensPerMinute", None, Unknown),
+            ("ConcurrentSessionsPerProject", Some("x.com/sessions"), Unknown),
+            ("", None, Unknown),
+        ] {
+            assert_eq!(metric_of(id, metric), expected, "{id}");
+        }
     }
 
     #[test]

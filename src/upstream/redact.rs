@@ -24,18 +24,25 @@ struct Marker {
     belongs: bool,
     /// Fewer secret characters after the marker than this are left alone.
     at_least: usize,
+    /// What a secret consists of.
+    holds: fn(&u8) -> bool,
 }
 
 const fn part(text: &'static [u8], at_least: usize) -> Marker {
-    Marker { text, belongs: true, at_least }
+    Marker { text, belongs: true, at_least, holds: is_secret_byte }
 }
 
 const fn label(text: &'static [u8], at_least: usize) -> Marker {
-    Marker { text, belongs: false, at_least }
+    Marker { text, belongs: false, at_least, holds: is_secret_byte }
+}
+
+/// The number of a project: no secret, but nothing that clients should learn about the pool either.
+const fn number(text: &'static [u8]) -> Marker {
+    Marker { text, belongs: false, at_least: 6, holds: u8::is_ascii_digit }
 }
 
 /// Google's JSON writes `=` as `\u003d`, hence the two spellings.
-const MARKERS: [Marker; 9] = [
+const MARKERS: [Marker; 14] = [
     part(b"AIza", 20),
     part(b"AQ.", 20),
     label(b"api_key:", 1),
@@ -45,6 +52,11 @@ const MARKERS: [Marker; 9] = [
     label(br"key\u003d", 1),
     label(b"auth_tokens/", 1),
     label(b"Bearer ", 16),
+    number(b"projects/"),
+    number(b"project_number:"),
+    number(b"in project "),
+    number(b"project="),
+    number(br"project\u003d"),
 ];
 
 /// The text with every secret masked; borrowed when there was none.
@@ -117,7 +129,7 @@ fn secret_at(bytes: &[u8], at: usize) -> Option<Range<usize>> {
     let rest = &bytes[at..];
     let marker = MARKERS.iter().find(|marker| rest.starts_with(marker.text))?;
     let start = at + marker.text.len();
-    let length = bytes[start..].iter().take_while(|byte| is_secret_byte(**byte)).count();
+    let length = bytes[start..].iter().take_while(|byte| (marker.holds)(byte)).count();
     let from = if marker.belongs { at } else { start };
     (length >= marker.at_least).then_some(from..start + length)
 }
@@ -146,8 +158,8 @@ fn spelling_of(byte: u8, text: &[u8]) -> Option<usize> {
 }
 
 /// The characters of keys and tokens, plain or percent-encoded.
-fn is_secret_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-_.~%+/".contains(&byte)
+fn is_secret_byte(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-_.~%+/".contains(byte)
 }
 
 #[cfg(test)]
@@ -155,6 +167,19 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn numbers_of_projects_are_masked_and_other_numbers_are_not() {
+        for (text, clean) in [
+            ("for consumer 'project_number:348715329010'.", "for consumer 'project_number:[redacted]'."),
+            (r#"{"consumer":"projects/348715329010"}"#, r#"{"consumer":"projects/[redacted]"}"#),
+            ("not been used in project 348715329010 before", "not been used in project [redacted] before"),
+            ("overview?project=348715329010", "overview?project=[redacted]"),
+            ("in project 12, projects/mine/files/1", "in project 12, projects/mine/files/1"),
+        ] {
+            assert_eq!(redact(text), clean);
+        }
+    }
 
     #[test]
     fn every_known_shape_of_a_secret_is_masked() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::classify::Fault;
-use crate::domain::{key::KeyId, outcome::Outcome, usage::Usage};
+use crate::domain::{client::TokenId, key::KeyId, outcome::Outcome, usage::Usage};
 
 /// One attempt, as the request log keeps it.
 #[derive(Debug, Clone, Serialize)]
@@ -34,6 +34,8 @@ pub struct FailedAttempt {
 /// Grows with every attempt of a request; the journal of `api` writes it down.
 #[derive(Debug, Default)]
 pub struct Trail {
+    /// On whose behalf; those who wait for keys take turns by it.
+    pub client: TokenId,
     pub attempts: Vec<Attempt>,
     pub failures: Vec<FailedAttempt>,
     /// The key that gave the answer.
@@ -44,6 +46,11 @@ pub struct Trail {
 }
 
 impl Trail {
+    /// What is done for this client.
+    pub fn of(client: TokenId) -> Self {
+        Self { client, ..Self::default() }
+    }
+
     /// `waited` is the part of `spent` that the client's first byte had to wait for.
     pub fn succeeded(&mut self, key_id: KeyId, status: u16, spent: Duration, waited: Duration) {
         self.answered_by = Some(key_id);
@@ -105,12 +112,13 @@ impl Trail {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::{classify::classify, dispatch::malformed};
+    use crate::upstream::{classify::Classifier, dispatch::malformed};
 
     #[test]
     fn only_what_google_named_is_a_reason() {
         let mut trail = Trail::default();
-        let busy = classify(503, br#"{"error":{"code":503,"message":"busy","status":"UNAVAILABLE"}}"#);
+        let busy = Classifier::default()
+            .classify(503, br#"{"error":{"code":503,"message":"busy","status":"UNAVAILABLE"}}"#);
 
         trail.failed(KeyId(1), &busy, Duration::ZERO);
         trail.failed(KeyId(2), &malformed("the answer had no content"), Duration::ZERO);

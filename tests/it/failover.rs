@@ -29,7 +29,7 @@ async fn a_rate_limited_key_hands_over_to_the_next() {
 
 #[actix_web::test]
 async fn a_rate_limited_key_rests_for_that_model_alone() {
-    let app = TestApp::with_keys(["k1", "k2"]).await;
+    let app = TestApp::builder().keys(["k1", "k2"]).setting("BALANCE_POLICY", "round_robin").start().await;
     app.upstream.on("k1").reply(429).retry_after(secs(30));
 
     for _ in 0..4 {
@@ -345,7 +345,12 @@ async fn an_answer_that_is_empty_for_a_reason_is_not_repeated() {
 
 #[actix_web::test]
 async fn a_key_that_fails_where_others_succeed_is_taken_out_after_max_failures() {
-    let app = TestApp::builder().keys(["k1", "k2"]).setting("MAX_FAILURES", "2").start().await;
+    let app = TestApp::builder()
+        .keys(["k1", "k2"])
+        .setting("MAX_FAILURES", "2")
+        .setting("BALANCE_POLICY", "round_robin")
+        .start()
+        .await;
     // A success in between would clear the key.
     app.catalogue_is_fetched().await;
     app.upstream.on("k1").reply(500);

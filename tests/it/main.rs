@@ -1,6 +1,7 @@
 //! The gateway as its clients meet it: over HTTP, with an upstream that follows a script.
 
 mod anthropic;
+mod blame;
 mod crash;
 mod failover;
 mod hangup;
@@ -14,5 +15,6 @@ mod restart;
 mod secrets;
 mod services;
 mod stop;
+mod storm;
 mod streaming;
 mod timeouts;

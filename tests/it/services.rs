@@ -11,7 +11,7 @@ use gemini_balance::{
     },
 };
 
-use crate::harness::{MODEL, TestApp};
+use crate::harness::{MODEL, TestApp, google_error};
 
 #[actix_web::test]
 async fn an_invalid_key_that_is_well_again_serves_again_and_a_dead_one_does_not() {
@@ -36,6 +36,46 @@ async fn an_invalid_key_that_is_well_again_serves_again_and_a_dead_one_does_not(
     assert_eq!(dead, StateSnapshot::Invalid { reason: KeyFault::NotFound });
     let found = app.recheck().send(Observe::<RecheckSnapshot>::new()).await.expect("the re-check lives");
     assert_eq!((found.checked, found.found_well, found.found_invalid), (2, 1, 1));
+}
+
+/// Keys that one odd answer has made suspects.
+async fn make_suspect(app: &TestApp, keys: &[&str]) {
+    for key in keys {
+        let odd = google_error(403, "PERMISSION_DENIED", "The caller does not have permission");
+        app.upstream.on(key).reply_json(403, &odd).answers_as_usual();
+    }
+    app.client().generate(MODEL, "hello").await;
+    for key in keys {
+        app.key_becomes(key, "is a suspect", |key| key.health.consecutive_failures == 1).await;
+        app.upstream.on(key).reply_with("gemini/invalid-key.error.json");
+    }
+}
+
+#[actix_web::test]
+async fn where_every_key_is_refused_at_once_the_question_is_and_no_key_changes() {
+    let keys = ["k1", "k2", "k3"];
+    let app = TestApp::with_keys(keys).await;
+    app.catalogue_is_fetched().await;
+    make_suspect(&app, &keys).await;
+
+    app.recheck().send(RecheckSuspects).await.expect("the re-check lives");
+
+    let found = app.recheck().send(Observe::<RecheckSnapshot>::new()).await.expect("the re-check lives");
+    assert_eq!((found.checked, found.found_invalid, found.distrusted), (3, 0, 2));
+    assert_eq!(app.observe_pool().await.states.active, 3);
+}
+
+#[actix_web::test]
+async fn where_a_healthy_key_is_accepted_those_that_are_refused_are_dead() {
+    let app = TestApp::builder().keys(["k1", "k2", "k3", "k4"]).setting("MAX_RETRIES", "4").start().await;
+    app.catalogue_is_fetched().await;
+    make_suspect(&app, &["k1", "k2", "k3"]).await;
+
+    app.recheck().send(RecheckSuspects).await.expect("the re-check lives");
+
+    let found = app.recheck().send(Observe::<RecheckSnapshot>::new()).await.expect("the re-check lives");
+    assert_eq!((found.checked, found.found_invalid, found.distrusted), (3, 3, 0));
+    app.pool_becomes("three are out", |pool| (pool.states.invalid, pool.states.active) == (3, 1)).await;
 }
 
 #[actix_web::test]

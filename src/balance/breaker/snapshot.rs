@@ -2,8 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CoolingReason, KeyHealth, KeyState, ModelHealth, ModelReason};
-use crate::domain::{model::ModelName, outcome::KeyFault, time::Now};
+use super::{CoolingReason, KeyHealth, KeyState, ModelReason, failures::Failures, models::ModelHealth};
+use crate::domain::{
+    model::ModelName,
+    outcome::{BillingFault, KeyFault},
+    time::Now,
+};
 
 /// A key's health as it is stored and shown; all times in Unix milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +18,9 @@ pub struct HealthSnapshot {
     pub consecutive_failures: u32,
     #[serde(default)]
     pub trips: u32,
+    /// When a key that has recovered has its whole share of traffic again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_at_ms: Option<i64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cooldowns: Vec<CooldownSnapshot>,
 }
@@ -25,6 +32,40 @@ pub enum StateSnapshot {
     Cooling { until_ms: i64, reason: CoolingReason },
     HalfOpen,
     Invalid { reason: KeyFault },
+}
+
+/// What concerns every key of a project as soon as one of them shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProjectFault {
+    /// No key of the project has money.
+    Billing(BillingFault),
+    /// The project is suspended, deleted or without the API, so that its other keys are likely to go as well.
+    Key(KeyFault),
+}
+
+impl StateSnapshot {
+    /// The fault of the key's project that this state tells of.
+    pub fn project_fault(&self) -> Option<ProjectFault> {
+        match self {
+            Self::Invalid { reason: fault @ (KeyFault::Suspended | KeyFault::ServiceDisabled) } => {
+                Some(ProjectFault::Key(*fault))
+            }
+            Self::Cooling { reason: CoolingReason::PrepayDepleted, .. } => {
+                Some(ProjectFault::Billing(BillingFault::PrepayDepleted))
+            }
+            Self::Cooling { reason: CoolingReason::SpendCap, .. } => {
+                Some(ProjectFault::Billing(BillingFault::SpendCap))
+            }
+            Self::Active | Self::Cooling { .. } | Self::HalfOpen | Self::Invalid { .. } => None,
+        }
+    }
+}
+
+impl HealthSnapshot {
+    /// Is there anything that a re-check could clear up?
+    pub fn is_suspect(&self) -> bool {
+        self.consecutive_failures > 0 || self.state != StateSnapshot::Active
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,18 +93,19 @@ impl KeyHealth {
             reason: health.reason,
             unexplained: health.unexplained,
         };
-        let mut cooldowns: Vec<_> =
-            self.models.iter().filter(|(_, health)| health.cooling).map(cooldown).collect();
+        let mut cooldowns: Vec<_> = self.models.cooling().map(cooldown).collect();
         cooldowns.sort_by(|a, b| a.model.cmp(&b.model));
         HealthSnapshot {
             state,
-            consecutive_failures: self.consecutive_failures,
+            consecutive_failures: self.failures.len(),
             trips: self.trips,
+            warm_at_ms: self.warm_at.map(|at| now.unix_ms_at(at)),
             cooldowns,
         }
     }
 
-    /// The health that a snapshot tells of. What ran out meanwhile is over at the next [`expire`](Self::expire).
+    /// The health that a snapshot tells of. What ran out meanwhile is over at the next [`expire`](Self::expire);
+    /// failures count as if they had just happened.
     pub fn restore(snapshot: &HealthSnapshot, max_failures: u32, now: Now) -> Self {
         let state = match snapshot.state {
             StateSnapshot::Active => KeyState::Active,
@@ -76,12 +118,13 @@ impl KeyHealth {
         let models = snapshot.cooldowns.iter().map(|stored| {
             let until = now.instant_at(stored.until_ms);
             let (reason, unexplained) = (stored.reason, stored.unexplained);
-            (stored.model.clone(), ModelHealth { until, reason, unexplained, cooling: true })
+            (stored.model.clone(), ModelHealth { until, reason, unexplained, since: Some(now.instant) })
         });
         Self {
             state,
-            consecutive_failures: snapshot.consecutive_failures,
+            failures: Failures::restore(snapshot.consecutive_failures.min(max_failures), now.instant),
             trips: snapshot.trips,
+            warm_at: snapshot.warm_at_ms.map(|at| now.instant_at(at)),
             models: models.collect(),
             ..Self::new(max_failures)
         }
@@ -91,7 +134,7 @@ impl KeyHealth {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::outcome::{Outcome, QuotaExceeded, QuotaWindow};
+    use crate::domain::outcome::{Outcome, QuotaExceeded, QuotaMetric, QuotaWindow};
 
     const MAX_FAILURES: u32 = 3;
 
@@ -100,7 +143,12 @@ mod tests {
     }
 
     fn quota(window: QuotaWindow) -> Outcome {
-        Outcome::Quota(QuotaExceeded { window, retry_after: None, limit: None })
+        Outcome::Quota(QuotaExceeded {
+            window,
+            metric: QuotaMetric::Requests,
+            retry_after: None,
+            limit: None,
+        })
     }
 
     #[test]

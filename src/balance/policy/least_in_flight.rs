@@ -6,17 +6,17 @@ use super::{Candidates, Policy, ReadyList, Turn};
 /// is forgotten, and eight choices are within a hair of looking at all of them.
 const CHOICES: usize = 8;
 
-#[derive(Debug, Default)]
-pub struct LeastInFlight(Turn);
+#[derive(Debug)]
+pub struct LeastInFlight(pub Turn);
 
 impl Policy for LeastInFlight {
     fn choose(&mut self, ready: &ReadyList, candidates: &dyn Candidates) -> Option<u32> {
-        self.0
-            .next(ready.len())
-            .map(|position| ready.at(position))
-            .filter(|&slot| candidates.is_allowed(slot))
-            .take(CHOICES)
-            .min_by_key(|&slot| candidates.in_flight(slot))
+        let first = self.0.take(ready, candidates)?;
+        let (len, behind) = (ready.len(), self.0.next);
+        let others = (0..len).map(|step| ready.at((behind + step) % len));
+        let others = others.filter(|&slot| candidates.is_allowed(slot)).take(CHOICES - 1);
+        let load = |slot: u32| candidates.in_flight(slot) as f32 / candidates.share(slot);
+        std::iter::once(first).chain(others).min_by(|&one, &other| load(one).total_cmp(&load(other)))
     }
 }
 
@@ -33,13 +33,19 @@ mod tests {
         fn in_flight(&self, slot: u32) -> u32 {
             self.0[slot as usize]
         }
+        fn share(&self, _: u32) -> f32 {
+            1.0
+        }
+        fn cost(&self, _: u32) -> f32 {
+            1.0
+        }
     }
 
     #[test]
     fn the_least_busy_key_is_chosen_wherever_the_turn_is() {
         let mut list = ReadyList::default();
         (0..4).for_each(|slot| list.insert(slot));
-        let mut policy = LeastInFlight::default();
+        let mut policy = LeastInFlight(Turn::new(0));
 
         let picks: Vec<_> = (0..4).filter_map(|_| policy.choose(&list, &Busy(vec![3, 2, 0, 5]))).collect();
 

@@ -2,12 +2,12 @@
 
 use super::{Candidates, Policy, ReadyList, Turn};
 
-#[derive(Debug, Default)]
-pub struct RoundRobin(Turn);
+#[derive(Debug)]
+pub struct RoundRobin(pub Turn);
 
 impl Policy for RoundRobin {
     fn choose(&mut self, ready: &ReadyList, candidates: &dyn Candidates) -> Option<u32> {
-        self.0.next(ready.len()).map(|position| ready.at(position)).find(|&slot| candidates.is_allowed(slot))
+        self.0.take(ready, candidates)
     }
 }
 
@@ -15,25 +15,33 @@ impl Policy for RoundRobin {
 mod tests {
     use super::*;
 
-    struct All;
+    struct AllBut(u32);
 
-    impl Candidates for All {
-        fn is_allowed(&self, _: u32) -> bool {
-            true
+    impl Candidates for AllBut {
+        fn is_allowed(&self, slot: u32) -> bool {
+            slot != self.0
         }
         fn in_flight(&self, _: u32) -> u32 {
             0
         }
+        fn share(&self, _: u32) -> f32 {
+            1.0
+        }
+        fn cost(&self, _: u32) -> f32 {
+            1.0
+        }
+    }
+
+    fn picks(candidates: &AllBut) -> Vec<u32> {
+        let mut list = ReadyList::default();
+        [7, 8, 9].into_iter().for_each(|slot| list.insert(slot));
+        let mut policy = RoundRobin(Turn::new(0));
+        (0..6).filter_map(|_| policy.choose(&list, candidates)).collect()
     }
 
     #[test]
-    fn keys_take_turns() {
-        let mut list = ReadyList::default();
-        [7, 8, 9].into_iter().for_each(|slot| list.insert(slot));
-        let mut policy = RoundRobin::default();
-
-        let picks: Vec<_> = (0..6).filter_map(|_| policy.choose(&list, &All)).collect();
-
-        assert_eq!(picks, [7, 8, 9, 7, 8, 9]);
+    fn keys_take_turns_and_nobody_gets_the_turn_of_another() {
+        assert_eq!(picks(&AllBut(0)), [7, 8, 9, 7, 8, 9]);
+        assert_eq!(picks(&AllBut(8)), [7, 9, 7, 9, 7, 9]);
     }
 }

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::RoutingTable;
+use super::{Ask, RoutingTable, Slot};
 use crate::{
     balance::breaker::{Availability, ModelCooldown, ModelReason, Routing},
     domain::model::ModelName,
@@ -31,6 +31,8 @@ pub enum Cause {
     Model,
     /// The key as a whole is out: its breaker is open, or its project has not paid.
     Key,
+    /// Google refuses our address, whatever the key.
+    Egress,
 }
 
 impl Routing {
@@ -45,34 +47,44 @@ impl Routing {
 }
 
 impl<T> RoutingTable<T> {
-    /// The prospects of a model that no key can be picked for now.
-    pub fn outlook(&self, model: &ModelName) -> Unavailable {
-        let of_model = self.models.get(model);
-        let ready = of_model.map_or(&self.ready, |table| &table.ready);
-        if !ready.is_empty() || self.is_being_probed_for(model) {
+    /// The prospects of a request for which no key was picked. `unfit` is when a key that is ready has room for it.
+    pub fn outlook(&self, model: &ModelName, unfit: Option<Instant>) -> Unavailable {
+        let ready = self.models.get(model).map_or(&self.ready, |table| &table.ready);
+        if self.is_being_probed_for(model) || (unfit.is_none() && !ready.is_empty()) {
             return Unavailable::Soon;
         }
-        let cooling_model = of_model.and_then(|table| table.cooling.first());
-        let cooling_model = cooling_model.map(|&(at, index)| (at, self.cause(index, model)));
-        let soonest = cooling_model.into_iter().chain(self.soonest_key(model)).min_by_key(|(at, _)| *at);
+        let unfit = unfit.map(|at| (at, Cause::Quota));
+        let soonest = self.recovery(&Ask::new(model)).into_iter().chain(unfit).min_by_key(|(at, _)| *at);
         soonest.map_or(Unavailable::NoUsableKey, |(at, cause)| Unavailable::Until { at, cause })
     }
 
-    fn is_being_probed_for(&self, model: &ModelName) -> bool {
-        (0..self.half_open.len().min(LOOKED_AT)).any(|position| {
-            self.routing(self.half_open.at(position)).is_some_and(|routing| routing.cooldown(model).is_none())
-        })
+    /// When the next key comes back that is kept from the request's model now and fit for it, and what keeps it.
+    pub fn recovery(&self, ask: &Ask<'_>) -> Option<(Instant, Cause)> {
+        let is_fit = |index: u32| self.slot(index).is_some_and(|slot| ask.allows(slot));
+        let of_model = self.models.get(ask.model);
+        let cooling = of_model.and_then(|table| {
+            let (at, index) = table.cooling.iter().take(LOOKED_AT).find(|(_, index)| is_fit(*index))?;
+            Some((*at, self.cause(*index, ask.model)))
+        });
+        let comes_back = |index: u32| self.slot(index).is_some_and(|slot| slot.is_ready_for(ask.model));
+        let held = of_model.and_then(|table| {
+            let mut held = table.held().take(LOOKED_AT);
+            held.find(|(_, index)| is_fit(*index) && comes_back(*index)).map(|(at, _)| (at, Cause::Quota))
+        });
+        // Those that cool for the model as well are in the model's own list.
+        let serves = |index: u32| self.slot(index).is_some_and(|slot| slot.serves(ask.model));
+        let mut keys = self.cooling.iter().take(LOOKED_AT);
+        let key = keys.find(|(_, index)| is_fit(*index) && serves(*index)).map(|&(at, _)| (at, Cause::Key));
+        cooling.into_iter().chain(held).chain(key).min_by_key(|(at, _)| *at)
     }
 
-    /// The first key to come back whole; those that cool for the model as well are in the model's own list.
-    fn soonest_key(&self, model: &ModelName) -> Option<(Instant, Cause)> {
-        let mut keys = self.cooling.iter().take(LOOKED_AT);
-        let serves = |index| self.routing(index).is_some_and(|routing| routing.cooldown(model).is_none());
-        keys.find(|(_, index)| serves(*index)).map(|&(at, _)| (at, Cause::Key))
+    fn is_being_probed_for(&self, model: &ModelName) -> bool {
+        (0..self.half_open.len().min(LOOKED_AT))
+            .any(|position| self.slot(self.half_open.at(position)).is_some_and(|slot| slot.serves(model)))
     }
 
     fn cause(&self, index: u32, model: &ModelName) -> Cause {
-        let Some(routing) = self.routing(index) else { return Cause::Key };
+        let Some(routing) = self.slot(index).map(|slot| &slot.routing) else { return Cause::Key };
         match (routing.availability, routing.cooldown(model)) {
             (Availability::CoolingUntil(key), Some(cooldown)) if key > cooldown.until => Cause::Key,
             (_, Some(cooldown)) if cooldown.reason == ModelReason::Unavailable => Cause::Model,
@@ -81,18 +93,18 @@ impl<T> RoutingTable<T> {
         }
     }
 
-    fn routing(&self, index: u32) -> Option<&Routing> {
-        self.slots[index as usize].as_ref().map(|slot| &slot.routing)
+    fn slot(&self, index: u32) -> Option<&Slot<T>> {
+        self.slots[index as usize].as_ref()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Duration};
+    use std::time::Duration;
 
     use super::*;
     use crate::{
-        balance::policy,
+        balance::{policy, table::Place},
         domain::{key::KeyId, policy::PolicyKind},
     };
 
@@ -102,13 +114,17 @@ mod tests {
 
     /// Keys with their availability and their cooldown for the model.
     fn outlook(keys: &[(Availability, Option<(Instant, ModelReason)>)]) -> Unavailable {
-        let mut table = RoutingTable::new(policy::build(PolicyKind::RoundRobin));
+        let mut table = RoutingTable::new(policy::build(PolicyKind::RoundRobin, 0));
         for (id, (availability, cooldown)) in (1..).zip(keys) {
             let cooldowns = cooldown.map(|(until, reason)| ModelCooldown { model: model(), until, reason });
-            let routing = Routing { availability: *availability, cooldowns: cooldowns.into_iter().collect() };
-            table.apply(KeyId(id), Arc::default(), routing, ());
+            let routing = Routing {
+                availability: *availability,
+                warm_at: None,
+                cooldowns: cooldowns.into_iter().collect(),
+            };
+            table.apply(KeyId(id), Place::default(), routing, ());
         }
-        table.outlook(&model())
+        table.outlook(&model(), None)
     }
 
     fn in_secs(count: u64) -> Instant {

@@ -94,8 +94,9 @@ impl Builder {
         for (name, value) in [
             ("BASE_URL", &*format!("{}/v1beta", upstream.origin)),
             ("ENCRYPTION_KEY", PASSPHRASE),
-            // One worker, so that keys take turns in their order.
+            // One worker and no scores, so that keys take turns in their order.
             ("WORKERS", "1"),
+            ("BALANCE_POLICY", "round_robin"),
             // What a test leaves running does not matter to it.
             ("SHUTDOWN_TIMEOUT_SECONDS", "0"),
         ] {

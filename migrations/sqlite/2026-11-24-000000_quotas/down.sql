@@ -1,0 +1,5 @@
+DROP TABLE quota_ledgers;
+ALTER TABLE keys DROP COLUMN models;
+ALTER TABLE keys DROP COLUMN weight;
+ALTER TABLE keys DROP COLUMN tier;
+ALTER TABLE keys DROP COLUMN project;

@@ -1,0 +1,133 @@
+//! Which keys belong together, and the ledger of quotas that they share.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use actix::prelude::*;
+use tracing::{error, warn};
+
+use super::Supervisor;
+use crate::{
+    balance::{
+        ledger::{Ledger, LedgerSnapshot},
+        table::{Place, Terms},
+    },
+    db,
+    domain::{
+        key::KeyId,
+        placement::{KeyPlacement, ProjectName, Tier},
+        quota::TierLimits,
+        time::Now,
+    },
+};
+
+/// What ledgers have counted is written this often; a process that is killed forgets no more than that.
+pub const LEDGERS_SAVED_EVERY: Duration = Duration::from_secs(5);
+
+/// What projects start with, and what was stored of them.
+#[derive(Debug, Default)]
+pub struct ProjectSettings {
+    /// Limits that a project starts with, by its tier.
+    pub limits: TierLimits,
+    /// Of keys that name none.
+    pub default_tier: Tier,
+    /// JSON of the ledgers as they were last saved, by the names of their projects.
+    pub stored: HashMap<String, String>,
+}
+
+struct Project {
+    ledger: Arc<Ledger>,
+    members: Vec<KeyId>,
+}
+
+/// All projects that have keys.
+pub(super) struct Projects {
+    settings: ProjectSettings,
+    open: BTreeMap<ProjectName, Project>,
+    /// Snapshots that the database did not take.
+    unsaved: BTreeMap<ProjectName, LedgerSnapshot>,
+}
+
+impl Projects {
+    pub fn new(settings: ProjectSettings) -> Self {
+        Self { settings, open: BTreeMap::new(), unsaved: BTreeMap::new() }
+    }
+
+    /// Gives a key its place: beside its siblings if it names a project, else alone.
+    pub fn place(&mut self, key: KeyId, placement: &KeyPlacement, now: Now) -> Place {
+        let name = placement.project.clone().unwrap_or_else(|| ProjectName::of_key(key));
+        let tier = placement.tier.unwrap_or(self.settings.default_tier);
+        let settings = &mut self.settings;
+        let project = self.open.entry(name).or_insert_with_key(|name| Project {
+            ledger: Arc::new(open_ledger(settings, name, tier, now)),
+            members: Vec::new(),
+        });
+        project.members.push(key);
+        let rules = &placement.models;
+        let models = (!rules.is_empty()).then(|| Arc::new(rules.clone()));
+        let terms = Terms { rank: tier.rank(), weight: placement.weight.clamp(1, 100), models };
+        Place { gauge: Arc::default(), ledger: project.ledger.clone(), terms }
+    }
+
+    /// The other keys of a key's project.
+    pub fn siblings(&self, key: KeyId, ledger: &Arc<Ledger>) -> Vec<KeyId> {
+        let project = self.open.values().find(|project| Arc::ptr_eq(&project.ledger, ledger));
+        let members = project.map_or(&[][..], |project| &project.members);
+        members.iter().copied().filter(|member| *member != key).collect()
+    }
+
+    /// What has changed since it was taken last.
+    fn take_changes(&mut self, now: Now) -> BTreeMap<ProjectName, LedgerSnapshot> {
+        let mut changes = std::mem::take(&mut self.unsaved);
+        for (name, project) in &self.open {
+            if let Some(snapshot) = project.ledger.take_change(now) {
+                changes.insert(name.clone(), snapshot);
+            }
+        }
+        changes
+    }
+
+    fn put_back(&mut self, changes: BTreeMap<ProjectName, LedgerSnapshot>) {
+        for (name, snapshot) in changes {
+            self.unsaved.entry(name).or_insert(snapshot);
+        }
+    }
+}
+
+fn open_ledger(settings: &mut ProjectSettings, name: &ProjectName, tier: Tier, now: Now) -> Ledger {
+    let limits = settings.limits.of(tier);
+    let Some(json) = settings.stored.remove(name.as_str()) else { return Ledger::new(limits, now) };
+    match serde_json::from_str(&json) {
+        Ok(snapshot) => Ledger::restore(limits, &snapshot, now),
+        Err(problem) => {
+            warn!(project = %name, error = %problem, "the stored quotas of a project cannot be read; they are counted anew");
+            Ledger::new(limits, now)
+        }
+    }
+}
+
+impl Supervisor {
+    /// Writes what ledgers have counted; the answer comes when it is done.
+    pub(super) fn save_ledgers(&mut self) -> impl ActorFuture<Self, Output = ()> + use<> {
+        let now = Now::read();
+        let changes = self.projects.take_changes(now);
+        let json = |snapshot| serde_json::to_string(snapshot).expect("a snapshot of plain fields is JSON");
+        let rows: Vec<_> = changes.iter().map(|(name, snapshot)| (name.clone(), json(snapshot))).collect();
+        let database = self.database.clone();
+        let saving = async move {
+            if rows.is_empty() {
+                return Ok(());
+            }
+            database.write(move |conn| db::ledgers::save_ledgers(conn, &rows, now.unix_ms())).await
+        };
+        saving.into_actor(self).map(move |saved, supervisor, _| {
+            if let Err(failure) = saved {
+                error!(error = %failure, projects = changes.len(), "what quotas were used could not be saved, trying again");
+                supervisor.projects.put_back(changes);
+            }
+        })
+    }
+}

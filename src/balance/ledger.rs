@@ -1,0 +1,255 @@
+//! How much of each model a project has used, and may still use: its quota ledger.
+//!
+//! Google counts per project and model: requests and prompt tokens of a minute, requests of a day. Before a request is
+//! sent it is reserved in all three windows, by an estimate of its tokens; afterwards the estimate is corrected. So a
+//! quota that is used up is known without asking Google, and all keys of the project share that knowledge.
+//!
+//! One ledger serves the balancers of all workers, hence the lock; it is held for some ten nanoseconds, and nothing
+//! else happens meanwhile. Minutes are told by the clock that never jumps, days by the one on the wall.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::time::Instant;
+
+use super::quota;
+use crate::domain::{
+    model::ModelName,
+    outcome::{BillingFault, QuotaExceeded, QuotaMetric, QuotaWindow},
+    quota::{Limit, LimitTable},
+    time::Now,
+};
+
+mod book;
+mod ceiling;
+mod day;
+mod minute;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+
+use book::Book;
+use day::WallClock;
+use minute::TickClock;
+
+pub use snapshot::{BookSnapshot, LedgerSnapshot};
+
+/// Models that one project keeps books of. Google offers some fifty; clients can make up any number.
+const MAX_BOOKS: usize = 64;
+
+/// What a project may do, shared by all its keys in all workers.
+#[derive(Debug)]
+pub struct Ledger {
+    limits: Arc<LimitTable>,
+    books: Mutex<Books>,
+}
+
+/// A request's place in the ledger, to be settled or refunded once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reservation {
+    /// The half second that it counts in.
+    tick: u32,
+    /// The day that it counts in.
+    day: u32,
+    /// Prompt tokens by estimate.
+    tokens: u32,
+}
+
+/// No room: when there will be, if nothing else is sent until then, and what is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spent {
+    /// From this instant on there is room, and not before.
+    pub until: Instant,
+    pub reason: SpentReason,
+}
+
+/// What is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpentReason {
+    /// `metric` is unknown where Google closed the window and did not say what it counts.
+    Quota { window: QuotaWindow, metric: QuotaMetric },
+    /// The whole project is out of use.
+    Billing(BillingFault),
+}
+
+/// What is known of one window of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WindowUse {
+    pub window: QuotaWindow,
+    pub metric: QuotaMetric,
+    pub used: u64,
+    pub limit: Option<Limit>,
+    /// When all that is counted now will count no more; `None` when nothing is counted.
+    pub resets: Option<Instant>,
+    /// Closed by Google until then, whatever we counted.
+    pub closed_until: Option<Instant>,
+}
+
+/// The windows of one model: requests and tokens of the minute, requests of the day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelUse {
+    pub model: ModelName,
+    pub windows: [WindowUse; 3],
+}
+
+impl Ledger {
+    /// A ledger without entries. `limits` are what the project's tier, or its operator, allows.
+    pub fn new(limits: Arc<LimitTable>, now: Now) -> Self {
+        let books = Books {
+            ticks: TickClock::new(now.instant),
+            wall: WallClock::new(now),
+            paused: None,
+            has_changed: false,
+            list: Vec::new(),
+        };
+        Self { limits, books: Mutex::new(books) }
+    }
+
+    /// Makes room for one request in all windows of the model, or in none.
+    ///
+    /// `tokens` is the estimated size of the prompt; more than four billion count as four billion. A request that alone
+    /// exceeds the tokens of a minute is let through as the only one in its minute, since it would never fit otherwise
+    /// and our limit may be wrong.
+    pub fn reserve(&self, model: &ModelName, tokens: u64, now: Now) -> Result<Reservation, Spent> {
+        let mut books = self.lock();
+        if let Some((until, fault)) = books.paused_until(now.instant) {
+            return Err(Spent { until, reason: SpentReason::Billing(fault) });
+        }
+        let moment = books.moment(now);
+        books.book(model, &self.limits, moment).reserve(tokens, moment)
+    }
+
+    /// Corrects the estimate of a request that was sent, by the prompt tokens that Google counted, if it said so.
+    /// A failed request stays counted, as Google counts those too.
+    pub fn settle(&self, model: &ModelName, reservation: Reservation, spent: Option<u64>, now: Now) {
+        let Some(spent) = spent else { return };
+        let mut books = self.lock();
+        let moment = books.moment(now);
+        if let Some(book) = books.find_to_change(model) {
+            book.settle(reservation, spent, moment);
+        }
+    }
+
+    /// Takes a request back that was never sent.
+    pub fn refund(&self, model: &ModelName, reservation: Reservation, now: Now) {
+        let mut books = self.lock();
+        let moment = books.moment(now);
+        if let Some(book) = books.find_to_change(model) {
+            book.refund(reservation, moment);
+        }
+    }
+
+    /// Google refused a request that was reserved here: learns its limit, and closes the window for all keys of the
+    /// project until its cooldown is over. The answer is when that is; `None` when neither Google nor our own counters
+    /// tell which window it was.
+    ///
+    /// The refused request stays counted in its minute but not in its day: a limit that refuses takes nothing.
+    pub fn exceeded(&self, model: &ModelName, exceeded: &QuotaExceeded, now: Now) -> Option<Instant> {
+        let mut books = self.lock();
+        let moment = books.moment(now);
+        books.book(model, &self.limits, moment).exceeded(exceeded, now, moment)
+    }
+
+    /// The smallest share that is left of any window, from 0 to 1; 1 when nothing is known.
+    pub fn headroom(&self, model: &ModelName, now: Now) -> f32 {
+        let mut books = self.lock();
+        if books.paused_until(now.instant).is_some() {
+            return 0.0;
+        }
+        let moment = books.moment(now);
+        books.find(model).map_or(1.0, |book| book.headroom(moment))
+    }
+
+    /// Takes the whole project out of use. Of two pauses the later end counts.
+    pub fn pause(&self, until: Instant, fault: BillingFault) {
+        let mut books = self.lock();
+        if books.paused.is_none_or(|(paused, _)| paused < until) {
+            books.paused = Some((until, fault));
+        }
+    }
+
+    /// Somebody found the project served again: it need not wait for the end of its pause.
+    pub fn resume(&self) {
+        self.lock().paused = None;
+    }
+
+    /// Until when the whole project is out of use, and why.
+    pub fn paused_until(&self, now: Instant) -> Option<(Instant, BillingFault)> {
+        self.lock().paused_until(now)
+    }
+
+    /// Every model with a book: what is used, allowed and expected.
+    pub fn usage(&self, now: Now) -> Vec<ModelUse> {
+        let mut books = self.lock();
+        let moment = books.moment(now);
+        books.list.iter_mut().map(|book| book.usage(moment)).collect()
+    }
+
+    /// A book is never left half written, so one whose writer panicked is still good.
+    fn lock(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One reading of all clocks that books are kept by.
+#[derive(Debug, Clone, Copy)]
+struct Moment {
+    instant: Instant,
+    tick: u32,
+    /// Unix microseconds.
+    wall: i64,
+    ticks: TickClock,
+}
+
+#[derive(Debug)]
+struct Books {
+    ticks: TickClock,
+    wall: WallClock,
+    paused: Option<(Instant, BillingFault)>,
+    /// Since it was stored last.
+    has_changed: bool,
+    /// Few, so they are searched from the front.
+    list: Vec<Book>,
+}
+
+impl Books {
+    fn moment(&mut self, now: Now) -> Moment {
+        let (tick, wall) = (self.ticks.tick(now.instant), self.wall.read(now));
+        Moment { instant: now.instant, tick, wall, ticks: self.ticks }
+    }
+
+    fn paused_until(&self, now: Instant) -> Option<(Instant, BillingFault)> {
+        self.paused.filter(|(until, _)| *until > now)
+    }
+
+    /// The book of a model that something is about to be written to.
+    fn find_to_change(&mut self, model: &ModelName) -> Option<&mut Book> {
+        self.has_changed = true;
+        self.find(model)
+    }
+
+    fn find(&mut self, model: &ModelName) -> Option<&mut Book> {
+        self.list.iter_mut().find(|book| book.model == *model)
+    }
+
+    /// The book of a model; a new one takes the place of the one that is missed least if there are too many.
+    fn book(&mut self, model: &ModelName, limits: &LimitTable, now: Moment) -> &mut Book {
+        self.has_changed = true;
+        let at = self.list.iter().position(|book| book.model == *model).unwrap_or_else(|| {
+            self.make_room();
+            self.list.reserve_exact(1);
+            self.list.push(Book::new(model.clone(), limits.find(model.as_str()), now));
+            self.list.len() - 1
+        });
+        &mut self.list[at]
+    }
+
+    fn make_room(&mut self) {
+        if self.list.len() < MAX_BOOKS {
+            return;
+        }
+        let books = self.list.iter().enumerate();
+        if let Some((at, _)) = books.min_by_key(|(_, book)| (book.is_known(), book.last_used())) {
+            self.list.swap_remove(at);
+        }
+    }
+}

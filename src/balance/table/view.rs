@@ -1,0 +1,57 @@
+//! The slots as a policy sees them while it serves one request.
+
+use tokio::time::Instant;
+
+use super::{Ask, Slot};
+use crate::{
+    balance::{cost::Standing, policy::Candidates},
+    domain::time::Now,
+};
+
+pub(super) struct SlotView<'a, T> {
+    pub slots: &'a [Option<Slot<T>>],
+    pub ask: &'a Ask<'a>,
+    /// Have no room for a request as large as this one.
+    pub unfit: &'a [(Instant, u32)],
+    pub heaviest: u8,
+    pub now: Now,
+}
+
+impl<T> SlotView<'_, T> {
+    fn slot(&self, index: u32) -> Option<&Slot<T>> {
+        self.slots[index as usize].as_ref()
+    }
+
+    pub fn standing(&self, index: u32) -> Option<Standing> {
+        let slot = self.slot(index)?;
+        let now = self.now.instant;
+        Some(Standing {
+            in_flight: slot.place.gauge.in_flight(),
+            slowness: slot.place.gauge.slowness(now),
+            faults: slot.place.gauge.faults(now),
+            headroom: slot.place.ledger.headroom(self.ask.model, self.now),
+            warmth: slot.routing.warmth(now),
+            share: self.share(index),
+        })
+    }
+}
+
+impl<T> Candidates for SlotView<'_, T> {
+    fn is_allowed(&self, index: u32) -> bool {
+        let is_fit = self.unfit.iter().all(|(_, unfit)| *unfit != index);
+        is_fit && self.slot(index).is_some_and(|slot| self.ask.allows(slot))
+    }
+
+    fn in_flight(&self, index: u32) -> u32 {
+        self.slot(index).map_or(u32::MAX, |slot| slot.place.gauge.in_flight())
+    }
+
+    fn share(&self, index: u32) -> f32 {
+        let weight = self.slot(index).map_or(1, |slot| slot.place.terms.weight);
+        f32::from(weight.max(1)) / f32::from(self.heaviest.max(1))
+    }
+
+    fn cost(&self, index: u32) -> f32 {
+        self.standing(index).map_or(f32::INFINITY, Standing::cost)
+    }
+}

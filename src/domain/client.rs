@@ -1,0 +1,34 @@
+//! Whose request it is.
+
+use std::{fmt, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+/// Names a client token in logs and tables; no secret. Configured tokens are `allowed-1`, `allowed-2`, … in the
+/// order of `ALLOWED_TOKENS`, and `auth` for `AUTH_TOKEN`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TokenId(Arc<str>);
+
+impl TokenId {
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self(name.into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The gateway itself.
+impl Default for TokenId {
+    fn default() -> Self {
+        Self::new("gateway")
+    }
+}
+
+impl fmt::Display for TokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
