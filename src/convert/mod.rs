@@ -6,6 +6,7 @@
 
 pub mod anthropic;
 pub mod error;
+pub mod fate;
 pub mod gemini;
 mod json;
 pub mod openai;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     Anthropic,
-    messages::{model_name, options},
+    messages::{model_name, options, unreadable},
 };
 use crate::{
     api::{
@@ -21,10 +21,7 @@ use crate::{
         gemini::count_tokens::CountTokensResponse,
         traits::ModelTraits,
     },
-    upstream::{
-        call::{AnswerKind, Call},
-        dispatch::{Refusal, UpstreamError, malformed},
-    },
+    upstream::call::{AnswerKind, Call},
 };
 
 pub async fn count_tokens(
@@ -58,11 +55,7 @@ fn prepare(
 
 async fn count(gateway: &Gateway, call: &Call, journal: &mut Journal) -> Result<Value, ApiError> {
     let answer = gateway.dispatcher.fetch(call, &mut journal.trail).await?;
-    match serde_json::from_slice::<CountTokensResponse>(&answer.body) {
-        Ok(count) => Ok(json!({"input_tokens": count.total_tokens})),
-        Err(_) => {
-            let fault = malformed("Gemini's count has an unknown shape");
-            Err(UpstreamError::Refused(Box::new(Refusal::inside(fault))).into())
-        }
-    }
+    let count: CountTokensResponse = serde_json::from_slice(&answer.body)
+        .map_err(|_| unreadable("Gemini's count has an unknown shape"))?;
+    Ok(json!({"input_tokens": count.total_tokens}))
 }

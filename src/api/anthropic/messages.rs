@@ -99,13 +99,14 @@ async fn fetch(
 }
 
 fn convert(answer: &Answer, meta: &MessageMeta) -> Result<Vec<u8>, ApiError> {
-    match serde_json::from_slice::<GenerateContentResponse>(&answer.body) {
-        Ok(response) => Ok(to_anthropic(&response, meta).to_json()),
-        Err(_) => {
-            let fault = malformed("Gemini's answer has an unknown shape");
-            Err(UpstreamError::Refused(Box::new(Refusal::inside(fault))).into())
-        }
-    }
+    let response: GenerateContentResponse = serde_json::from_slice(&answer.body)
+        .map_err(|_| unreadable("Gemini's answer has an unknown shape"))?;
+    Ok(to_anthropic(&response, meta).to_json())
+}
+
+/// JSON of Google's that is not what was asked for.
+pub fn unreadable(what: &str) -> ApiError {
+    UpstreamError::Refused(Box::new(Refusal::inside(malformed(what)))).into()
 }
 
 async fn open_stream(

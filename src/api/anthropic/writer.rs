@@ -2,14 +2,13 @@
 
 use bytes::Bytes;
 
-use super::{Anthropic, envelope};
+use super::{Anthropic, envelope, messages::unreadable};
 use crate::{
     api::{
         error::{ApiError, Envelope},
         stream::Writer,
     },
     convert::{anthropic::MessageStream, gemini::GenerateContentResponse},
-    upstream::dispatch::{Refusal, UpstreamError, malformed},
 };
 
 /// Gemini's events as those of a message.
@@ -24,10 +23,8 @@ impl Writer for MessageEvents {
     const CONTENT_TYPE: &'static str = "text/event-stream; charset=utf-8";
 
     fn event(&mut self, _: usize, data: &Bytes, out: &mut Vec<u8>) -> Result<(), ApiError> {
-        let Ok(response) = serde_json::from_slice::<GenerateContentResponse>(data) else {
-            let fault = malformed("Gemini sent an event that is not an answer");
-            return Err(UpstreamError::Refused(Box::new(Refusal::inside(fault))).into());
-        };
+        let response: GenerateContentResponse = serde_json::from_slice(data)
+            .map_err(|_| unreadable("Gemini sent an event that is not an answer"))?;
         self.stream.event(&response, out);
         Ok(())
     }

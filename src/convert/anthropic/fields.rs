@@ -1,22 +1,10 @@
 //! What becomes of every field of a request for a message. Nothing is dropped that is not listed here with its reason.
 
-use serde_json::Value;
-
 use super::json::Object;
-use crate::convert::ConvertError;
-
-/// What the gateway does with a field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// Gemini, or the gateway itself, does the same thing.
-    Honoured,
-    /// Gemini does something close, which the text tells.
-    Mapped(&'static str),
-    /// Has no effect on the answer, for the reason given.
-    Ignored(&'static str),
-    /// Answered with 400 when it asks for something; the text ends the sentence "'x' is not supported …".
-    Refused(&'static str),
-}
+use crate::convert::{
+    ConvertError,
+    fate::{self, Fate},
+};
 
 use Fate::{Honoured, Ignored, Mapped, Refused};
 
@@ -69,29 +57,14 @@ pub const FIELD_FATES: &[(&str, Fate)] = &[
     ("betas", Ignored("what is there is always on")),
 ];
 
-/// Fails on a refused field that asks for something; `null` and empty lists and objects ask for nothing.
+/// Fails on a refused field that asks for something.
 pub(super) fn refuse(request: &mut Object<'_>) -> Result<(), ConvertError> {
-    for (name, fate) in FIELD_FATES {
-        let Refused(reason) = fate else {
-            continue;
-        };
-        if request.take(name).is_some_and(|value| !is_empty(&value)) {
-            return Err(ConvertError::Unsupported {
-                param: (*name).to_owned(),
-                reason: (*reason).to_owned(),
-            });
-        }
-    }
-    Ok(())
-}
-
-fn is_empty(value: &Value) -> bool {
-    value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(serde_json::Map::is_empty)
+    fate::refuse(request, FIELD_FATES)
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::convert::{
@@ -154,6 +127,18 @@ mod tests {
             FIELD_FATES.len(),
             "a fate without a field of the SDK"
         );
+    }
+
+    #[test]
+    fn the_documents_print_this_table() {
+        let row = |(name, fate): &(&str, Fate)| {
+            let (word, text) = fate.words();
+            format!("| `{name}` | {word} | {text} |\n")
+        };
+        let table: String = FIELD_FATES.iter().map(row).collect();
+        let document = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/FIELDS.md")).unwrap();
+
+        assert!(document.contains(&table), "FIELDS.md has to hold these rows:\n{table}");
     }
 
     #[test]

@@ -311,6 +311,27 @@ mod tests {
     }
 
     #[test]
+    fn a_thousand_tools_and_deep_schemas_pass_and_more_is_refused() {
+        let deep = (0..50).fold(
+            json!({"type": "string"}),
+            |inner, _| json!({"type": "object", "properties": {"a": inner}}),
+        );
+        let tools = |count: usize| {
+            let tools = (0..count).map(|n| json!({"name": format!("f{n}"), "input_schema": deep}));
+            json!({"tools": tools.collect::<Vec<_>>()})
+        };
+
+        let declared =
+            convert(tools(1000), "gemini-2.5-flash").unwrap()["tools"][0]["functionDeclarations"].clone();
+        assert_eq!(declared.as_array().map(Vec::len), Some(1000));
+        assert_eq!(declared[999]["parametersJsonSchema"], deep);
+        assert_eq!(
+            convert(tools(1025), "gemini-2.5-flash").unwrap_err(),
+            "tools: List should have at most 1024 items, not 1025"
+        );
+    }
+
+    #[test]
     fn tools_of_anthropic_become_googles_or_functions() {
         let hosted = json!({"tools": [
             {"type": "web_search_20250305", "name": "web_search", "max_uses": 3},

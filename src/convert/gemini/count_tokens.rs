@@ -28,8 +28,8 @@ impl CountTokensRequest<'_> {
 }
 
 /// Answer of `countTokens`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct CountTokensResponse {
     pub total_tokens: u64,
 }
