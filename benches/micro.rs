@@ -4,11 +4,16 @@
 
 use std::{hint::black_box, sync::Arc, time::Duration};
 
+use actix::{Actor, Addr, Arbiter, System};
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use gemini_balance::{
+    actors::{
+        balancer::{Acquire, Balancer},
+        supervisor::{PoolKey, ProjectSettings, Supervisor},
+    },
     balance::{
-        breaker::{Availability, ModelCooldown, ModelReason, Routing},
+        breaker::{Availability, CooldownSnapshot, KeyHealth, ModelCooldown, ModelReason, Routing},
         ledger::Ledger,
         policy,
         table::{Ask, Place, RoutingTable},
@@ -19,16 +24,21 @@ use gemini_balance::{
         openai::{ChatMeta, ChatOptions, ChatStream, chat_request, to_gemini, to_openai},
         traits::ModelTraits,
     },
+    db::Database,
     domain::{
-        key::KeyId,
+        client::TokenId,
+        key::{ApiKey, KeyId},
         model::ModelName,
-        policy::PolicyKind,
+        outcome::Outcome,
+        placement::KeyPlacement,
+        policy::{Balancing, PolicyKind},
         quota::{Limit, LimitSource, LimitTable, ModelLimits, ModelPattern},
         time::Now,
     },
     upstream::{glance::glance, sse::EventSplitter},
 };
 use serde_json::json;
+use tempfile::TempDir;
 use tokio::time::Instant;
 
 const MODEL: &str = "gemini-2.5-flash";
@@ -80,11 +90,15 @@ fn ledger_of(requests_per_minute: u64, now: Now) -> Ledger {
     Ledger::new(Arc::new(LimitTable::new([(pattern, limits)])), now)
 }
 
-/// Time passes by 10 ms a request, so that ticks come and go as they do in use.
+/// Time passes by 10 ms a request, in steps, so that ticks come and go as they do in use and calendars cost little.
 fn ledger(c: &mut Criterion) {
     let (mut group, model, start) = (c.benchmark_group("ledger"), model(), Now::read());
-    let next = |now: &mut Now| {
-        *now = now.after(Duration::from_millis(10));
+    let mut calls = 0_u32;
+    let mut next = |now: &mut Now| {
+        calls = calls.wrapping_add(1);
+        if calls.is_multiple_of(32) {
+            *now = now.after(Duration::from_millis(320));
+        }
         *now
     };
     let (open, mut now) = (ledger_of(u64::MAX, start), start);
@@ -100,6 +114,75 @@ fn ledger(c: &mut Criterion) {
     group.bench_function("reserve, mostly refused", |b| {
         b.iter(|| full.reserve(black_box(&model), 1000, next(&mut now)));
     });
+    group.finish();
+}
+
+/// A pool of real actors, the keys on a thread of their own as in the gateway, and a balancer on this one.
+struct Pool {
+    balancer: Addr<Balancer>,
+    keys_thread: Arbiter,
+    _folder: TempDir,
+}
+
+impl Pool {
+    async fn of(keys: i64, policy: PolicyKind) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the database");
+        let database = Database::open(&folder.path().join("bench.db")).expect("a new database");
+        let until_ms = Now::read().unix_ms() + 3_600_000;
+        let cooling =
+            CooldownSnapshot { model: model(), until_ms, reason: ModelReason::QuotaMinute, unexplained: 0 };
+        let pool_key = |id| {
+            let mut health = KeyHealth::new(3).snapshot(Now::read());
+            health.cooldowns.extend((id % 2 == 0).then(|| cooling.clone()));
+            let secret = ApiKey::parse(&format!("AIzaSyBench{id:08}")).expect("a plausible key");
+            PoolKey { id: KeyId(id), secret, placement: KeyPlacement::default(), health: Some(health) }
+        };
+        let pool: Vec<_> = (1..=keys).map(pool_key).collect();
+        let keys_thread = Arbiter::new();
+        let supervisor = Supervisor::start_in_arbiter(&keys_thread.handle(), move |_| {
+            Supervisor::new(pool, 3, ProjectSettings::default(), database)
+        });
+        let balancing = Balancing { policy, max_wait: Duration::ZERO, max_waiting: 0 };
+        let balancer = Balancer::new(balancing, supervisor, Arc::default()).start();
+        Self { balancer, keys_thread, _folder: folder }
+    }
+
+    async fn acquire_and_settle(&self, rounds: u64) -> Duration {
+        let (model, client) = (model(), TokenId::default());
+        let began = Instant::now();
+        for _ in 0..rounds {
+            let acquire = Acquire {
+                model: model.clone(),
+                tokens: 100,
+                client: client.clone(),
+                preference: None,
+                tried: Vec::new(),
+                elsewhere: None,
+                deadline: began + Duration::from_secs(60),
+            };
+            let lease =
+                self.balancer.send(acquire).await.expect("the balancer lives").expect("half are ready");
+            lease.settle(Outcome::Success, Duration::from_millis(1));
+        }
+        began.elapsed()
+    }
+}
+
+/// What a request pays for its key in all: two messages to the balancer of its thread, and what those do.
+fn lease(c: &mut Criterion) {
+    let mut group = c.benchmark_group("acquire and settle, half of the keys cooling");
+    let system = System::new();
+    for policy in [PolicyKind::RoundRobin, PolicyKind::P2c] {
+        for keys in [10, 100_000] {
+            let pool = system.block_on(Pool::of(keys, policy));
+            // Everybody is known once the first lease is there.
+            system.block_on(pool.acquire_and_settle(1));
+            group.bench_function(format!("{}, {keys} keys", policy.name()), |b| {
+                b.iter_custom(|rounds| system.block_on(pool.acquire_and_settle(rounds)));
+            });
+            pool.keys_thread.stop();
+        }
+    }
     group.finish();
 }
 
@@ -233,5 +316,5 @@ fn message_meta() -> MessageMeta {
     }
 }
 
-criterion_group!(benches, pick, ledger, look, conversion, streams);
+criterion_group!(benches, pick, lease, ledger, look, conversion, streams);
 criterion_main!(benches);

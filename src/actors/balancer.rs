@@ -40,7 +40,7 @@ use crate::{
     },
 };
 
-/// Successes wait this long for company; one wake-up of the key actors' thread then serves many.
+/// Successes wait this long for company; one message to a key and one wake-up of its thread then serve many.
 const FLUSH_AFTER: Duration = Duration::from_millis(5);
 /// …or until there are so many of them.
 const FLUSH_AT: usize = 64;
@@ -475,7 +475,11 @@ impl Handler<Settled> for Balancer {
             return self.remember_success(key, settlement, ctx);
         }
         self.suspend(key, &settlement);
-        self.deliver(key, Settle(vec![settlement]), 1, ctx);
+        // What went well before is told before, or it would end a row of failures that has just begun.
+        let mut settled = self.successes.remove(&key).unwrap_or_default();
+        self.unsent -= settled.len();
+        settled.push(settlement);
+        self.deliver(key, Settle(settled), 1, ctx);
     }
 }
 

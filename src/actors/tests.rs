@@ -8,7 +8,7 @@ use tokio::time::{Instant, advance, pause, sleep};
 use super::{
     Observe,
     balancer::{Acquire, Balancer, BalancerSnapshot},
-    key::{Crash, Forgive, KeySnapshot, SiblingFell},
+    key::{Crash, KeySnapshot, SiblingFell},
     lease::Lease,
     supervisor::{
         Checkpoint, FindKey, FindSuspects, PoolKey, PoolSnapshot, ProjectSettings, Supervisor, Suspect,
@@ -17,16 +17,14 @@ use super::{
 use crate::{
     balance::{
         breaker::{CooldownSnapshot, ProjectFault, StateSnapshot},
-        egress::Egress,
-        storm::{Party, Reading},
-        table::Unavailable,
+        table::{Cause, Unavailable},
     },
     db::{Database, keys, ledgers, test_database},
     domain::{
         client::TokenId,
         key::{ApiKey, KeyId},
         model::ModelName,
-        outcome::{BillingFault, EgressFault, KeyFault, Outcome, QuotaExceeded, QuotaMetric, QuotaWindow},
+        outcome::{BillingFault, KeyFault, Outcome, QuotaExceeded, QuotaMetric, QuotaWindow},
         policy::{Balancing, PolicyKind},
         time::Now,
     },
@@ -201,11 +199,24 @@ async fn successes_arrive_in_batches_and_are_counted() {
     for _ in 0..10 {
         pool.acquire("flash").await.unwrap().settle(Outcome::Success, Duration::from_millis(3));
     }
-    advance(Duration::from_millis(10)).await;
+    advance(Duration::from_millis(25)).await;
     pool.settled().await;
 
     let (one, two) = (pool.key(1).await.tally, pool.key(2).await.tally);
     assert_eq!((one.successes + two.successes, one.failures + two.failures), (10, 0));
+}
+
+#[actix::test]
+async fn a_failure_does_not_overtake_the_success_before_it() {
+    pause();
+    let pool = Pool::of(1);
+    pool.settle("flash", Outcome::Success).await;
+    pool.settle("flash", Outcome::KeySuspect).await;
+    advance(Duration::from_millis(25)).await;
+    pool.settled().await;
+
+    let key = pool.key(1).await;
+    assert_eq!((key.tally.successes, key.health.consecutive_failures), (1, 1));
 }
 
 #[actix::test]
@@ -368,49 +379,55 @@ async fn only_keys_that_are_not_plainly_well_are_suspects() {
     assert_eq!((keys(&found.suspects), keys(&found.controls)), (vec![1, 2], vec![3]));
 }
 
-#[actix::test]
-async fn keys_that_met_a_storm_are_forgiven_and_used_at_once() {
-    pause();
-    const KEYS: i64 = 40;
-    let pool = Pool::of(KEYS as usize);
-    let (egress, spent) = (
-        Egress::default(),
-        QuotaExceeded {
-            window: QuotaWindow::Unknown,
-            metric: QuotaMetric::Unknown,
-            retry_after: None,
-            limit: None,
-        },
-    );
-    let begun = Now::read().instant;
+/// So many keys are refused with a bare 429, each of them once.
+async fn refuse_bare(pool: &Pool, count: usize) {
+    for _ in 0..count {
+        let bare =
+            QuotaExceeded { window: QuotaWindow::Unknown, metric: QuotaMetric::Unknown, ..quota_exceeded(0) };
+        let outcome = Outcome::Quota(QuotaExceeded { retry_after: None, ..bare });
+        pool.acquire("flash").await.unwrap().settle(outcome, Duration::ZERO);
+    }
+    pool.settled().await;
+}
 
-    let mut storm = None;
-    for id in 1..=KEYS {
-        let others: Vec<_> = (1..=KEYS).filter(|other| *other != id).collect();
-        let lease = pool.acquire_beside("flash", &others).await.unwrap();
-        let outcome = Outcome::Quota(spent);
-        match egress.record(lease.key, Party::Key(lease.key), &outcome, KEYS as usize, Now::read().instant) {
-            Reading::OfKey => lease.settle(outcome, Duration::ZERO),
-            Reading::OfStorm => lease.settle(Outcome::Egress(EgressFault::Storm), Duration::ZERO),
-            Reading::Begins(begins) => {
-                lease.settle(Outcome::Egress(EgressFault::Storm), Duration::ZERO);
-                storm = Some(begins);
-            }
-        }
-    }
-    pool.settled().await;
-    assert_eq!(pool.pool().await.partly_cooling, 11, "those before the storm was plain");
-    let storm = storm.expect("forty keys that fail alike are a storm");
-    assert_eq!((storm.keys.len(), storm.since), (12, begun));
-    for key in storm.keys {
-        let actor = pool.supervisor.send(FindKey(key)).await.unwrap().unwrap();
-        actor.send(Forgive { since: storm.since }).await.unwrap();
-    }
-    pool.settled().await;
+#[actix::test]
+async fn a_storm_pauses_the_address_and_is_forgiven_to_the_keys() {
+    pause();
+    const KEYS: usize = 40;
+    let pool = Pool::of(KEYS);
+    refuse_bare(&pool, 11).await;
+    assert_eq!(pool.pool().await.partly_cooling, 11, "as long as they might be at fault");
+
+    refuse_bare(&pool, 1).await;
 
     let after = pool.pool().await;
-    assert_eq!((after.states.active, after.partly_cooling), (KEYS as usize, 0));
-    assert!(pool.acquire_beside("flash", &(2..=KEYS).collect::<Vec<_>>()).await.is_ok());
+    assert_eq!((after.states.active, after.partly_cooling), (KEYS, 0));
+    let refused = pool.acquire("flash").await.unwrap_err();
+    let Unavailable::Until { at, cause: Cause::Egress } = refused else { panic!("{refused:?}") };
+    assert_eq!(at.saturating_duration_since(Instant::now()).as_secs_f32().round(), 5.0);
+    advance(Duration::from_secs(5)).await;
+
+    let probe = pool.acquire("flash").await.expect("one request probes");
+    let refused = pool.acquire("flash").await.unwrap_err();
+    assert!(matches!(refused, Unavailable::Until { cause: Cause::Egress, .. }), "{refused:?}");
+    probe.settle(Outcome::Success, Duration::ZERO);
+    pool.settled().await;
+    refuse_bare(&pool, 11).await;
+    assert_eq!(pool.pool().await.partly_cooling, 11, "keys are judged again");
+}
+
+#[actix::test]
+async fn a_probe_that_meets_the_storm_again_prolongs_the_pause_and_blames_no_key() {
+    pause();
+    let pool = Pool::of(40);
+    refuse_bare(&pool, 12).await;
+    advance(Duration::from_secs(5)).await;
+
+    refuse_bare(&pool, 1).await;
+
+    let Err(Unavailable::Until { at, .. }) = pool.acquire("flash").await else { panic!("it pauses") };
+    assert_eq!(at.saturating_duration_since(Instant::now()).as_secs_f32().round(), 10.0);
+    assert_eq!(pool.pool().await.partly_cooling, 0);
 }
 
 #[actix::test]

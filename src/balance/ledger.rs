@@ -123,18 +123,18 @@ impl Ledger {
     pub fn settle(&self, model: &ModelName, reservation: Reservation, spent: Option<u64>, now: Now) {
         let Some(spent) = spent else { return };
         let mut books = self.lock();
-        let moment = books.moment(now);
+        let tick = books.ticks.tick(now.instant);
         if let Some(book) = books.find_to_change(model) {
-            book.settle(reservation, spent, moment);
+            book.settle(reservation, spent, tick);
         }
     }
 
     /// Takes a request back that was never sent.
     pub fn refund(&self, model: &ModelName, reservation: Reservation, now: Now) {
         let mut books = self.lock();
-        let moment = books.moment(now);
+        let tick = books.ticks.tick(now.instant);
         if let Some(book) = books.find_to_change(model) {
-            book.refund(reservation, moment);
+            book.refund(reservation, tick);
         }
     }
 

@@ -2,11 +2,13 @@
 
 mod anthropic;
 mod blame;
+mod continuation;
 mod crash;
 mod failover;
 mod hangup;
 mod harness;
 mod health;
+mod hedging;
 mod logs;
 mod native;
 mod openai;

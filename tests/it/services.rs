@@ -11,6 +11,8 @@ use gemini_balance::{
     },
 };
 
+use serde_json::json;
+
 use crate::harness::{MODEL, TestApp, google_error};
 
 #[actix_web::test]
@@ -76,6 +78,26 @@ async fn where_a_healthy_key_is_accepted_those_that_are_refused_are_dead() {
     let found = app.recheck().send(Observe::<RecheckSnapshot>::new()).await.expect("the re-check lives");
     assert_eq!((found.checked, found.found_invalid, found.distrusted), (3, 3, 0));
     app.pool_becomes("three are out", |pool| (pool.states.invalid, pool.states.active) == (3, 1)).await;
+}
+
+#[actix_web::test]
+async fn when_a_project_is_suspended_its_other_keys_are_looked_at_without_a_client_meeting_them() {
+    let app = TestApp::with_keys(["k1 project=p", "k2", "k3 project=p"]).await;
+    let mut suspended =
+        google_error(403, "PERMISSION_DENIED", "Permission denied: Consumer has been suspended.");
+    let info = "type.googleapis.com/google.rpc.ErrorInfo";
+    suspended["error"]["details"] = json!([{"@type": info, "reason": "CONSUMER_SUSPENDED"}]);
+    for key in ["k1", "k3"] {
+        app.upstream.on(key).reply_json(403, &suspended);
+    }
+
+    assert_eq!(app.client().generate(MODEL, "hello").await.status(), 200);
+
+    let is_out = |state: &StateSnapshot| *state == StateSnapshot::Invalid { reason: KeyFault::Suspended };
+    let sibling = app.key_becomes("k3", "is out", |key| is_out(&key.health.state)).await;
+    assert_eq!(sibling.tally.attempts, 0, "no request of a client found it out");
+    assert!(is_out(&app.observe_key("k1").await.health.state));
+    assert_eq!(app.observe_key("k2").await.health.state, StateSnapshot::Active);
 }
 
 #[actix_web::test]

@@ -77,16 +77,16 @@ impl Book {
         Ok(Reservation { tick, day: self.day.serial(), tokens })
     }
 
-    pub(super) fn settle(&mut self, reservation: Reservation, spent: u64, now: Moment) {
-        self.advance(now);
+    pub(super) fn settle(&mut self, reservation: Reservation, spent: u64, now: u32) {
+        self.minute.advance(now);
         if reservation.tick >= self.opened {
             let spent = u32::try_from(spent).unwrap_or(u32::MAX);
             self.minute.settle(reservation.tick, reservation.tokens, spent);
         }
     }
 
-    pub(super) fn refund(&mut self, reservation: Reservation, now: Moment) {
-        self.advance(now);
+    pub(super) fn refund(&mut self, reservation: Reservation, now: u32) {
+        self.minute.advance(now);
         if reservation.tick >= self.opened {
             self.minute.refund(reservation.tick, reservation.tokens);
             self.day.refund(reservation.day);

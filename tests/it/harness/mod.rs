@@ -15,10 +15,12 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 pub use app::{MODEL, TOKEN, TestApp};
-pub use bodies::{event, fixture, google_error, last_event};
+pub use bodies::{event, fixture, google_error, last_event, usual_error};
 pub use client::{Answer, Client, chat, prompt};
 pub use hung::Caller;
-pub use recordings::client_requests;
+pub use recordings::{client_requests, recorded_streams};
+pub use script::Reply;
+pub use upstream::Recorded;
 
 /// How long [`eventually`] looks before it gives up.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -303,17 +303,6 @@ def test_a_wrong_token_is_an_authentication_error():
     assert "sk-nobody" not in str(caught.value)
 
 
-@pytest.mark.parametrize("fault", ["empty", {"refuse": "internal"}, {"refuse": "overloaded"}, {"cut": 0}])
-def test_a_failing_key_is_hidden_from_the_client(client, sim, fault):
-    key = sim.keys()[0]
-    sim.set_behaviour(key, faults=[{"fault": fault}])
-    try:
-        for _ in range(2 * len(sim.keys())):
-            assert ask(client, "hello").content[0].text == 'You wrote: "hello".'
-    finally:
-        sim.set_behaviour(key)
-
-
 def test_exhausted_keys_are_a_rate_limit(client, sim):
     sim.set_weather({"fault": {"refuse": "bare_limit"}, "model": EXHAUSTED_MODEL})
 
