@@ -230,6 +230,9 @@ fn meta() -> ChatMeta {
         model: MODEL.to_owned(),
         show_thoughts: true,
         parallel_tool_calls: true,
+        are_functions: false,
+        log_probabilities: None,
+        speech: None,
         names: Arc::default(),
     }
 }

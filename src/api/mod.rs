@@ -3,14 +3,19 @@
 pub mod anthropic;
 pub mod auth;
 pub mod body;
+pub mod converted;
 pub mod error;
 pub mod gateway;
 pub mod gemini;
 pub mod health;
 pub mod journal;
+pub mod media;
+pub mod normalize;
 pub mod openai;
 pub mod outbox;
 pub mod request_id;
+pub mod signatures;
+pub mod source;
 pub mod stream;
 
 use actix_web::{

@@ -76,6 +76,10 @@ impl<'p> Object<'p> {
         self.fields.remove(name).filter(|value| !value.is_null())
     }
 
+    pub fn peek(&self, name: &str) -> Option<&Value> {
+        self.fields.get(name)
+    }
+
     pub fn require(&mut self, name: &'static str) -> Result<Value, ConvertError> {
         let at = self.at;
         self.take(name).ok_or_else(|| ConvertError::Missing { param: at.key(name).to_string() })

@@ -5,11 +5,13 @@
 //! is left to the callers.
 
 pub mod anthropic;
+pub mod cures;
 pub mod error;
 pub mod fate;
 pub mod gemini;
 mod json;
 pub mod openai;
+pub mod switches;
 pub mod traits;
 
 #[cfg(test)]

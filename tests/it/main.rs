@@ -2,6 +2,8 @@
 
 mod anthropic;
 mod blame;
+mod chat;
+mod clients;
 mod continuation;
 mod crash;
 mod failover;
@@ -10,6 +12,7 @@ mod harness;
 mod health;
 mod hedging;
 mod logs;
+mod media;
 mod native;
 mod openai;
 mod passthrough;
@@ -19,4 +22,5 @@ mod services;
 mod stop;
 mod storm;
 mod streaming;
+mod switches;
 mod timeouts;

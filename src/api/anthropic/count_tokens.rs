@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     Anthropic,
-    messages::{model_name, options, unreadable},
+    messages::{options, own_name, unreadable},
 };
 use crate::{
     api::{
@@ -14,6 +14,7 @@ use crate::{
         error::{ApiError, Failure},
         gateway::Gateway,
         journal::{Asked, Journal},
+        media::fetch_remote,
         openai::chat::{gemini_call, read},
     },
     convert::{
@@ -32,22 +33,23 @@ pub async fn count_tokens(
 ) -> Result<HttpResponse, Failure<Anthropic>> {
     let asked = Asked::of("anthropic", "messages/count_tokens");
     let mut journal = Journal::begin(&gateway, &request, token.id, asked, &body.bytes);
-    let counted = match prepare(&request, &gateway, &body.bytes, &mut journal) {
+    let counted = match prepare(&request, &gateway, &body.bytes, &mut journal).await {
         Ok(call) => count(&gateway, &call, &mut journal).await,
         Err(error) => Err(error),
     };
     journal.conclude(counted.map(|count| HttpResponse::Ok().json(count)))
 }
 
-fn prepare(
+async fn prepare(
     request: &HttpRequest,
     gateway: &Gateway,
     body: &[u8],
     journal: &mut Journal,
 ) -> Result<Call, ApiError> {
-    let wanted = read(request, body, journal, count_request)?;
+    let mut wanted = read(request, body, journal, count_request)?;
     journal.asks_for(&wanted.model, false);
-    let model = model_name(gateway, &wanted.model)?;
+    let model = gateway.asked(own_name(&wanted.model))?.model;
+    fetch_remote(gateway.media.as_deref(), wanted.media_mut()).await?;
     let (traits, resource) = (ModelTraits::of(model.as_str()), model.resource());
     let body = to_count(&wanted, &options(gateway, &model, &traits), &resource)?.to_json();
     Ok(gemini_call(&model, "countTokens", body.into(), AnswerKind::Plain))

@@ -9,11 +9,13 @@ use crate::{
     api::{
         auth::ClientToken,
         body::Body,
+        converted,
         error::{ApiError, Failure},
         gateway::Gateway,
         journal::{Asked, Journal},
+        media::fetch_remote,
         openai::chat::{gemini_call, read},
-        stream,
+        source, stream,
     },
     convert::{
         anthropic::{MessageMeta, MessageStream, MessagesOptions, messages_request, to_anthropic, to_gemini},
@@ -35,42 +37,55 @@ pub async fn create_message(
 ) -> Result<HttpResponse, Failure<Anthropic>> {
     let asked = Asked::of("anthropic", "messages");
     let mut journal = Journal::begin(&gateway, &request, token.id, asked, &body.bytes);
-    let (meta, is_stream, call) = match prepare(&request, &gateway, body.bytes, &mut journal) {
+    let prepared = match prepare(&request, &gateway, body.bytes, &mut journal).await {
         Ok(prepared) => prepared,
         Err(error) => return journal.conclude(Err(error)),
     };
+    let Prepared { call, meta, is_stream, links } = prepared;
     if is_stream {
         let stream = MessageStream::new(meta);
         let writer = MessageEvents { stream, request_id: request_id(&request) };
-        open_stream(&gateway, call, writer, journal).await
+        open_stream(&gateway, call, links, writer, journal).await
     } else {
-        fetch(&gateway, call, &meta, journal).await
+        fetch(&gateway, call, links, &meta, journal).await
     }
 }
 
+/// What is left of a request once it is translated.
+struct Prepared {
+    call: Call,
+    meta: MessageMeta,
+    is_stream: bool,
+    /// The answer ends with the links that a search found.
+    links: bool,
+}
+
 /// Everything that can be refused before Google is asked. A large body is held no longer than it is needed.
-fn prepare(
+async fn prepare(
     request: &HttpRequest,
     gateway: &Gateway,
     body: Bytes,
     journal: &mut Journal,
-) -> Result<(MessageMeta, bool, Call), ApiError> {
-    let wanted = read(request, &body, journal, messages_request)?;
+) -> Result<Prepared, ApiError> {
+    let mut wanted = read(request, &body, journal, messages_request)?;
     drop(body);
     journal.asks_for(&wanted.model, wanted.stream);
-    let model = model_name(gateway, &wanted.model)?;
-    let traits = ModelTraits::of(model.as_str());
-    let body = to_gemini(&wanted, &options(gateway, &model, &traits))?.to_json();
-    let method = if wanted.stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
-    let call = gemini_call(&model, method, body.into(), AnswerKind::Generation);
+    let asked = gateway.asked(own_name(&wanted.model))?;
+    fetch_remote(gateway.media.as_deref(), wanted.media_mut()).await?;
+    let traits = ModelTraits::of(asked.model.as_str());
+    let body = to_gemini(&wanted, &options(gateway, &asked.model, &traits))?.to_json();
+    let is_event_stream = wanted.stream && gateway.streams.fake.is_none();
+    let method = if is_event_stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
+    let mut call = gemini_call(&asked.model, method, body.into(), AnswerKind::Generation);
+    asked.change(&mut call);
     let id = format!("msg_{}", Uuid::now_v7().simple());
-    Ok((MessageMeta::new(&wanted, id, model.as_str()), wanted.stream, call))
+    let meta = MessageMeta::new(&wanted, id, asked.model.as_str());
+    Ok(Prepared { call, meta, is_stream: wanted.stream, links: asked.wanted.links })
 }
 
-/// The model that Gemini is asked for. Agents mark a larger context with `[1m]`, which Gemini's models have anyway.
-pub fn model_name(gateway: &Gateway, name: &str) -> Result<ModelName, ApiError> {
-    let name = name.strip_prefix("google/").unwrap_or(name);
-    gateway.model(name.strip_suffix("[1m]").unwrap_or(name))
+/// A model's name without what agents mark a larger context with, which Gemini's models have anyway.
+pub fn own_name(name: &str) -> &str {
+    name.strip_suffix("[1m]").unwrap_or(name)
 }
 
 pub fn options<'a>(
@@ -90,11 +105,17 @@ pub fn options<'a>(
 async fn fetch(
     gateway: &Gateway,
     call: Call,
+    links: bool,
     meta: &MessageMeta,
     mut journal: Journal,
 ) -> Result<HttpResponse, Failure<Anthropic>> {
-    let answer = gateway.dispatcher.fetch(&call, &mut journal.trail).await;
-    let converted = answer.map_err(ApiError::from).and_then(|answer| convert(&answer, meta));
+    let answer = converted::fetch(&gateway.dispatcher, &call, &mut journal.trail).await;
+    let converted = answer.map_err(ApiError::from).and_then(|mut answer| {
+        if links {
+            source::add_links(&mut answer);
+        }
+        convert(&answer, meta)
+    });
     journal.conclude(converted.map(|json| HttpResponse::Ok().content_type(ContentType::json()).body(json)))
 }
 
@@ -112,13 +133,14 @@ pub fn unreadable(what: &str) -> ApiError {
 async fn open_stream(
     gateway: &Gateway,
     call: Call,
+    links: bool,
     writer: MessageEvents,
     mut journal: Journal,
 ) -> Result<HttpResponse, Failure<Anthropic>> {
-    let dispatcher = gateway.dispatcher.clone();
+    let (dispatcher, is_fake) = (gateway.dispatcher.clone(), gateway.streams.fake.is_some());
     let opening = Box::pin(async move {
-        let opened = dispatcher.open(&call, &mut journal.trail).await;
-        (opened.map(|source| vec![source]), journal)
+        let opened = converted::open_source(&dispatcher, &call, &mut journal.trail, is_fake).await;
+        (opened.map(|source| vec![source.with_links(links)]), journal)
     });
-    stream::respond::<Anthropic, _>(opening, writer, gateway.heartbeat).await
+    stream::respond::<Anthropic, _>(opening, writer, gateway.shape()).await
 }

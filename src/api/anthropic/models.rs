@@ -6,7 +6,7 @@ use actix_web::{
 };
 use bytes::Bytes;
 
-use super::{Anthropic, messages::model_name};
+use super::Anthropic;
 use crate::{
     api::{
         auth::ClientToken,
@@ -70,7 +70,7 @@ pub async fn find_model(
 }
 
 async fn find(gateway: &Gateway, id: String) -> Result<HttpResponse, ApiError> {
-    let name = model_name(gateway, &id)?;
+    let name = gateway.model(&id)?;
     let list = catalogue(gateway).await?;
     let model = list.find(&name).ok_or(ApiError::UnknownModel { model: id })?;
     Ok(HttpResponse::Ok().json(models::model(model)))

@@ -48,6 +48,20 @@ pub enum Block {
     },
 }
 
+impl Block {
+    fn media(&mut self) -> &mut [Media] {
+        match self {
+            Self::Media(media) => std::slice::from_mut(media),
+            Self::ToolResult { media, .. } => media,
+            Self::Text(_) | Self::Thinking { .. } | Self::ToolUse { .. } => &mut [],
+        }
+    }
+
+    pub(super) fn media_mut(&mut self) -> impl Iterator<Item = &mut Media> {
+        self.media().iter_mut()
+    }
+}
+
 /// Reads the block of a type that its place allows; `false` if it does not.
 pub(super) type ReadBlock = fn(&str, &mut Object<'_>, &mut Vec<Block>) -> Result<bool, ConvertError>;
 
@@ -266,7 +280,10 @@ mod tests {
             assert_eq!(user(block).unwrap_err(), format!("{place}.{message}"));
         }
         let remote = json!({"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}});
-        assert!(user(remote).unwrap_err().starts_with("messages.0.content.0.source.url: Remote media"));
+        let place = "messages[0].content[0].source.url";
+        let mut message = user(remote).unwrap();
+        let fetched: Vec<_> = message.blocks.iter_mut().flat_map(Block::media_mut).collect();
+        assert!(matches!(&*fetched, [Media::Remote { param, .. }] if param == place));
         assert_eq!(
             read(json!({"role": "assistant", "content": [{"type": "tool_use", "id": "a", "name": "f", "input": "x"}]})).unwrap_err(),
             "messages.0.content.0.input: Input should be a valid dictionary"

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{
-    content::{self, Message},
+    content::{self, Block, Message},
     fields,
     json::{self, At, Object, array, string},
     thinking::{self, Amount, Thinking},
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::convert::{
     ConvertError,
-    gemini::{effort::Effort, tool_names::ToolNames},
+    gemini::{effort::Effort, media::Media, tool_names::ToolNames},
 };
 
 /// Stop sequences that Gemini takes; the gateway looks for the others itself.
@@ -104,6 +104,11 @@ fn read(body: &[u8]) -> Result<MessagesRequest, ConvertError> {
 }
 
 impl MessagesRequest {
+    /// Everything that may have to be fetched first.
+    pub fn media_mut(&mut self) -> impl Iterator<Item = &mut Media> {
+        self.messages.iter_mut().flat_map(|message| &mut message.blocks).flat_map(Block::media_mut)
+    }
+
     /// The stop sequences that Gemini looks for.
     pub fn geminis_stops(&self) -> &[String] {
         &self.stops[..self.stops.len().min(GEMINIS_STOPS)]

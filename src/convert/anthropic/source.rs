@@ -76,7 +76,8 @@ fn base64(source: &mut Object<'_>, mime_type: &str) -> Result<Media, ConvertErro
 
 fn url(source: &mut Object<'_>) -> Result<Media, ConvertError> {
     let at = source.at();
-    Media::from_url(source.require_string("url")?).map_err(|error| media_error(error, &at.key("url")))
+    let url = source.require_string("url")?;
+    Media::from_any_url(url, || at.key("url").to_string()).map_err(|error| media_error(error, &at.key("url")))
 }
 
 /// Of files only those of Gemini are known here, by their address.
@@ -90,13 +91,12 @@ fn file(source: &mut Object<'_>) -> Result<Media, ConvertError> {
 }
 
 fn media_error(error: MediaError, at: &At<'_>) -> ConvertError {
-    let param = at.to_string();
     let reason = match error {
-        MediaError::Remote => return ConvertError::RemoteMedia { param },
-        MediaError::Malformed => "not an address of a picture or document",
+        MediaError::Remote | MediaError::Malformed => "not an address of a picture or document",
         MediaError::Format => "Gemini does not read this format; send png, jpeg, webp, heic or heif",
+        MediaError::NoPicture => "this is a text and no picture",
     };
-    ConvertError::InvalidValue { param, reason: reason.to_owned() }
+    ConvertError::InvalidValue { param: at.to_string(), reason: reason.to_owned() }
 }
 
 fn unknown(at: &At<'_>, value: String, supported: &'static str) -> ConvertError {

@@ -1,15 +1,18 @@
 //! Tools and the choice among them.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::{
     hosted::{self, Hosted},
-    json::{At, Object, array},
+    json::{At, Object, array, wrong_type},
     messages::MessagesRequest,
 };
 use crate::convert::{
     ConvertError,
     gemini::{
+        references,
         request::{CallingMode, Empty, FunctionCallingConfig, FunctionDeclaration, Tool, ToolConfig},
         schema,
         tool_names::ToolNames,
@@ -121,21 +124,24 @@ impl Tools {
     }
 }
 
+/// Without references; fails on one that only references can express.
 fn input_schema(tool: &mut Object<'_>) -> Result<Value, ConvertError> {
     let at = tool.at();
-    tool.require("input_schema").and_then(|schema| {
-        let at = at.key("input_schema");
-        let mut read = Object::read(schema.clone(), at)?;
-        match read.take("type") {
-            None => Ok(schema),
-            Some(kind) if kind == "object" => Ok(schema),
-            Some(kind) => Err(ConvertError::UnknownValue {
-                param: at.key("type").to_string(),
-                value: kind.as_str().unwrap_or_default().to_owned(),
-                supported: "'object'",
-            }),
-        }
-    })
+    let at = at.key("input_schema");
+    let schema = tool.require("input_schema")?;
+    if !schema.is_object() {
+        return Err(wrong_type(&at, "an object", &schema));
+    }
+    match schema.get("type") {
+        Some(kind) if kind != "object" => Err(ConvertError::UnknownValue {
+            param: at.key("type").to_string(),
+            value: kind.as_str().unwrap_or_default().to_owned(),
+            supported: "'object'",
+        }),
+        Some(_) | None => references::resolve(&schema)
+            .map(Cow::into_owned)
+            .map_err(|error| ConvertError::InvalidValue { param: at.to_string(), reason: error.to_string() }),
+    }
 }
 
 /// Google searches and reads the whole web; to pass over a bound on it could show what must not be shown.

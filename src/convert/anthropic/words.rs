@@ -15,17 +15,14 @@ pub fn message(error: &ConvertError) -> String {
         ConvertError::UnknownValue { value, supported, .. } => {
             format!("Input should be {supported}, but is '{value}'")
         }
-        ConvertError::InvalidValue { reason, .. } | ConvertError::OutOfRange { reason, .. } => reason.clone(),
+        ConvertError::InvalidValue { reason, .. }
+        | ConvertError::OutOfRange { reason, .. }
+        | ConvertError::RemoteMedia { reason, .. } => reason.clone(),
         ConvertError::EmptyArray { .. } => "List should have at least 1 item".to_owned(),
         ConvertError::ArrayTooLong { max, length, .. } => {
             format!("List should have at most {max} items, not {length}")
         }
         ConvertError::Unsupported { reason, .. } => format!("Not supported {reason}"),
-        ConvertError::RemoteMedia { .. } => {
-            "Remote media is not fetched. Send it as a `base64` source instead; of \
-             remote addresses only YouTube videos and Gemini file URIs are accepted."
-                .to_owned()
-        }
         ConvertError::OrphanToolResult { id, .. } => format!(
             "unexpected `tool_use_id` found in `tool_result` blocks: {id}. Each `tool_result` block must have a \
              corresponding `tool_use` block in a message before it."

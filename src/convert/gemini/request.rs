@@ -219,6 +219,13 @@ pub struct GenerationConfig<'a> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub response_modalities: &'static [&'static str],
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub speech_config: Option<SpeechConfig>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub response_logprobs: bool,
+    /// Alternatives to each token, 0 to 20.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logprobs: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub thinking_config: Option<ThinkingConfig<'a>>,
 }
 
@@ -233,8 +240,23 @@ impl GenerationConfig<'_> {
             && self.seed.is_none();
         let shapes = self.response_mime_type.is_none()
             && self.response_modalities.is_empty()
+            && self.speech_config.is_none()
+            && !self.response_logprobs
             && self.thinking_config.is_none();
         numbers && shapes && self.stop_sequences.is_empty()
+    }
+}
+
+/// `{"voiceConfig": {"prebuiltVoiceConfig": {"voiceName": …}}}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpeechConfig {
+    pub voice: &'static str,
+}
+
+impl Serialize for SpeechConfig {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serde_json::json!({"voiceConfig": {"prebuiltVoiceConfig": {"voiceName": self.voice}}})
+            .serialize(serializer)
     }
 }
 

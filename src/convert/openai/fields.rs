@@ -19,8 +19,14 @@ pub const FIELD_FATES: &[(&str, Fate)] = &[
     ("temperature", Honoured),
     ("top_p", Honoured),
     ("top_k", Mapped("a vendor field with the meaning of Gemini's topK")),
-    ("presence_penalty", Mapped("0 is left out; refused on models that take no penalties")),
-    ("frequency_penalty", Mapped("0 is left out; refused on models that take no penalties")),
+    (
+        "presence_penalty",
+        Mapped("left out on models that take no penalties, which are those since Gemini 2.5"),
+    ),
+    (
+        "frequency_penalty",
+        Mapped("left out on models that take no penalties, which are those since Gemini 2.5"),
+    ),
     ("seed", Mapped("reduced to 32 bits")),
     ("n", Mapped("as that many requests to Gemini, at most 8")),
     ("stop", Mapped("at most 5 different texts")),
@@ -29,7 +35,8 @@ pub const FIELD_FATES: &[(&str, Fate)] = &[
     ("tool_choice", Honoured),
     ("parallel_tool_calls", Mapped("false passes on the first call of an answer only")),
     ("reasoning_effort", Mapped("to the nearest level or budget; no effect on models that do not think")),
-    ("modalities", Mapped("text and image; audio is refused")),
+    ("modalities", Mapped("text and image; audio with models that speak")),
+    ("audio", Mapped("a voice of Gemini's; wav, or pcm16, which streams need")),
     ("web_search_options", Mapped("Google Search; its size and place have no counterpart")),
     ("service_tier", Mapped("flex and priority; others are the standard tier")),
     (
@@ -37,12 +44,11 @@ pub const FIELD_FATES: &[(&str, Fate)] = &[
         Mapped("thinking_config, cached_content and safety_settings, as on Google's own OpenAI layer"),
     ),
     ("extra_body", Mapped("its `google` field, as above")),
-    ("logprobs", Refused("by Gemini's models: they do not report log probabilities.")),
-    ("top_logprobs", Refused("by Gemini's models: they do not report log probabilities.")),
+    ("logprobs", Mapped("null in the answers of models that do not tell them")),
+    ("top_logprobs", Mapped("with logprobs, 0 to 20")),
     ("logit_bias", Refused("by Gemini's models: tokens cannot be weighted.")),
-    ("audio", Refused("for chat completions here: spoken answers are not converted.")),
-    ("functions", Refused("here: it is deprecated, use 'tools' instead.")),
-    ("function_call", Refused("here: it is deprecated, use 'tool_choice' instead.")),
+    ("functions", Mapped("as tools; calls go back as function_call")),
+    ("function_call", Mapped("as tool_choice; without functions it has no effect")),
     ("prediction", Ignored("only speeds up OpenAI's own models")),
     ("store", Ignored("the gateway stores no answers")),
     ("metadata", Ignored("labels of stored answers")),
@@ -102,7 +108,11 @@ mod tests {
         for (name, value) in sdk_fields().as_object().unwrap() {
             let fate = FIELD_FATES.iter().find(|(field, _)| field == name).map(|(_, fate)| fate);
 
-            let outcome = convert(&[(name, value)]);
+            // Means something only beside another.
+            let beside = (name == "top_logprobs").then_some(("logprobs", &Value::Bool(true)));
+            let fields: Vec<_> = std::iter::once((name.as_str(), value)).chain(beside).collect();
+
+            let outcome = convert(&fields);
 
             match fate.unwrap_or_else(|| panic!("{name} has no fate")) {
                 Honoured | Mapped(_) => assert!(outcome.is_ok(), "{name}: {outcome:?}"),
@@ -116,6 +126,28 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// The table as `FIELDS.md` prints it.
+    fn printed() -> String {
+        let row = |(name, fate): &(&str, Fate)| {
+            let (word, text) = match fate {
+                Honoured => ("honoured", ""),
+                Mapped(text) => ("mapped", *text),
+                Ignored(text) => ("ignored", *text),
+                Refused(text) => ("refused", *text),
+            };
+            format!("| `{name}` | {word} | {text} |\n")
+        };
+        FIELD_FATES.iter().map(row).collect()
+    }
+
+    #[test]
+    fn the_documents_print_this_table() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/FIELDS.md");
+        let document = std::fs::read_to_string(path).unwrap();
+
+        assert!(document.contains(&printed()), "FIELDS.md has to hold these rows:\n{}", printed());
     }
 
     #[test]

@@ -74,7 +74,9 @@ pub(super) fn config<'a>(
         config.thinking_budget = client.budget;
         config.thinking_level = client.level.as_deref().map(ThinkingLevel::Named);
     }
-    config.include_thoughts = client.include_thoughts.or((show_thoughts && traits.thinks()).then_some(true));
+    // Google refuses to show what there is not.
+    let shown = show_thoughts && traits.thinks() && config.thinking_budget != Some(0);
+    config.include_thoughts = client.include_thoughts.or(shown.then_some(true));
     (config != ThinkingConfig::default()).then_some(config)
 }
 
@@ -130,6 +132,16 @@ mod tests {
         let traits = ModelTraits::of("gemini-2.0-flash");
 
         assert_eq!(config(Some(Effort::High), &ThinkingOverride::default(), true, &traits), None);
+    }
+
+    #[test]
+    fn thoughts_that_there_are_not_are_not_asked_for() {
+        let shown = |effort| {
+            let traits = ModelTraits::of("gemini-2.5-flash");
+            config(Some(effort), &ThinkingOverride::default(), true, &traits).unwrap().include_thoughts
+        };
+
+        assert_eq!((shown(Effort::None), shown(Effort::Low)), (None, Some(true)));
     }
 
     #[test]
