@@ -158,6 +158,10 @@ pub struct Tool<'a> {
     pub function_declarations: Vec<FunctionDeclaration<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub google_search: Option<Empty>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url_context: Option<Empty>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code_execution: Option<Empty>,
 }
 
 /// `{}`.
