@@ -159,6 +159,8 @@ pub struct Tool<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub google_search: Option<Empty>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub url_context: Option<Empty>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub code_execution: Option<Empty>,
 }
 

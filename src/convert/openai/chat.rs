@@ -103,7 +103,7 @@ pub struct GoogleOptions {
 pub fn chat_request(body: &[u8]) -> Result<ChatRequest, ConvertError> {
     let mut request = json::body(body)?;
     let at = request.at();
-    fields::refuse(&mut request, fields::FIELD_FATES)?;
+    fields::refuse(&mut request)?;
     let model = request.require_string("model")?;
     let messages = messages(request.require("messages")?, at.key("messages"))?;
     let ToolFields { tools, tool_choice, are_functions } = tools(&mut request)?;

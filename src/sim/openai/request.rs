@@ -92,7 +92,8 @@ impl ChatRequest {
                 parameters: None,
                 parameters_json_schema: tool.function.parameters.clone(),
             };
-            request.tools = vec![Tool { function_declarations: tools.iter().map(declare).collect(), ..Tool::default() }];
+            request.tools =
+                vec![Tool { function_declarations: tools.iter().map(declare).collect(), ..Tool::default() }];
         }
         request.tool_config.function_calling_config = self.calling_config();
         Ok(request)

@@ -1,6 +1,6 @@
 //! What becomes of every field of a request to the Responses API. Nothing is dropped that is not listed here with its reason.
 
-use crate::convert::openai::fields::Fate::{self, Honoured, Ignored, Mapped, Refused};
+use crate::convert::fate::Fate::{self, Honoured, Ignored, Mapped, Refused};
 
 /// All fields that OpenAI's SDKs can express, and the vendor fields with a meaning. Others are ignored as unknown.
 pub const FIELD_FATES: &[(&str, Fate)] = &[

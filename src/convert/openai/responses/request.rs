@@ -10,12 +10,11 @@ use super::{
     tools,
 };
 use crate::convert::{
-    ConvertError,
+    ConvertError, fate,
     gemini::GenerateContentRequest,
     json::{self, At, Object, array, string},
     openai::{
         chat::{self, ChatRequest, ResponseFormat},
-        fields,
         message::Message,
         request::{ChatOptions, to_gemini},
         thinking::Effort,
@@ -56,7 +55,7 @@ pub struct Earlier {
 pub fn responses_request(body: &[u8]) -> Result<ResponsesRequest, ConvertError> {
     let mut request = json::body(body)?;
     let at = request.at();
-    fields::refuse(&mut request, FIELD_FATES)?;
+    fate::refuse(&mut request, FIELD_FATES)?;
     let mut echo = Map::new();
     let model = request.require_string("model")?;
     let instructions = request.string("instructions")?;

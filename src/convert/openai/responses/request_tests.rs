@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::convert::{fixtures, openai::fields::Fate, traits::ModelTraits};
+use crate::convert::{fate::Fate, fixtures, traits::ModelTraits};
 
 const GEMINI_3: &str = "gemini-3.8-flash";
 
@@ -207,6 +207,18 @@ fn every_field_of_the_sdk_has_a_fate_and_meets_it() {
             }
         }
     }
+}
+
+#[test]
+fn the_documents_print_the_table_of_fields() {
+    let row = |(name, fate): &(&str, Fate)| {
+        let (word, text) = fate.words();
+        format!("| `{name}` | {word} | {text} |\n")
+    };
+    let table: String = FIELD_FATES.iter().map(row).collect();
+    let document = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/FIELDS.md")).unwrap();
+
+    assert!(document.contains(&table), "FIELDS.md has to hold these rows:\n{table}");
 }
 
 #[test]
