@@ -21,7 +21,11 @@ use gemini_balance::{
     convert::{
         anthropic::{MessageMeta, MessageStream},
         gemini::GenerateContentResponse,
-        openai::{ChatMeta, ChatOptions, ChatStream, chat_request, to_gemini, to_openai},
+        openai::{
+            ChatMeta, ChatOptions, ChatStream, chat_request,
+            responses::{ResponseMeta, ResponseStream, responses_request},
+            to_gemini, to_openai,
+        },
         traits::ModelTraits,
     },
     db::Database,
@@ -293,6 +297,21 @@ fn streams(c: &mut Criterion) {
                 let event: GenerateContentResponse =
                     serde_json::from_str(black_box(&event)).expect("an event");
                 stream.event(0, &event, &mut out);
+            }
+            out
+        });
+    });
+    group.bench_function("events to those of a response", |b| {
+        let body = br#"{"model": "gemini-2.5-flash", "input": "hi"}"#;
+        let request = responses_request(body).expect("a request");
+        let id = "resp_0190a0b0c0d07e8f90a1b2c3d4e5f601";
+        b.iter(|| {
+            let meta = ResponseMeta::new(&request, id.to_owned(), 0, "gemini-2.5-flash");
+            let (mut stream, mut out) = (ResponseStream::new(meta), Vec::new());
+            for _ in 0..EVENTS {
+                let event: GenerateContentResponse =
+                    serde_json::from_str(black_box(&event)).expect("an event");
+                stream.event(&event, &mut out);
             }
             out
         });

@@ -51,7 +51,7 @@ use crate::{
     db::{Database, DbError, keys, ledgers},
     domain::time::Now,
     media::{self, Fetcher},
-    secrets::{Sealer, TokenSet, load_or_create_admin_token, load_or_create_key_file},
+    secrets::{Owners, Sealer, TokenSet, load_or_create_admin_token, load_or_create_key_file},
     services::{
         catalog::{Catalog, ModelList},
         recheck::Recheck,
@@ -104,6 +104,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         .local_addr()
         .map_err(|source| StartError::Listen { address: address_of(&config), source })?;
     let storage = open_storage(&config)?;
+    let auth = &config.auth;
+    let owners = Owners::configured(&auth.allowed_tokens, auth.auth_token.as_ref(), &storage.sealer);
     let tokens = Arc::new(client_tokens(&config.auth, &config.storage)?);
     let queue = Arc::<LogQueue>::default();
     let metrics = Arc::new(Metrics::new(queue.clone()));
@@ -160,6 +162,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         logger: logger.clone(),
         archive: archive.clone(),
         unwritten,
+        owners: Arc::new(owners),
         catalog: catalog.clone(),
         models,
         database: storage.database.clone(),
@@ -236,6 +239,7 @@ fn listen(config: &Config) -> Result<TcpListener, StartError> {
 }
 
 struct OpenStorage {
+    sealer: Sealer,
     database: Database,
     keys: Vec<PoolKey>,
     ledgers: HashMap<String, String>,
@@ -282,7 +286,7 @@ fn open_storage(config: &Config) -> Result<OpenStorage, StartError> {
     }
     let ledgers = database.read_blocking(ledgers::load_ledgers)?;
     let ledgers = ledgers.into_iter().map(|stored| (stored.project, stored.ledger)).collect();
-    Ok(OpenStorage { database, keys, ledgers })
+    Ok(OpenStorage { sealer, database, keys, ledgers })
 }
 
 /// Who may use the gateway. The admin token opens the client API as well, as users of gemini-balance expect.
@@ -356,6 +360,7 @@ struct Shared {
     logger: Addr<Logger>,
     archive: Addr<Archive>,
     unwritten: Arc<Unwritten>,
+    owners: Arc<Owners>,
     catalog: Addr<Catalog>,
     models: watch::Receiver<Arc<ModelList>>,
     database: Database,
@@ -378,12 +383,13 @@ impl Shared {
             database: self.database.clone(),
             outbox: Outbox::new(self.logger.clone(), self.queue.clone(), self.outbox_guard.upgrade()),
             signatures: self.signatures.clone(),
-            responses: Responses::new(
-                self.archive.clone(),
-                self.unwritten.clone(),
-                self.database.clone(),
-                config.responses.store,
-            ),
+            responses: Responses {
+                archive: self.archive.clone(),
+                unwritten: self.unwritten.clone(),
+                database: self.database.clone(),
+                owners: self.owners.clone(),
+                is_on: config.responses.store,
+            },
             switches: self.switches.clone(),
             streams: Streams { fake: config.streams.fake, smoothing: switches::smoothing(&config.streams) },
             heartbeat: config.upstream.stream_heartbeat,

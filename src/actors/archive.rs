@@ -143,8 +143,8 @@ async fn write_batch(
     let written = database.write(move |conn| {
         conn.immediate_transaction(|conn| {
             // Looked at while nobody else writes: what is deleted from here on is deleted after it was written.
-            let wanted = rows.iter().filter(|waiting| still_wanted.find(&waiting.id).is_some());
-            wanted.map(|waiting| insert_response(conn, waiting.row())).collect::<Result<(), _>>()
+            let mut wanted = rows.iter().filter(|waiting| still_wanted.find(&waiting.id).is_some());
+            wanted.try_for_each(|waiting| insert_response(conn, waiting.row()))
         })
     });
     match written.await {

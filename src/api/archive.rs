@@ -20,6 +20,7 @@ use crate::{
         responses::{Chain, StoredResponse, delete_response, find_chain, find_response},
     },
     domain::client::TokenId,
+    secrets::Owners,
 };
 
 /// Larger requests are answered but not kept.
@@ -27,51 +28,48 @@ pub const LARGEST_KEPT: usize = 16 * 1024 * 1024;
 
 #[derive(Clone)]
 pub struct Responses {
-    archive: Addr<Archive>,
-    unwritten: Arc<Unwritten>,
-    database: Database,
-    is_on: bool,
+    pub archive: Addr<Archive>,
+    pub unwritten: Arc<Unwritten>,
+    pub database: Database,
+    pub owners: Arc<Owners>,
+    /// Otherwise nothing is kept.
+    pub is_on: bool,
 }
 
 /// A response that is to be kept once it is told.
 pub struct ToKeep {
     responses: Responses,
-    pub id: String,
-    pub owner: TokenId,
-    pub previous_id: Option<String>,
+    id: String,
+    owner: Arc<str>,
+    previous_id: Option<String>,
     /// Of the request.
-    pub body: Bytes,
+    body: Bytes,
 }
 
 impl Responses {
-    /// Keeps nothing unless it `is_on`.
-    pub fn new(archive: Addr<Archive>, unwritten: Arc<Unwritten>, database: Database, is_on: bool) -> Self {
-        Self { archive, unwritten, database, is_on }
-    }
-
     /// Whether a response to this request can be kept.
     pub fn takes(&self, body: &Bytes) -> bool {
         self.is_on && body.len() <= LARGEST_KEPT
     }
 
-    pub fn to_keep(&self, id: String, owner: TokenId, previous_id: Option<String>, body: Bytes) -> ToKeep {
-        ToKeep { responses: self.clone(), id, owner, previous_id, body }
+    pub fn to_keep(&self, id: String, owner: &TokenId, previous_id: Option<String>, body: Bytes) -> ToKeep {
+        ToKeep { responses: self.clone(), id, owner: self.owners.of(owner), previous_id, body }
     }
 
     /// `None` when there is none, or when it is another client's.
     pub async fn find(&self, owner: &TokenId, id: String) -> Result<Option<StoredResponse>, ApiError> {
-        let (unwritten, owner) = (self.unwritten.clone(), owner.clone());
-        let found = self.database.read(move |conn| find_either(conn, &unwritten, owner.as_str(), &id));
+        let (unwritten, owner) = (self.unwritten.clone(), self.owners.of(owner));
+        let found = self.database.read(move |conn| find_either(conn, &unwritten, &owner, &id));
         found.await.map_err(|error| failed(&error))
     }
 
     /// Answers whether there was one.
     pub async fn delete(&self, owner: &TokenId, id: String) -> Result<bool, ApiError> {
-        let is_mine = self.unwritten.find(&id).is_some_and(|waiting| waiting.row().owner == owner.as_str());
+        let owner = self.owners.of(owner);
+        let is_mine = self.unwritten.find(&id).is_some_and(|waiting| *waiting.row().owner == *owner);
         let was_waiting = is_mine && self.unwritten.remove(&id);
-        let owner = owner.clone();
         // What was being written just now is deleted behind that.
-        let deleted = self.database.write(move |conn| delete_response(conn, owner.as_str(), &id));
+        let deleted = self.database.write(move |conn| delete_response(conn, &owner, &id));
         Ok(deleted.await.map_err(|error| failed(&error))? || was_waiting)
     }
 
@@ -85,12 +83,11 @@ impl Responses {
         if previous_id.is_none() && references.is_empty() {
             return Ok(Earlier::default());
         }
-        let (unwritten, owner) = (self.unwritten.clone(), owner.clone());
+        let (unwritten, owner) = (self.unwritten.clone(), self.owners.of(owner));
         let found = self.database.read(move |conn| {
-            let owner = owner.as_str();
-            let mut find = |id: &str| find_either(conn, &unwritten, owner, id);
+            let mut find = |id: &str| find_either(conn, &unwritten, &owner, id);
             let chain = match &previous_id {
-                Some(id) => find_chain(owner, id, &mut find)?,
+                Some(id) => find_chain(&owner, id, &mut find)?,
                 None => Chain::Whole(Vec::new()),
             };
             let chain = match chain {
@@ -128,7 +125,7 @@ impl ToKeep {
         let waiting = Arc::new(Waiting::new(id, bytes, move || StoredResponse {
             input: stored::input_to_keep(&body, &row_id).unwrap_or_default(),
             id: row_id,
-            owner: owner.as_str().to_owned(),
+            owner: owner.to_string(),
             previous_id,
             response,
         }));

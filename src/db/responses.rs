@@ -14,7 +14,7 @@ const LARGEST_CHAIN: usize = 64 * 1024 * 1024;
 pub struct StoredResponse {
     /// `resp_` and a UUID of version 7 in 32 hexadecimal digits, which makes ids sort by time.
     pub id: String,
-    /// The name of the client's token, never the token.
+    /// Names the client's token, and is of no use without the encryption key.
     pub owner: String,
     /// The response that this one followed.
     pub previous_id: Option<String>,

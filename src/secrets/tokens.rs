@@ -1,12 +1,16 @@
 //! Client tokens: found without comparing secrets, named without showing them.
 
-use std::{collections::HashMap, fmt};
+use std::{
+    collections::HashMap,
+    fmt::{self, Write as _},
+    sync::Arc,
+};
 
 use hmac::Mac;
 use rand::Rng;
 
 use super::{
-    Secret,
+    Sealer, Secret,
     seal::{HmacSha256, keyed},
 };
 use crate::domain::client::TokenId;
@@ -36,11 +40,7 @@ impl TokenSet {
 
     /// The tokens of the configuration: `ALLOWED_TOKENS`, and `AUTH_TOKEN`, which opens the client API as well.
     pub fn configured(allowed: &[Secret], auth: Option<&Secret>) -> Self {
-        let named = |(index, token): (usize, &Secret)| {
-            (TokenId::new(format!("allowed-{}", index + 1)), token.clone())
-        };
-        let allowed = allowed.iter().enumerate().map(named);
-        Self::new(allowed.chain(auth.map(|token| (TokenId::new("auth"), token.clone()))))
+        Self::new(named(allowed, auth).map(|(id, token)| (id, token.clone())))
     }
 
     /// The name of this token; `None` when it is not ours. Costs one hash, however many tokens there are.
@@ -61,6 +61,37 @@ impl TokenSet {
         mac.update(token.as_bytes());
         mac.finalize().into_bytes().into()
     }
+}
+
+/// The configured tokens with their names.
+fn named<'a>(allowed: &'a [Secret], auth: Option<&'a Secret>) -> impl Iterator<Item = (TokenId, &'a Secret)> {
+    let id = |(index, token)| (TokenId::new(format!("allowed-{}", index + 1)), token);
+    allowed.iter().enumerate().map(id).chain(auth.map(|token| (TokenId::new("auth"), token)))
+}
+
+/// Whose is what is kept: a name of the token itself, which another token in its place does not inherit.
+#[derive(Debug, Default)]
+pub struct Owners(HashMap<TokenId, Arc<str>>);
+
+impl Owners {
+    /// As with [`TokenSet::configured`]; the names hold as long as the encryption key does.
+    pub fn configured(allowed: &[Secret], auth: Option<&Secret>, sealer: &Sealer) -> Self {
+        Self(named(allowed, auth).map(|(id, token)| (id, owner(token, sealer))).collect())
+    }
+
+    pub fn of(&self, id: &TokenId) -> Arc<str> {
+        self.0.get(id).cloned().unwrap_or_else(|| id.as_str().into())
+    }
+}
+
+/// 32 hexadecimal digits.
+fn owner(token: &Secret, sealer: &Sealer) -> Arc<str> {
+    let print = sealer.fingerprint(&format!("client token: {}", token.expose()));
+    let mut digits = String::with_capacity(32);
+    for byte in &print[..16] {
+        write!(digits, "{byte:02x}").expect("a string takes every write");
+    }
+    digits.into()
 }
 
 impl fmt::Debug for TokenSet {

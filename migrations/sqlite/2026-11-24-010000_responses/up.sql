@@ -2,7 +2,7 @@
 CREATE TABLE responses (
     -- resp_ and a UUID of version 7, so that ids sort by time.
     id TEXT NOT NULL PRIMARY KEY,
-    -- The name of the client's token, never the token.
+    -- Names the client's token, and is of no use without the encryption key.
     owner TEXT NOT NULL,
     previous_id TEXT,
     -- The response and the list of its own input items, as JSON.

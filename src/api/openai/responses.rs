@@ -86,8 +86,7 @@ async fn prepare(
     let references = wanted.references().map(str::to_owned).collect();
     let earlier = gateway.responses.earlier(&owner, previous_id.clone(), references).await?;
     // What is not kept is let go: with pictures in it, it is large.
-    let to_keep =
-        wanted.store.then(|| gateway.responses.to_keep(id.clone(), owner.clone(), previous_id, body));
+    let to_keep = wanted.store.then(|| gateway.responses.to_keep(id.clone(), &owner, previous_id, body));
     wanted.complete(earlier, asked.model.as_str())?;
     let remembered = gateway.signatures.of(owner, asked.model.clone());
     wanted.chat.recall_signatures(|id, function| remembered.recall(id, function));
