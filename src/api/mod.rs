@@ -36,8 +36,13 @@ use self::{
     error::{ApiError, Envelope, Failure},
     gemini::{Gemini, generate::call_method, models as gemini_models},
     openai::{
-        OpenAi, chat::create_chat_completion, embeddings::create_embeddings, models,
-        passthrough::pass_through, responses::create_response, responses_kept as kept,
+        OpenAi,
+        chat::create_chat_completion,
+        embeddings::create_embeddings,
+        models,
+        passthrough::pass_through,
+        responses::{count_input_tokens, create_response},
+        responses_kept as kept,
     },
 };
 
@@ -95,6 +100,7 @@ fn openai_scope(prefix: &str) -> Scope {
     web::scope(prefix)
         .service(only::<OpenAi>("/chat/completions", "POST").route(post().to(create_chat_completion)))
         .service(only::<OpenAi>("/responses", "POST").route(post().to(create_response)))
+        .service(only::<OpenAi>("/responses/input_tokens", "POST").route(post().to(count_input_tokens)))
         .service(
             only::<OpenAi>("/responses/{id}", "GET, DELETE")
                 .route(get().to(kept::find_response))

@@ -453,3 +453,20 @@ async fn what_gemini_cannot_do_is_refused_by_name() {
     assert!(app.upstream.attempts().is_empty());
     assert_eq!(app.client().post("/v1/responses/compact").json(&json!({})).send().await.status(), 405);
 }
+
+#[actix_web::test]
+async fn tokens_of_an_input_are_counted_with_what_came_before() {
+    let app = TestApp::with_keys(["k1"]).await;
+    let told = ask(&app, json!({"input": "one"})).await.json();
+    app.upstream.on("k1").reply_json(200, &json!({"totalTokens": 31}));
+
+    let next = body(GEMINI_3, json!({"previous_response_id": told["id"], "instructions": "Be brief."}));
+    let reply = app.client().post("/v1/responses/input_tokens").json(&next).send().await;
+
+    assert_eq!(reply.json(), json!({"object": "response.input_tokens", "input_tokens": 31}));
+    let sent = app.upstream.last_request();
+    assert!(sent.target.ends_with(":countTokens"), "{}", sent.target);
+    let counted = &sent.json()["generateContentRequest"];
+    assert_eq!(counted["model"], format!("models/{GEMINI_3}"));
+    assert_eq!(counted["contents"].as_array().map(Vec::len), Some(3));
+}

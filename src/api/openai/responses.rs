@@ -2,13 +2,14 @@
 
 use actix_web::{HttpRequest, HttpResponse, http::header::ContentType, web::Data};
 use bytes::Bytes;
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{
     OpenAi,
     chat::{gemini_call, read},
     responses_writer::Events,
-    writer::answer_of,
+    writer::{answer_of, unreadable},
 };
 use crate::{
     api::{
@@ -24,6 +25,7 @@ use crate::{
         source, stream,
     },
     convert::{
+        gemini::count_tokens::{CountTokensRequest, CountTokensResponse, CountedRequest},
         openai::{
             ChatOptions,
             responses::{ResponseMeta, ResponseStream, ResponsesRequest, responses_request, to_response},
@@ -77,20 +79,16 @@ async fn prepare(
 ) -> Result<Prepared, ApiError> {
     let mut wanted = read(request, &body, journal, responses_request)?;
     journal.asks_for(&wanted.chat.model, wanted.chat.stream);
-    let asked = gateway.asked(&wanted.chat.model)?;
     if !gateway.responses.takes(&body) {
         wanted.keep_nothing();
     }
     let id = format!("resp_{}", Uuid::now_v7().simple());
-    let previous_id = wanted.previous_response_id.clone();
-    let references = wanted.references().map(str::to_owned).collect();
-    let earlier = gateway.responses.earlier(&owner, previous_id.clone(), references).await?;
     // What is not kept is let go: with pictures in it, it is large.
-    let to_keep = wanted.store.then(|| gateway.responses.to_keep(id.clone(), &owner, previous_id, body));
-    wanted.complete(earlier, asked.model.as_str())?;
-    let remembered = gateway.signatures.of(owner, asked.model.clone());
-    wanted.chat.recall_signatures(|id, function| remembered.recall(id, function));
-    fetch_remote(gateway.media.as_deref(), wanted.chat.media_mut()).await?;
+    let to_keep = wanted
+        .store
+        .then(|| gateway.responses.to_keep(id.clone(), &owner, wanted.previous_response_id.clone(), body));
+    let asked = gateway.asked(&wanted.chat.model)?;
+    let remembered = complete(gateway, &mut wanted, owner, &asked.model).await?;
     let mut call = to_call(gateway, &wanted, &asked.model)?;
     asked.change(&mut call);
     let meta = ResponseMeta::new(&wanted, id, Now::read().utc.timestamp(), asked.model.as_str());
@@ -98,13 +96,33 @@ async fn prepare(
     Ok(Prepared { call, is_stream, links, meta, remembered, to_keep })
 }
 
-fn to_call(gateway: &Gateway, wanted: &ResponsesRequest, model: &ModelName) -> Result<Call, ApiError> {
-    let options = ChatOptions {
+/// Brings what the request refers to: responses before it, items, signatures, and media by their address.
+async fn complete(
+    gateway: &Gateway,
+    wanted: &mut ResponsesRequest,
+    owner: TokenId,
+    model: &ModelName,
+) -> Result<Remembered, ApiError> {
+    let references = wanted.references().map(str::to_owned).collect();
+    let previous_id = wanted.previous_response_id.clone();
+    let earlier = gateway.responses.earlier(&owner, previous_id, references).await?;
+    wanted.complete(earlier, model.as_str())?;
+    let remembered = gateway.signatures.of(owner, model.clone());
+    wanted.chat.recall_signatures(|id, function| remembered.recall(id, function));
+    fetch_remote(gateway.media.as_deref(), wanted.chat.media_mut()).await?;
+    Ok(remembered)
+}
+
+fn options<'a>(gateway: &'a Gateway, wanted: &ResponsesRequest, model: &ModelName) -> ChatOptions<'a> {
+    ChatOptions {
         show_thoughts: wanted.show_thoughts,
         safety_settings: gateway.safety_settings.as_deref(),
         model: ModelTraits::of(model.as_str()),
-    };
-    let body = wanted.to_gemini(&options)?.to_json();
+    }
+}
+
+fn to_call(gateway: &Gateway, wanted: &ResponsesRequest, model: &ModelName) -> Result<Call, ApiError> {
+    let body = wanted.to_gemini(&options(gateway, wanted, model))?.to_json();
     let method = if wanted.chat.stream && gateway.streams.fake.is_none() {
         "streamGenerateContent?alt=sse"
     } else {
@@ -156,4 +174,39 @@ async fn open_stream(
     });
     let writer = Events { stream: ResponseStream::new(meta), remembered, to_keep };
     stream::respond::<OpenAi, _>(opening, writer, gateway.shape()).await
+}
+
+/// `POST /v1/responses/input_tokens`: counted by Gemini, which uses no quota for generation.
+pub async fn count_input_tokens(
+    request: HttpRequest,
+    gateway: Data<Gateway>,
+    token: ClientToken<OpenAi>,
+    body: Body<OpenAi>,
+) -> Result<HttpResponse, Failure<OpenAi>> {
+    let asked = Asked::of("openai", "responses.input_tokens");
+    let mut journal = Journal::begin(&gateway, &request, token.id.clone(), asked, &body.bytes);
+    let counted = count(&request, &gateway, token.id, &body.bytes, &mut journal).await;
+    journal.conclude(counted.map(|tokens| {
+        HttpResponse::Ok().json(json!({"object": "response.input_tokens", "input_tokens": tokens}))
+    }))
+}
+
+async fn count(
+    request: &HttpRequest,
+    gateway: &Gateway,
+    owner: TokenId,
+    body: &[u8],
+    journal: &mut Journal,
+) -> Result<u64, ApiError> {
+    let mut wanted = read(request, body, journal, responses_request)?;
+    journal.asks_for(&wanted.chat.model, false);
+    let model = gateway.asked(&wanted.chat.model)?.model;
+    complete(gateway, &mut wanted, owner, &model).await?;
+    let (options, resource) = (options(gateway, &wanted, &model), model.resource());
+    let request = CountedRequest { model: &resource, request: wanted.to_gemini(&options)? };
+    let body = CountTokensRequest { generate_content_request: request }.to_json();
+    let call = gemini_call(&model, "countTokens", body.into(), AnswerKind::Plain);
+    let answer = gateway.dispatcher.fetch(&call, &mut journal.trail).await?;
+    let count: CountTokensResponse = serde_json::from_slice(&answer.body).map_err(|_| unreadable())?;
+    Ok(count.total_tokens)
 }

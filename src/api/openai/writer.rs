@@ -18,10 +18,12 @@ pub(super) const HEARTBEAT: &[u8] = b": keep-alive\n\n";
 
 /// Reads one event of Gemini's.
 pub(super) fn answer_of(data: &Bytes) -> Result<GenerateContentResponse<'_>, ApiError> {
-    serde_json::from_slice(data).map_err(|_| {
-        let fault = malformed("Gemini sent an event that is not an answer");
-        UpstreamError::Refused(Box::new(Refusal::inside(fault))).into()
-    })
+    serde_json::from_slice(data).map_err(|_| unreadable())
+}
+
+pub(super) fn unreadable() -> ApiError {
+    let fault = malformed("Gemini sent something that is not an answer");
+    UpstreamError::Refused(Box::new(Refusal::inside(fault))).into()
 }
 
 /// Gemini's events as chunks of a chat completion.

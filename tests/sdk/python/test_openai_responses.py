@@ -189,6 +189,12 @@ def test_kept_responses_are_found_listed_and_deleted(client):
     assert (error.value.code, error.value.param) == ("previous_response_not_found", "previous_response_id")
 
 
+def test_input_tokens_are_counted(client):
+    counted = client.responses.input_tokens.count(model=MODEL, input="hello", instructions="Be brief.")
+
+    assert counted.input_tokens > 0
+
+
 def test_a_token_limit_leaves_the_response_incomplete(client):
     response = client.responses.create(model=MODEL, input="a long story " * 20, max_output_tokens=3)
 

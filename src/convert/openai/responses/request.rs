@@ -262,5 +262,4 @@ fn metadata(request: &mut Object<'_>) -> Result<Map<String, Value>, ConvertError
 }
 
 #[cfg(test)]
-#[path = "request_tests.rs"]
 pub(super) mod tests;
