@@ -146,6 +146,12 @@ impl Balancer {
         }
     }
 
+    /// Every draw of its policy follows from the seed, so that a simulation can be repeated.
+    #[cfg(test)]
+    pub(super) fn seeded(self, policy: crate::domain::policy::PolicyKind, seed: u64) -> Self {
+        Self { table: RoutingTable::new(policy::build(policy, seed)), ..self }
+    }
+
     fn pick(&mut self, waiting: &Waiting, now: Now, me: &Addr<Self>) -> Acquired {
         let acquire = &waiting.acquire;
         if let Some(at) = self.egress.paused_until(now.instant) {
