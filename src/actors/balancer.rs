@@ -46,6 +46,8 @@ const FLUSH_AFTER: Duration = Duration::from_millis(5);
 const FLUSH_AT: usize = 64;
 /// Requests that may ask at the same moment; more of them wait their turn.
 const MAILBOX: usize = 65_536;
+/// Those who wait are not offered keys more often than this by the clock.
+const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
 /// Requests with wishes of their own that are passed over before a queue is left alone.
 const PARTICULAR: usize = 64;
 /// A message that its actor died with is delivered once more, not for ever: it may be what killed it.
@@ -76,6 +78,8 @@ pub struct Balancer {
     benefit: CacheBenefit,
     max_wait: Duration,
     room: WaitingRoom<Waiting>,
+    /// When something may be found for those who wait, as far as was told when they were last offered keys.
+    promised: Option<Instant>,
     /// Wakes the room when a quota window moves on or somebody gives up.
     alarm: Option<(Instant, SpawnHandle)>,
     egress: Arc<Egress>,
@@ -133,6 +137,7 @@ impl Balancer {
             benefit: CacheBenefit::default(),
             max_wait: balancing.max_wait,
             room: WaitingRoom::new(balancing.max_waiting),
+            promised: None,
             alarm: None,
             egress,
             supervisor,
@@ -227,10 +232,13 @@ impl Balancer {
     /// Gives the keys that there are for a model to those who wait for it.
     fn serve(&mut self, model: &ModelName, now: Now, ctx: &mut Context<Self>) {
         let (mut room, me) = (std::mem::take(&mut self.room), ctx.address());
-        let mut particular = 0;
+        let (mut particular, mut too_large) = (0, u64::MAX);
         room.serve(model, |waiting| {
             if waiting.is_gone() {
                 return Served::Done;
+            }
+            if waiting.acquire.tokens >= too_large {
+                return Served::NotYet;
             }
             match self.pick(waiting, now, &me) {
                 Ok(lease) => {
@@ -238,9 +246,19 @@ impl Balancer {
                     waiting.answer(Ok(lease));
                     Served::Done
                 }
-                Err(_) if !waiting.acquire.is_particular() || particular == PARTICULAR => Served::NothingLeft,
-                Err(_) => {
+                Err(unavailable) => {
+                    if let Unavailable::Until { at, .. } = unavailable {
+                        let at = at.max(now.instant + SHORTEST_SLEEP);
+                        self.promised = Some(self.promised.map_or(at, |promised| promised.min(at)));
+                    }
+                    let acquire = &waiting.acquire;
+                    if particular == PARTICULAR || !acquire.is_particular() || !self.table.has_ready_for(model) {
+                        return Served::NothingLeft;
+                    }
                     particular += 1;
+                    if !acquire.is_choosy() {
+                        too_large = acquire.tokens;
+                    }
                     Served::NotYet
                 }
             }
@@ -263,7 +281,8 @@ impl Balancer {
     /// Wakes up when the next key has quota again or the first request has waited long enough.
     fn set_alarm(&mut self, now: Now, ctx: &mut Context<Self>) {
         let calm = self.egress.paused_until(now.instant);
-        let wanted = self.room.next_deadline().into_iter().chain(self.table.next_end()).chain(calm).min();
+        let known = self.room.next_deadline().into_iter().chain(self.table.next_end()).chain(self.promised);
+        let wanted = known.chain(calm).min();
         let wanted = wanted.filter(|_| !self.room.is_empty());
         if self.alarm.as_ref().map(|(at, _)| *at) == wanted {
             return;
@@ -278,7 +297,7 @@ impl Balancer {
     }
 
     fn wake(&mut self, ctx: &mut Context<Self>) {
-        self.alarm = None;
+        (self.alarm, self.promised) = (None, None);
         self.serve_all(ctx);
         let now = Now::read();
         for (model, waiting) in self.room.give_up(now.instant) {
@@ -412,8 +431,13 @@ pub struct Acquire {
 impl Acquire {
     /// Some keys are of no use to it that are to others.
     fn is_particular(&self) -> bool {
+        self.is_choosy() || self.tokens > 0
+    }
+
+    /// …whatever their size.
+    fn is_choosy(&self) -> bool {
         let has_owner = matches!(self.preference, Some(Preference::Owner(_)));
-        has_owner || !self.tried.is_empty() || self.elsewhere.is_some() || self.tokens > 0
+        has_owner || !self.tried.is_empty() || self.elsewhere.is_some()
     }
 }
 
@@ -475,6 +499,10 @@ impl Handler<Settled> for Balancer {
         let now = Now::read();
         let settled = self.read_weather(settled, now, ctx);
         self.learn(&settled, now);
+        // A request may have turned out smaller than was reserved for it.
+        if settled.usage.is_some() && self.room.is_awaited(&settled.model) {
+            self.serve(&settled.model, now, ctx);
+        }
         let Settled { key, model, outcome, latency, is_probe, .. } = settled;
         let settlement = Settlement { model, outcome, latency, is_probe };
         if settlement.outcome == Outcome::Success && !is_probe {

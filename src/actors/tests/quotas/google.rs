@@ -80,6 +80,14 @@ impl Google {
         answer
     }
 
+    /// Would any project serve such a request now?
+    pub fn has_room(&self, model: &ModelName, tokens: u64) -> bool {
+        let now_ms = u64::try_from(Now::read().unix_ms()).unwrap();
+        let Books { book, quotas, .. } = &mut *self.0.borrow_mut();
+        let mut offered = quotas.iter().filter(|((_, offered), _)| offered == model);
+        offered.any(|((project, _), quota)| book.has_room(project, model.as_str(), quota, tokens, now_ms))
+    }
+
     pub fn seen(&self) -> Vec<Seen> {
         self.0.borrow().seen.clone()
     }

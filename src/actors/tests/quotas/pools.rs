@@ -34,9 +34,7 @@ pub trait Serve: Clone + 'static {
     fn serve(&self, request: &Request, offer: &Offer, google: &Google) -> impl Future<Output = Answer>;
 
     /// Is there room for such a request, as far as this pool can know?
-    fn has_room(&self, _: &Offer, _: u64) -> bool {
-        false
-    }
+    fn has_room(&self, offer: &Offer, tokens: u64, google: &Google) -> bool;
 }
 
 /// What projects are believed to be allowed at the start, as a multiple of the truth; none is nothing.
@@ -168,7 +166,7 @@ impl Serve for Gateway {
         Answer::Refused
     }
 
-    fn has_room(&self, offer: &Offer, tokens: u64) -> bool {
+    fn has_room(&self, offer: &Offer, tokens: u64, _: &Google) -> bool {
         let now = Now::read();
         self.ledgers.borrow().values().any(|ledger| match ledger.reserve(&offer.model, tokens, now) {
             Ok(reservation) => {
@@ -233,5 +231,9 @@ impl Serve for CountToThree {
             self.0.borrow_mut().failures[key] += 1;
         }
         Answer::Refused
+    }
+    /// It knows nothing; Google does.
+    fn has_room(&self, offer: &Offer, tokens: u64, google: &Google) -> bool {
+        google.has_room(&offer.model, tokens)
     }
 }

@@ -46,7 +46,7 @@ impl Tally {
     }
 
     /// Looks whether those refused lately could have been served now.
-    fn look_for_room(&mut self, pool: &impl Serve, offers: &[Offer]) {
+    fn look_for_room(&mut self, pool: &impl Serve, google: &Google, offers: &[Offer]) {
         self.lately.retain(|(arrived, ..)| arrived.elapsed() <= PATIENCE);
         let mut is_full = vec![u64::MAX; offers.len()];
         let before = self.lately.len();
@@ -54,7 +54,7 @@ impl Tally {
             if tokens >= is_full[offer] {
                 return true;
             }
-            let has_room = pool.has_room(&offers[offer], tokens);
+            let has_room = pool.has_room(&offers[offer], tokens, google);
             if !has_room {
                 is_full[offer] = tokens;
             }
@@ -76,13 +76,13 @@ pub async fn drive<P: Serve>(pool: &P, google: &Google, offers: &[Offer], reques
     let begin = Instant::now();
     let (tally, offers) = (Rc::new(RefCell::new(Tally::default())), Rc::new(offers.to_vec()));
     let watch = actix_rt::spawn({
-        let (pool, tally, offers) = (pool.clone(), tally.clone(), offers.clone());
+        let (pool, google, tally, offers) = (pool.clone(), google.clone(), tally.clone(), offers.clone());
         async move {
             // Between two ticks of a ledger.
             sleep(Duration::from_millis(250)).await;
             loop {
                 sleep(LOOKED_EVERY).await;
-                tally.borrow_mut().look_for_room(&pool, &offers);
+                tally.borrow_mut().look_for_room(&pool, &google, &offers);
             }
         }
     });
@@ -109,6 +109,7 @@ pub struct Line {
     /// Refused by Google as a share of what it was asked after the first minute, and of all.
     pub refused_later: f64,
     pub refused: u64,
+    pub refused_each: Vec<u64>,
     pub avoidable: u64,
     pub client_errors: f64,
     pub waits: [Duration; 2],
@@ -130,6 +131,7 @@ impl Line {
             name: name.to_owned(),
             shares,
             goodput,
+            refused_each: seen.iter().map(|seen| seen.refused).collect(),
             refused_later: sum(|seen| seen.refused_later) as f64 / sum(|seen| seen.asked_later).max(1) as f64,
             refused: sum(|seen| seen.refused),
             avoidable: tally.avoidable,
@@ -144,10 +146,10 @@ impl Line {
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shares: Vec<_> = self.shares.iter().map(|share| format!("{:5.1}", share * 100.0)).collect();
-        let Self { name, goodput, refused, refused_later, client_errors, avoidable, waits: [p50, p99], .. } = self;
+        let Self { name, goodput, refused, refused_each, refused_later, client_errors, avoidable, waits: [p50, p99], .. } = self;
         write!(
             f,
-            "{name:36} {:6.2}%  {:24} {refused:7} {:5.2}% {:13.1}% {avoidable:10} {:8.1}s {:4.1}s",
+            "{name:36} {:6.2}%  {:24} {refused:7} {refused_each:?} {:5.2}% {:13.1}% {avoidable:10} {:8.1}s {:4.1}s",
             goodput * 100.0,
             shares.join(" "),
             refused_later * 100.0,
