@@ -373,9 +373,10 @@ impl Balancer {
     /// What all balancers may know at once: how quick the key was, and what is left of its quotas.
     fn learn(&mut self, settled: &Settled, now: Now) {
         let Some(place) = self.table.place(settled.key) else { return };
+        let mut gave_back = false;
         if let Some(reservation) = settled.reservation {
             let tokens = settled.usage.map(|usage| usage.input());
-            place.ledger.settle(&settled.model, reservation, tokens, now);
+            gave_back = place.ledger.settle(&settled.model, reservation, tokens, now);
         }
         if let Outcome::Quota(exceeded) = &settled.outcome {
             place.ledger.exceeded(&settled.model, exceeded, now);
@@ -385,6 +386,9 @@ impl Balancer {
         place.gauge.learn(&settled.outcome, slowness, now.instant);
         if let (Some(group), Some(usage)) = (settled.group, &settled.usage) {
             self.benefit.record(&settled.model, group, usage, now.instant);
+        }
+        if gave_back {
+            self.table.reconsider(settled.key, &settled.model);
         }
     }
 

@@ -122,14 +122,15 @@ impl Ledger {
     }
 
     /// Corrects the estimate of a request that was sent, by the prompt tokens that Google counted, if it said so.
-    /// A failed request stays counted, as Google counts those too.
-    pub fn settle(&self, model: &ModelName, reservation: Reservation, spent: Option<u64>, now: Now) {
-        let Some(spent) = spent else { return };
+    /// A failed request stays counted, as Google counts those too. True if it took less than was reserved for it.
+    pub fn settle(&self, model: &ModelName, reservation: Reservation, spent: Option<u64>, now: Now) -> bool {
+        let Some(spent) = spent else { return false };
         let mut books = self.lock();
         let tick = books.ticks.tick(now.instant);
         if let Some(book) = books.find_to_change(model) {
             book.settle(reservation, spent, tick);
         }
+        spent < u64::from(reservation.tokens)
     }
 
     /// Takes a request back that was never sent.

@@ -175,23 +175,23 @@ impl Book {
     /// Why there is no room, if there is none: of all windows that are full, the one that is so for longest.
     fn spent(&mut self, need: u64, now: Moment) -> Option<Spent> {
         let requests = self.minute.blocking_tick(self.minute_requests.allows(1), u64::MAX);
-        let requests = requests.map(|tick| now.ticks.expiry(tick));
+        let mut requests = requests.map(|tick| now.ticks.expiry(tick));
         let tokens = self.minute.blocking_tick(u64::MAX, self.minute_tokens.allows(need));
-        let tokens = tokens.map(|tick| now.ticks.expiry(tick));
+        let mut tokens = tokens.map(|tick| now.ticks.expiry(tick));
         let day = self.day.blocked_for(now.wall, self.day_requests.allows(1));
-        let day = day.map(|left| now.instant + left);
+        let mut day = day.map(|left| now.instant + left);
         if requests.is_none() && tokens.is_none() && day.is_none() && !self.is_closed() {
             return None;
         }
         // A prompt that is larger than its limit says nothing about the limit.
         let fits = self.minute_tokens.limit().is_none_or(|limit| need <= limit.value);
         for (ceiling, until) in [
-            (&mut self.minute_requests, requests),
-            (&mut self.minute_tokens, tokens.filter(|_| fits)),
-            (&mut self.day_requests, day),
+            (&mut self.minute_requests, requests.as_mut()),
+            (&mut self.minute_tokens, tokens.as_mut().filter(|_| fits)),
+            (&mut self.day_requests, day.as_mut()),
         ] {
             if let Some(until) = until {
-                ceiling.held_back(now.instant, until);
+                *until = ceiling.held_back(now.instant, *until);
             }
         }
         use QuotaMetric::{Requests, Tokens, Unknown};

@@ -262,6 +262,19 @@ impl<T> RoutingTable<T> {
         }
     }
 
+    /// Something of the quotas of this key's project was given back: its keys are asked again if they were found spent.
+    pub fn reconsider(&mut self, key: KeyId, model: &ModelName) {
+        let (Some(&index), Some(table)) = (self.by_key.get(&key), self.models.get_mut(model)) else { return };
+        let held = self.slots[index as usize].as_ref().filter(|_| table.is_held(index));
+        let Some(project) = held.map(|slot| address(&slot.place.ledger)) else { return };
+        for twin in self.twins.get(&project).into_iter().flatten() {
+            table.release(*twin);
+            if let Some(slot) = self.slots[*twin as usize].as_ref().filter(|slot| slot.is_ready_for(model)) {
+                table.ready.insert(*twin, slot.place.terms.rank);
+            }
+        }
+    }
+
     /// Keeps every key of the slot's project from the model until then.
     fn hold_twins(&mut self, index: u32, model: &ModelName, until: Instant, now: Instant) {
         let until = until.max(now + SHORTEST_HOLD);

@@ -72,7 +72,8 @@ impl Google {
                 seen.tokens += request.tokens;
             }
             Ok(()) => {}
-            Err(_) => {
+            Err(exceeded) => {
+                if request.offer == 1 && std::env::var("DBG").is_ok() { println!("429 {project} {:?} {} {}", exceeded.limit, exceeded.value, now.utc); }
                 seen.refused += 1;
                 seen.refused_later += is_later;
             }

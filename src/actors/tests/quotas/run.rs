@@ -50,7 +50,7 @@ impl Tally {
         self.lately.retain(|(arrived, ..)| arrived.elapsed() <= PATIENCE);
         let mut is_full = vec![u64::MAX; offers.len()];
         let before = self.lately.len();
-        self.lately.retain(|&(_, offer, tokens)| {
+        self.lately.retain(|&(arrived, offer, tokens)| {
             if tokens >= is_full[offer] {
                 return true;
             }
@@ -58,6 +58,7 @@ impl Tally {
             if !has_room {
                 is_full[offer] = tokens;
             }
+            if has_room && std::env::var("DBG").is_ok() { println!("room for {offer} {tokens} {:?} {}", arrived.elapsed(), crate::domain::time::Now::read().utc); }
             !has_room
         });
         self.avoidable += (before - self.lately.len()) as u64;

@@ -9,6 +9,7 @@ use crate::{
     sim::Quota,
 };
 
+pub const MINUTE: Duration = Duration::from_secs(60);
 pub const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// A model as Google offers it to every project, and how clients use it.
@@ -55,7 +56,7 @@ pub fn free_tier() -> Vec<Offer> {
         Offer::new("gemini-flash-lite", [15, 250_000, 1000], 2000),
         Offer::new("gemini-flash", [10, 250_000, 250], 4000),
         Offer::new("gemini-pro", [5, 250_000, 100], 8000),
-        Offer::new("gemma", [30, 15_000, 14_400], 1500),
+        Offer::new("gemma", [30, 15_000, 14_400], 1000),
     ]
 }
 
