@@ -252,7 +252,10 @@ impl Balancer {
                         self.promised = Some(self.promised.map_or(at, |promised| promised.min(at)));
                     }
                     let acquire = &waiting.acquire;
-                    if particular == PARTICULAR || !acquire.is_particular() || !self.table.has_ready_for(model) {
+                    if particular == PARTICULAR
+                        || !acquire.is_particular()
+                        || !self.table.has_ready_for(model)
+                    {
                         return Served::NothingLeft;
                     }
                     particular += 1;

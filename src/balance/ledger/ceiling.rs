@@ -3,7 +3,7 @@
 //! Google's word counts, but neither presets nor what was once learnt are true for ever: a project moves to another
 //! tier, a preset was a guess. A ceiling that holds requests back therefore gives way by a step now and then; if Google
 //! agrees it goes on by larger ones, if not the answer teaches the right limit again. What nothing but a preset speaks for
-//! is put to the test within a minute, even where the window is a day. Limits set by hand never give way.
+//! is put to the test within seconds, even where the window is a day. Limits set by hand never give way.
 
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ use crate::domain::{
 /// costs one refused request.
 const LEARNT_FOR_MINUTE: Duration = Duration::from_secs(24 * 60 * 60);
 const LEARNT_FOR_DAY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// How long an assumption about a day may hold requests back before it is put to the test.
-const ASSUMED_FOR: Duration = Duration::from_secs(60);
+/// How long an assumption may hold requests back before it is put to the test: long enough for the answers to the last.
+const ASSUMED_FOR: Duration = Duration::from_secs(10);
 /// Refusals in a row below a learnt limit, without a figure, until it is doubted.
 const DOUBTS: u8 = 3;
 /// The patience after refusals doubles up to this power of two of windows.
@@ -52,7 +52,7 @@ impl Ceiling {
             window,
             given: given.map(|limit| Limit { value: limit.value.max(1), ..limit }),
             found: None,
-            firm_until: now + Self::span(window),
+            firm_until: now,
             grows_at: None,
             refusals: 0,
             steps: 0,
@@ -119,7 +119,7 @@ impl Ceiling {
             return;
         }
         self.grows_at = None;
-        self.firm_until = now + Self::span(self.window);
+        self.firm_until = if self.is_assumed() { now } else { now + Self::span(self.window) };
         let Some(limit) = self.limit() else { return };
         let value = limit.value.saturating_add(self.step(limit.value));
         self.found = Some(Limit { value, source: LimitSource::Observed });

@@ -37,7 +37,13 @@ pub struct Google(Rc<RefCell<Books>>);
 
 impl Google {
     /// `projects` with the same quotas; whatever arrives at `closes_at` or later counts no more.
-    pub fn new(minutes: Minutes, offers: &[Offer], projects: &[String], learnt_at: Instant, closes_at: Instant) -> Self {
+    pub fn new(
+        minutes: Minutes,
+        offers: &[Offer],
+        projects: &[String],
+        learnt_at: Instant,
+        closes_at: Instant,
+    ) -> Self {
         let quotas = projects.iter().flat_map(|project| {
             offers.iter().map(move |offer| ((project.clone(), offer.model.clone()), offer.quota.clone()))
         });
@@ -72,8 +78,7 @@ impl Google {
                 seen.tokens += request.tokens;
             }
             Ok(()) => {}
-            Err(exceeded) => {
-                if request.offer == 1 && std::env::var("DBG").is_ok() { println!("429 {project} {:?} {} {}", exceeded.limit, exceeded.value, now.utc); }
+            Err(_) => {
                 seen.refused += 1;
                 seen.refused_later += is_later;
             }

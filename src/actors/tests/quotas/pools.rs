@@ -20,7 +20,6 @@ use crate::{
 /// Attempts of one request, as `MAX_RETRIES` has them.
 const ATTEMPTS: usize = 3;
 const REFUSAL_TAKES: Duration = Duration::from_millis(50);
-const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// What a client got, and what it waited for the key that served it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,34 +101,50 @@ impl Handler<KeysRouted> for Listener {
 }
 
 impl Gateway {
-    pub fn start(keys: &[PlacedKey], limits: TierLimits, seed: u64) -> Self {
+    pub fn start(keys: &[PlacedKey], limits: TierLimits, max_wait: Duration, seed: u64) -> Self {
         let (database, folder) = test_database();
         let sealer = Rc::new(Sealer::new(&EncryptionKey::random()));
         database.write_blocking(|conn| keys::sync_configured(conn, &sealer, keys, 0)).unwrap();
-        Self::boot(database, sealer, Rc::new(folder), limits, seed)
+        Self::boot(database, sealer, Rc::new(folder), limits, max_wait, seed)
     }
 
     /// Another process goes on with what is stored.
-    pub async fn restart(self, limits: TierLimits, seed: u64) -> Self {
+    pub async fn restart(self, limits: TierLimits, max_wait: Duration, seed: u64) -> Self {
         self.supervisor.send(Checkpoint).await.unwrap();
-        Self::boot(self.database, self.sealer, self._folder, limits, seed)
+        Self::boot(self.database, self.sealer, self._folder, limits, max_wait, seed)
     }
 
-    fn boot(database: Database, sealer: Rc<Sealer>, folder: Rc<tempfile::TempDir>, limits: TierLimits, seed: u64) -> Self {
+    fn boot(
+        database: Database,
+        sealer: Rc<Sealer>,
+        folder: Rc<tempfile::TempDir>,
+        limits: TierLimits,
+        max_wait: Duration,
+        seed: u64,
+    ) -> Self {
         let pool = load(&database, &sealer);
         let project = |key: &PoolKey| (key.id, key.placement.project.as_ref().unwrap().as_str().to_owned());
         let projects = Rc::new(pool.iter().map(project).collect());
         let settings = ProjectSettings { limits, ..super::super::projects(&database) };
         let supervisor = Supervisor::new(pool, MAX_FAILURES, settings, database.clone()).start();
         let egress = Arc::default();
-        let balancing = Balancing { policy: PolicyKind::P2c, max_wait: MAX_WAIT, max_waiting: 1000 };
+        let balancing = Balancing { policy: PolicyKind::P2c, max_wait, max_waiting: 1000 };
         let balancers = [1, 2].map(|worker| {
             let balancer = Balancer::new(balancing, supervisor.clone(), Arc::clone(&egress));
             balancer.seeded(balancing.policy, seed + worker).start()
         });
         let ledgers: Rc<RefCell<HashMap<_, _>>> = Rc::default();
         supervisor.do_send(Subscribe(Listener(ledgers.clone()).start().recipient()));
-        Self { supervisor, balancers, turn: Rc::default(), projects, ledgers, database, sealer, _folder: folder }
+        Self {
+            supervisor,
+            balancers,
+            turn: Rc::default(),
+            projects,
+            ledgers,
+            database,
+            sealer,
+            _folder: folder,
+        }
     }
 }
 
@@ -145,7 +160,9 @@ impl Serve for Gateway {
                 tried: tried.clone(),
                 ..ask_for(offer.model.as_str())
             };
-            let Ok(mut lease) = self.balancers[worker].send(acquire).await.unwrap() else { return Answer::Refused };
+            let Ok(mut lease) = self.balancers[worker].send(acquire).await.unwrap() else {
+                return Answer::Refused;
+            };
             let waited = arrived.elapsed();
             let project = &self.projects[&lease.key];
             tried.push(lease.key);

@@ -50,7 +50,7 @@ impl Tally {
         self.lately.retain(|(arrived, ..)| arrived.elapsed() <= PATIENCE);
         let mut is_full = vec![u64::MAX; offers.len()];
         let before = self.lately.len();
-        self.lately.retain(|&(arrived, offer, tokens)| {
+        self.lately.retain(|&(_, offer, tokens)| {
             if tokens >= is_full[offer] {
                 return true;
             }
@@ -58,7 +58,6 @@ impl Tally {
             if !has_room {
                 is_full[offer] = tokens;
             }
-            if has_room && std::env::var("DBG").is_ok() { println!("room for {offer} {tokens} {:?} {}", arrived.elapsed(), crate::domain::time::Now::read().utc); }
             !has_room
         });
         self.avoidable += (before - self.lately.len()) as u64;
@@ -68,7 +67,10 @@ impl Tally {
     pub fn wait(&self, percent: usize) -> Duration {
         let mut waits = self.waits.clone();
         waits.sort_unstable();
-        waits.get((waits.len() * percent / 100).min(waits.len().saturating_sub(1))).copied().unwrap_or_default()
+        waits
+            .get((waits.len() * percent / 100).min(waits.len().saturating_sub(1)))
+            .copied()
+            .unwrap_or_default()
     }
 }
 
@@ -110,8 +112,7 @@ pub struct Line {
     /// Refused by Google as a share of what it was asked after the first minute, and of all.
     pub refused_later: f64,
     pub refused: u64,
-    pub refused_each: Vec<u64>,
-    pub avoidable: u64,
+    pub avoidable: f64,
     pub client_errors: f64,
     pub waits: [Duration; 2],
 }
@@ -120,23 +121,28 @@ impl Line {
     /// `capacities` are those of the offers, in requests.
     pub fn new(name: &str, offers: &[Offer], capacities: &[f64], seen: &[Seen], tally: &Tally) -> Self {
         let share = |((offer, capacity), seen): ((&Offer, &f64), &Seen)| {
-            let served = if offer.is_bound_by_tokens() { seen.tokens as f64 / offer.prompt as f64 } else { seen.served as f64 };
+            let served = if offer.is_bound_by_tokens() {
+                seen.tokens as f64 / offer.prompt as f64
+            } else {
+                seen.served as f64
+            };
             served / capacity
         };
         let shares: Vec<_> = offers.iter().zip(capacities).zip(seen).map(share).collect();
         let whole: f64 = capacities.iter().sum();
-        let goodput = shares.iter().zip(capacities).map(|(share, capacity)| share * capacity).sum::<f64>() / whole;
+        let goodput =
+            shares.iter().zip(capacities).map(|(share, capacity)| share * capacity).sum::<f64>() / whole;
         let sum = |field: fn(&Seen) -> u64| seen.iter().map(field).sum::<u64>();
-        let refused: u64 = tally.refused.values().sum();
+        let refused_clients: u64 = tally.refused.values().sum();
         Self {
             name: name.to_owned(),
             shares,
             goodput,
-            refused_each: seen.iter().map(|seen| seen.refused).collect(),
             refused_later: sum(|seen| seen.refused_later) as f64 / sum(|seen| seen.asked_later).max(1) as f64,
             refused: sum(|seen| seen.refused),
-            avoidable: tally.avoidable,
-            client_errors: refused as f64 / (refused + tally.waits.len() as u64).max(1) as f64,
+            avoidable: tally.avoidable as f64 / (refused_clients + tally.waits.len() as u64).max(1) as f64,
+            client_errors: refused_clients as f64
+                / (refused_clients + tally.waits.len() as u64).max(1) as f64,
             waits: [tally.wait(50), tally.wait(99)],
         }
     }
@@ -147,14 +153,17 @@ impl Line {
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shares: Vec<_> = self.shares.iter().map(|share| format!("{:5.1}", share * 100.0)).collect();
-        let Self { name, goodput, refused, refused_each, refused_later, client_errors, avoidable, waits: [p50, p99], .. } = self;
+        let Self {
+            name, goodput, refused, refused_later, client_errors, avoidable, waits: [p50, p99], ..
+        } = self;
         write!(
             f,
-            "{name:36} {:6.2}%  {:24} {refused:7} {refused_each:?} {:5.2}% {:13.1}% {avoidable:10} {:8.1}s {:4.1}s",
+            "{name:36} {:6.2}%  {:24} {refused:7} {:5.2}% {:13.1}% {:9.3}% {:8.1}s {:4.1}s",
             goodput * 100.0,
             shares.join(" "),
             refused_later * 100.0,
             client_errors * 100.0,
+            avoidable * 100.0,
             p50.as_secs_f32(),
             p99.as_secs_f32(),
         )

@@ -39,14 +39,17 @@ impl Offer {
         let tokens = input_tokens_per_minute.map(|tokens| tokens as f64 / self.prompt as f64);
         let requests = requests_per_minute.map(|requests| requests as f64);
         let a_minute = requests.into_iter().chain(tokens).fold(f64::INFINITY, f64::min);
-        let of_day = |minutes: &u64| (a_minute * *minutes as f64).min(requests_per_day.unwrap_or(u64::MAX) as f64);
+        let of_day =
+            |minutes: &u64| (a_minute * *minutes as f64).min(requests_per_day.unwrap_or(u64::MAX) as f64);
         days.iter().map(of_day).sum()
     }
 
     /// Tokens, not requests, are what there is least of.
     pub fn is_bound_by_tokens(&self) -> bool {
         let Quota { requests_per_minute, input_tokens_per_minute, .. } = self.quota;
-        requests_per_minute.zip(input_tokens_per_minute).is_some_and(|(requests, tokens)| tokens < requests * self.prompt)
+        requests_per_minute
+            .zip(input_tokens_per_minute)
+            .is_some_and(|(requests, tokens)| tokens < requests * self.prompt)
     }
 }
 
