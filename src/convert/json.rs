@@ -68,6 +68,10 @@ impl<'p> Object<'p> {
         self.at
     }
 
+    pub fn into_fields(self) -> Map<String, Value> {
+        self.fields
+    }
+
     pub fn take(&mut self, name: &str) -> Option<Value> {
         self.fields.remove(name).filter(|value| !value.is_null())
     }

@@ -4,8 +4,10 @@
 //! never meet each other. Nothing here does I/O, keeps the time or draws random numbers; sending, retrying and choosing a key
 //! is left to the callers.
 
+pub mod anthropic;
 pub mod cures;
 pub mod error;
+pub mod fate;
 pub mod gemini;
 mod json;
 pub mod openai;

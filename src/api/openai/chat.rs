@@ -84,13 +84,14 @@ async fn prepare(
 ) -> Result<Prepared, ApiError> {
     let mut chat = read(request, &body, journal, chat_request)?;
     // With pictures in it, it is large, and what follows holds them again.
+    let size = body.len();
     drop(body);
     journal.asks_for(&chat.model, chat.stream);
     let asked = gateway.asked(&chat.model)?;
     let remembered = gateway.signatures.of(owner, asked.model.clone());
     chat.recall_signatures(|id, function| remembered.recall(id, function));
     fetch_remote(gateway.media.as_deref(), chat.media_mut()).await?;
-    let mut call = to_call(gateway, &chat, &asked.model)?;
+    let mut call = to_call(gateway, &chat, &asked.model, size)?;
     asked.change(&mut call);
     let id = format!("chatcmpl-{}", Uuid::now_v7().simple());
     let meta = ChatMeta::new(&chat, id, Now::read().utc.timestamp(), gateway.show_thoughts);
@@ -112,13 +113,14 @@ pub fn read<T>(
     })
 }
 
-fn to_call(gateway: &Gateway, chat: &ChatRequest, model: &ModelName) -> Result<Call, ApiError> {
+/// `size` is that of the client's body, in bytes.
+fn to_call(gateway: &Gateway, chat: &ChatRequest, model: &ModelName, size: usize) -> Result<Call, ApiError> {
     let options = ChatOptions {
         show_thoughts: gateway.show_thoughts,
         safety_settings: gateway.safety_settings.as_deref(),
         model: ModelTraits::of(model.as_str()),
     };
-    let body = to_gemini(chat, &options)?.to_json();
+    let body = to_gemini(chat, &options)?.to_json_like(size);
     let method = if chat.stream && gateway.streams.fake.is_none() {
         "streamGenerateContent?alt=sse"
     } else {

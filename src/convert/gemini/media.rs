@@ -68,6 +68,11 @@ impl Media {
         Self::Inline { mime_type: mime_type.to_owned(), text: data, data_at: 0 }
     }
 
+    /// Bare base64 of the type that the client names.
+    pub fn of_type(mime: &str, data: String) -> Result<Self, MediaError> {
+        Ok(Self::Inline { mime_type: mime_type(mime)?, text: data, data_at: 0 })
+    }
+
     pub fn to_part(&self) -> Part<'_> {
         match self {
             Self::Inline { mime_type, text, data_at } => Part::inline(mime_type.as_str(), &text[*data_at..]),

@@ -6,6 +6,7 @@
 
 pub mod audio;
 pub mod call_ids;
+pub mod count_tokens;
 pub mod effort;
 pub mod embeddings;
 pub mod finish;

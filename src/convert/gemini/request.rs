@@ -34,7 +34,17 @@ pub struct GenerateContentRequest<'a> {
 impl GenerateContentRequest<'_> {
     /// The JSON that goes to Google.
     pub fn to_json(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("strings, numbers and maps with string keys always serialise")
+        self.to_json_like(0)
+    }
+
+    /// The same of a request that came as so many bytes, of which most are pictures if they are many: room for them is made
+    /// once, since a buffer that grows holds them twice for a moment.
+    pub fn to_json_like(&self, size: usize) -> Vec<u8> {
+        const USUAL: usize = 1024;
+        let mut json = Vec::with_capacity(size + USUAL);
+        let written = serde_json::to_writer(&mut json, self);
+        written.expect("strings, numbers and maps with string keys always serialise");
+        json
     }
 }
 
@@ -148,6 +158,10 @@ pub struct Tool<'a> {
     pub function_declarations: Vec<FunctionDeclaration<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub google_search: Option<Empty>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url_context: Option<Empty>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code_execution: Option<Empty>,
 }
 
 /// `{}`.

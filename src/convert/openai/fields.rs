@@ -1,22 +1,10 @@
 //! What becomes of every field of a chat completion request. Nothing is dropped that is not listed here with its reason.
 
-use serde_json::Value;
-
 use super::json::Object;
-use crate::convert::ConvertError;
-
-/// What the gateway does with a field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// Gemini, or the gateway itself, does the same thing.
-    Honoured,
-    /// Gemini does something close, which the text tells.
-    Mapped(&'static str),
-    /// Has no effect on the answer, for the reason given.
-    Ignored(&'static str),
-    /// Answered with 400 when it asks for something; the text ends the sentence "'x' is not supported …".
-    Refused(&'static str),
-}
+use crate::convert::{
+    ConvertError,
+    fate::{self, Fate},
+};
 
 use Fate::{Honoured, Ignored, Mapped, Refused};
 
@@ -73,36 +61,14 @@ pub const FIELD_FATES: &[(&str, Fate)] = &[
     ("verbosity", Ignored("a hint that Gemini has no switch for")),
 ];
 
-/// Fails on a refused field that asks for something; `null`, `false`, 0, `"none"` and empty lists ask for nothing.
+/// Fails on a refused field that asks for something.
 pub(super) fn refuse(request: &mut Object<'_>) -> Result<(), ConvertError> {
-    for (name, fate) in FIELD_FATES {
-        let Refused(reason) = fate else {
-            continue;
-        };
-        if request.take(name).is_some_and(|value| !asks_for_nothing(&value)) {
-            return Err(ConvertError::Unsupported {
-                param: (*name).to_owned(),
-                reason: (*reason).to_owned(),
-            });
-        }
-    }
-    Ok(())
-}
-
-fn asks_for_nothing(value: &Value) -> bool {
-    match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::Bool(true) => false,
-        Value::Number(number) => number.as_f64() == Some(0.0),
-        Value::String(text) => text == "none",
-        Value::Array(list) => list.is_empty(),
-        Value::Object(map) => map.is_empty(),
-    }
+    fate::refuse(request, FIELD_FATES)
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::convert::{

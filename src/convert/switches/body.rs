@@ -72,7 +72,10 @@ impl Changes {
         if !wanted.iter().any(|(_, is_wanted)| *is_wanted) || request.wants_json() {
             return;
         }
-        let tools = request.read.entry("tools").or_insert_with(|| json!([]));
+        let tools = request.read.entry("tools").or_insert(Value::Null);
+        if tools.is_null() {
+            *tools = json!([]);
+        }
         let Some(list) = tools.as_array_mut() else { return };
         let has = |list: &[Value], name: &str| {
             list.iter().any(|tool| tool.get(name).or_else(|| tool.get(snake(name))).is_some())
@@ -139,7 +142,7 @@ impl<'b> Request<'b> {
     /// `generationConfig`, made where it is missing; `None` when it is no object.
     fn config(&mut self) -> Option<&mut Map<String, Value>> {
         let name = spelled(&self.read, "generationConfig");
-        self.read.entry(name).or_insert_with(|| json!({})).as_object_mut()
+        object_at(&mut self.read, name)
     }
 
     /// Text and pictures; what the system says, the user says first.
@@ -159,8 +162,7 @@ impl<'b> Request<'b> {
     fn think(&mut self, thinks: Thinks) {
         let Some(config) = self.config() else { return };
         let name = spelled(config, "thinkingConfig");
-        let thinking = config.entry(name).or_insert_with(|| json!({}));
-        let Some(thinking) = thinking.as_object_mut() else { return };
+        let Some(thinking) = object_at(config, name) else { return };
         let says = |name: &str| thinking.contains_key(name) || thinking.contains_key(&snake(name));
         if says("thinkingBudget") || says("thinkingLevel") {
             return;
@@ -216,6 +218,15 @@ impl<'b> Request<'b> {
         json.push(b'}');
         json
     }
+}
+
+/// The object of that name, made where there is none; `None` when something else stands there.
+fn object_at(parent: &mut Map<String, Value>, name: String) -> Option<&mut Map<String, Value>> {
+    let value = parent.entry(name).or_insert(Value::Null);
+    if value.is_null() {
+        *value = json!({});
+    }
+    value.as_object_mut()
 }
 
 /// Whether the name of a field, with its quotes, stands anywhere inside; within a text its quotes would be escaped.

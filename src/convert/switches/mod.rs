@@ -6,6 +6,8 @@
 pub mod body;
 pub mod links;
 pub mod names;
+#[cfg(test)]
+mod properties;
 pub mod rules;
 pub mod smooth;
 

@@ -76,6 +76,13 @@ impl Switches {
     }
 
     fn changes(&self, model: &str, suffixes: Suffixes, pictures: bool, rules: &[&ModelRule]) -> Changes {
+        let asks_by_setting =
+            self.code_execution || !self.url_context_models.is_empty() || !self.thinking_budgets.is_empty();
+        let asks_by_name = suffixes.search || suffixes.non_thinking || pictures;
+        // The usual request asks for nothing, and is not to pay for what it might.
+        if !asks_by_setting && !asks_by_name && rules.is_empty() {
+            return Changes::default();
+        }
         let traits = ModelTraits::of(model);
         let has_tools = traits.built_in_tools && !pictures;
         Changes {

@@ -78,7 +78,7 @@ pub struct Gateway {
     ledgers: Rc<RefCell<HashMap<usize, Arc<Ledger>>>>,
     pub database: Database,
     sealer: Rc<Sealer>,
-    _folder: Rc<tempfile::TempDir>,
+    folder: Rc<tempfile::TempDir>,
 }
 
 /// Hears of every key, to look into the ledger of its project.
@@ -111,7 +111,7 @@ impl Gateway {
     /// Another process goes on with what is stored.
     pub async fn restart(self, limits: TierLimits, max_wait: Duration, seed: u64) -> Self {
         self.supervisor.send(Checkpoint).await.unwrap();
-        Self::boot(self.database, self.sealer, self._folder, limits, max_wait, seed)
+        Self::boot(self.database, self.sealer, self.folder, limits, max_wait, seed)
     }
 
     fn boot(
@@ -135,16 +135,7 @@ impl Gateway {
         });
         let ledgers: Rc<RefCell<HashMap<_, _>>> = Rc::default();
         supervisor.do_send(Subscribe(Listener(ledgers.clone()).start().recipient()));
-        Self {
-            supervisor,
-            balancers,
-            turn: Rc::default(),
-            projects,
-            ledgers,
-            database,
-            sealer,
-            _folder: folder,
-        }
+        Self { supervisor, balancers, turn: Rc::default(), projects, ledgers, database, sealer, folder }
     }
 }
 
