@@ -145,8 +145,9 @@ fn sources() -> Vec<Source> {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs")
                 && path != root.join("lib.rs")
-                // A file of tests may set its stage with whatever it needs.
+                // Tests may set their stage with whatever they need.
                 && !path.ends_with("tests.rs")
+                && !path.strip_prefix(&root).is_ok_and(|inside| inside.iter().any(|part| part == "tests"))
             {
                 sources.push(Source::read(path, &root));
             }

@@ -69,6 +69,8 @@ pub struct Balancer {
     benefit: CacheBenefit,
     max_wait: Duration,
     room: WaitingRoom<Waiting>,
+    /// When something may be found for those who wait, as far as was told when they were last offered keys.
+    promised: Option<Instant>,
     /// Wakes the room when a quota window moves on or somebody gives up.
     alarm: Option<(Instant, SpawnHandle)>,
     egress: Arc<Egress>,
@@ -93,6 +95,7 @@ impl Balancer {
             benefit: CacheBenefit::default(),
             max_wait: balancing.max_wait,
             room: WaitingRoom::new(balancing.max_waiting),
+            promised: None,
             alarm: None,
             egress,
             supervisor,
@@ -102,6 +105,12 @@ impl Balancer {
             refused: 0,
             waited: 0,
         }
+    }
+
+    /// Every draw of its policy follows from the seed, so that a simulation can be repeated.
+    #[cfg(test)]
+    pub(super) fn seeded(self, policy: crate::domain::policy::PolicyKind, seed: u64) -> Self {
+        Self { table: RoutingTable::new(policy::build(policy, seed)), ..self }
     }
 
     fn pick(&mut self, wish: &Wish, now: Now, me: &Addr<Self>) -> Acquired {
@@ -183,9 +192,10 @@ impl Balancer {
     /// What all balancers may know at once: how quick the key was, and what is left of its quotas.
     fn learn(&mut self, settled: &Settled, now: Now) {
         let Some(place) = self.table.place(settled.key) else { return };
+        let mut gave_back = false;
         if let Some(reservation) = settled.reservation {
             let tokens = settled.usage.map(|usage| usage.input());
-            place.ledger.settle(&settled.model, reservation, tokens, now);
+            gave_back = place.ledger.settle(&settled.model, reservation, tokens, now);
         }
         if let Outcome::Quota(exceeded) = &settled.outcome {
             place.ledger.exceeded(&settled.model, exceeded, now);
@@ -195,6 +205,9 @@ impl Balancer {
         place.gauge.learn(&settled.outcome, slowness, now.instant);
         if let (Some(group), Some(usage)) = (settled.group, &settled.usage) {
             self.benefit.record(&settled.model, group, usage, now.instant);
+        }
+        if gave_back {
+            self.table.reconsider(settled.key, &settled.model);
         }
     }
 
@@ -241,8 +254,13 @@ pub struct Acquire {
 impl Acquire {
     /// Some keys are of no use to it that are to others.
     fn is_particular(&self) -> bool {
+        self.is_choosy() || self.tokens > 0
+    }
+
+    /// …whatever their size.
+    fn is_choosy(&self) -> bool {
         let has_owner = matches!(self.preference, Some(Preference::Owner(_)));
-        has_owner || !self.tried.is_empty() || self.elsewhere.is_some() || self.tokens > 0
+        has_owner || !self.tried.is_empty() || self.elsewhere.is_some()
     }
 }
 
@@ -305,6 +323,10 @@ impl Handler<Settled> for Balancer {
         let now = Now::read();
         let settled = self.read_weather(settled, now);
         self.learn(&settled, now);
+        // A request may have turned out smaller than was reserved for it.
+        if settled.usage.is_some() && self.room.is_awaited(&settled.model) {
+            self.serve(&settled.model, now, ctx);
+        }
         let Settled { key, model, outcome, latency, is_probe, .. } = settled;
         let settlement = Settlement { model, outcome, latency, is_probe };
         self.suspend(key, &settlement, now);

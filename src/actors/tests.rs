@@ -31,6 +31,7 @@ use crate::{
     secrets::{EncryptionKey, Sealer},
 };
 
+mod quotas;
 mod waiting;
 
 const MAX_FAILURES: u32 = 3;

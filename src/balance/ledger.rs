@@ -22,6 +22,7 @@ use crate::domain::{
 mod book;
 mod ceiling;
 mod day;
+mod guess;
 mod minute;
 mod snapshot;
 #[cfg(test)]
@@ -50,7 +51,8 @@ pub struct Reservation {
     tick: u32,
     /// The day that it counts in.
     day: u32,
-    /// Prompt tokens by estimate.
+    /// Prompt tokens by estimate, and what was reserved for them.
+    guess: u32,
     tokens: u32,
 }
 
@@ -106,7 +108,8 @@ impl Ledger {
 
     /// Makes room for one request in all windows of the model, or in none.
     ///
-    /// `tokens` is the estimated size of the prompt; more than four billion count as four billion. A request that alone
+    /// `tokens` is the estimated size of the prompt; more than four billion count as four billion. It is corrected by what
+    /// earlier estimates turned out to be. A request that alone
     /// exceeds the tokens of a minute is let through as the only one in its minute, since it would never fit otherwise
     /// and our limit may be wrong.
     pub fn reserve(&self, model: &ModelName, tokens: u64, now: Now) -> Result<Reservation, Spent> {
@@ -119,14 +122,15 @@ impl Ledger {
     }
 
     /// Corrects the estimate of a request that was sent, by the prompt tokens that Google counted, if it said so.
-    /// A failed request stays counted, as Google counts those too.
-    pub fn settle(&self, model: &ModelName, reservation: Reservation, spent: Option<u64>, now: Now) {
-        let Some(spent) = spent else { return };
+    /// A failed request stays counted, as Google counts those too. True if it took less than was reserved for it.
+    pub fn settle(&self, model: &ModelName, reservation: Reservation, spent: Option<u64>, now: Now) -> bool {
+        let Some(spent) = spent else { return false };
         let mut books = self.lock();
         let tick = books.ticks.tick(now.instant);
         if let Some(book) = books.find_to_change(model) {
             book.settle(reservation, spent, tick);
         }
+        spent < u64::from(reservation.tokens)
     }
 
     /// Takes a request back that was never sent.

@@ -58,6 +58,12 @@ impl<T> RoutingTable<T> {
         soonest.map_or(Unavailable::NoUsableKey, |(at, cause)| Unavailable::Until { at, cause })
     }
 
+    /// Is any key ready for the model, for a request of whatever size, or to be probed?
+    pub fn has_ready_for(&self, model: &ModelName) -> bool {
+        let ready = self.models.get(model).map_or(&self.ready, |table| &table.ready);
+        !ready.is_empty() || self.is_being_probed_for(model)
+    }
+
     /// When the next key comes back that is kept from the request's model now and fit for it, and what keeps it.
     pub fn recovery(&self, ask: &Ask<'_>) -> Option<(Instant, Cause)> {
         let is_fit = |index: u32| self.slot(index).is_some_and(|slot| ask.allows(slot));

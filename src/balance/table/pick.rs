@@ -28,7 +28,7 @@ use crate::{
 const PROBES_TO_TRY: usize = 4;
 /// A preferred key is used as long as it costs at most so many times what the policy's own choice costs.
 const DEAREST_PREFERENCE: f32 = 4.0;
-/// Large requests are tried with so many keys that only have room for smaller ones.
+/// Large requests are tried with so many projects that only have room for smaller ones.
 const UNFIT: usize = 16;
 /// A key that has just been found spent is not asked again at once, whatever its ledger says.
 const SHORTEST_HOLD: Duration = Duration::from_millis(1);
@@ -130,13 +130,16 @@ impl<T> RoutingTable<T> {
             return Ok(self.picked(index, reservation, ChoiceReason::Probe, ask, now));
         }
         let mut unfit = Vec::new();
-        for rank in 0..RANKS {
+        'ranks: for rank in 0..RANKS {
             while let Some((index, reason)) = self.choose(ask, rank, &unfit, now) {
                 match self.reserve(index, ask, now) {
                     Ok(reservation) => return Ok(self.picked(index, reservation, reason, ask, now)),
                     // It has room, but not for one as large as this.
-                    Err(spent) if unfit.len() < UNFIT && self.has_room_for_less(index, ask, spent, now) => {
-                        unfit.push((spent.until, index));
+                    Err(spent) if self.has_room_for_less(index, ask, spent, now) => {
+                        unfit.push((spent.until, self.project_of(index)));
+                        if unfit.len() == UNFIT {
+                            break 'ranks;
+                        }
                     }
                     Err(spent) => self.hold_twins(index, ask.model, spent.until, now.instant),
                 }
@@ -149,7 +152,7 @@ impl<T> RoutingTable<T> {
         &mut self,
         ask: &Ask<'_>,
         rank: usize,
-        unfit: &[(Instant, u32)],
+        unfit: &[(Instant, usize)],
         now: Now,
     ) -> Option<(u32, ChoiceReason)> {
         if !self.ruled.is_empty() {
@@ -197,6 +200,11 @@ impl<T> RoutingTable<T> {
             ledger.refund(ask.model, reservation, now);
         }
         None
+    }
+
+    fn project_of(&self, index: u32) -> usize {
+        let slot = self.slots[index as usize].as_ref().expect("listed slots are taken");
+        address(&slot.place.ledger)
     }
 
     fn reserve(&self, index: u32, ask: &Ask<'_>, now: Now) -> Result<Reservation, Spent> {
@@ -254,11 +262,23 @@ impl<T> RoutingTable<T> {
         }
     }
 
+    /// Something of the quotas of this key's project was given back: its keys are asked again if they were found spent.
+    pub fn reconsider(&mut self, key: KeyId, model: &ModelName) {
+        let (Some(&index), Some(table)) = (self.by_key.get(&key), self.models.get_mut(model)) else { return };
+        let held = self.slots[index as usize].as_ref().filter(|_| table.is_held(index));
+        let Some(project) = held.map(|slot| address(&slot.place.ledger)) else { return };
+        for twin in self.twins.get(&project).into_iter().flatten() {
+            table.release(*twin);
+            if let Some(slot) = self.slots[*twin as usize].as_ref().filter(|slot| slot.is_ready_for(model)) {
+                table.ready.insert(*twin, slot.place.terms.rank);
+            }
+        }
+    }
+
     /// Keeps every key of the slot's project from the model until then.
     fn hold_twins(&mut self, index: u32, model: &ModelName, until: Instant, now: Instant) {
         let until = until.max(now + SHORTEST_HOLD);
-        let slot = self.slots[index as usize].as_ref().expect("listed slots are taken");
-        let project = address(&slot.place.ledger);
+        let project = self.project_of(index);
         self.table_of(model);
         if let (Some(table), Some(twins)) = (self.models.get_mut(model), self.twins.get(&project)) {
             twins.iter().for_each(|twin| table.hold(*twin, until));
