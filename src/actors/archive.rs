@@ -9,10 +9,14 @@ use std::{
 };
 
 use actix::prelude::*;
+use serde::Serialize;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
-use super::logger::{Flush, delete_in_steps};
+use super::{
+    Observe,
+    logger::{Flush, delete_in_steps},
+};
 use crate::db::{
     Database,
     responses::{self, StoredResponse, insert_response},
@@ -90,6 +94,13 @@ impl Unwritten {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many responses wait to be written")]
 pub struct Full;
+
+/// Snapshot: what is not written yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ArchiveSnapshot {
+    pub waiting: usize,
+    pub bytes: usize,
+}
 
 pub struct Archive {
     database: Database,
@@ -217,6 +228,15 @@ impl Handler<PruneResponses> for Archive {
     }
 }
 
+impl Handler<Observe<ArchiveSnapshot>> for Archive {
+    type Result = MessageResult<Observe<ArchiveSnapshot>>;
+
+    fn handle(&mut self, _: Observe<ArchiveSnapshot>, _: &mut Context<Self>) -> Self::Result {
+        let rows = self.unwritten.rows();
+        MessageResult(ArchiveSnapshot { waiting: rows.by_id.len(), bytes: rows.bytes })
+    }
+}
+
 impl Drop for Archive {
     fn drop(&mut self) {
         let lost = take(&mut self.queue).len();
@@ -276,7 +296,8 @@ mod tests {
 
         assert!(setting.is_written(1));
         assert!(setting.unwritten.find(&id(1)).is_none());
-        assert_eq!(setting.unwritten.rows().bytes, 0);
+        let snapshot = setting.archive.send(Observe::new()).await.unwrap();
+        assert_eq!(snapshot, ArchiveSnapshot { waiting: 0, bytes: 0 });
     }
 
     #[actix::test]
