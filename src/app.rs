@@ -49,7 +49,7 @@ use crate::{
         scheduler::Scheduler,
     },
     telemetry::metrics::Metrics,
-    upstream::{client::UpstreamClient, dispatch::Dispatcher},
+    upstream::{client::UpstreamClient, dispatch::Dispatcher, retries::Retries},
 };
 
 /// How long finished requests may take to reach the logger once the server has stopped.
@@ -115,12 +115,13 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         let (database, queue) = (storage.database.clone(), queue.clone());
         Logger::start_in_arbiter(&log_arbiter.handle(), move |_| Logger::new(database, queue))
     };
-    let egress = Arc::<Egress>::default();
+    let (egress, retries) = (Arc::<Egress>::default(), Arc::new(Retries::new(&config)));
     let (published, models) = watch::channel(Arc::<ModelList>::default());
     let catalog = {
-        let (config, supervisor, egress) = (config.clone(), supervisor.clone(), egress.clone());
+        let (config, supervisor) = (config.clone(), supervisor.clone());
+        let (egress, retries) = (egress.clone(), retries.clone());
         Catalog::start_in_arbiter(&service_arbiter.handle(), move |_| {
-            let dispatcher = dispatcher(&config, &supervisor, &egress).into();
+            let dispatcher = dispatcher(&config, &supervisor, egress, retries).into();
             Catalog::new(dispatcher, config.gemini.filtered_models.clone(), published)
         })
     };
@@ -133,6 +134,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let (outbox_guard, outboxes) = mpsc::channel(1);
     let shared = Shared {
         config: Arc::new(config),
+        retries,
         tokens,
         metrics,
         queue,
@@ -300,15 +302,21 @@ fn start_schedule(
 }
 
 /// A way to Google for the thread that calls this, with a balancer of its own.
-fn dispatcher(config: &Config, supervisor: &Addr<Supervisor>, egress: &Arc<Egress>) -> Dispatcher {
-    let balancer = Balancer::new(config.pool.balancing, supervisor.clone(), egress.clone()).start();
-    Dispatcher::new(UpstreamClient::new(&config.upstream), balancer, config.pool.max_attempts as usize)
+fn dispatcher(
+    config: &Config,
+    supervisor: &Addr<Supervisor>,
+    egress: Arc<Egress>,
+    retries: Arc<Retries>,
+) -> Dispatcher {
+    let balancer = Balancer::new(config.pool.balancing, supervisor.clone(), egress).start();
+    Dispatcher::new(UpstreamClient::new(&config.upstream), balancer, retries)
 }
 
 /// What all workers share.
 #[derive(Clone)]
 struct Shared {
     config: Arc<Config>,
+    retries: Arc<Retries>,
     tokens: Arc<TokenSet>,
     metrics: Arc<Metrics>,
     queue: Arc<LogQueue>,
@@ -326,7 +334,8 @@ impl Shared {
     fn gateway(&self) -> Gateway {
         let config = &self.config;
         Gateway {
-            dispatcher: dispatcher(config, &self.supervisor, &self.egress).into(),
+            dispatcher: dispatcher(config, &self.supervisor, self.egress.clone(), self.retries.clone())
+                .into(),
             tokens: self.tokens.clone(),
             catalog: self.catalog.clone(),
             models: self.models.clone(),

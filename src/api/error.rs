@@ -103,7 +103,9 @@ impl ApiError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Upstream(
-                UpstreamError::AllCooling { retry_after, .. } | UpstreamError::Busy { retry_after, .. },
+                UpstreamError::AllCooling { retry_after, .. }
+                | UpstreamError::Busy { retry_after, .. }
+                | UpstreamError::OutOfBudget { retry_after, .. },
             ) => Some(*retry_after),
             _ => None,
         }
@@ -112,7 +114,7 @@ impl ApiError {
     /// Google's own words, where it is Google who refused.
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {
-            Self::Upstream(UpstreamError::Refused(refusal)) => Some(refusal),
+            Self::Upstream(error) => error.refusal(),
             _ => None,
         }
     }
@@ -142,6 +144,7 @@ impl ApiError {
 
 fn upstream_kind(error: &UpstreamError) -> ErrorKind {
     match error {
+        UpstreamError::OutOfBudget { last, .. } => upstream_kind(last),
         UpstreamError::Refused(refusal) => ErrorKind::Upstream(refusal.fault.status),
         UpstreamError::AllCooling { .. } => ErrorKind::RateLimited,
         UpstreamError::Busy { .. } | UpstreamError::NoUsableKey { .. } => ErrorKind::Unavailable,

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     db::{error_logs::NewErrorLog, request_logs::RequestLog},
     domain::{client::TokenId, time::Now},
-    telemetry::metrics::{DialectLabel, Metrics, OutcomeLabel, RequestLabels},
+    telemetry::metrics::{DialectLabel, ExtraLabels, Metrics, OutcomeLabel, RequestLabels},
     upstream::trail::Trail,
 };
 
@@ -178,8 +178,14 @@ impl Journal {
             self.metrics.overhead.get_or_create(&label).observe(own.as_secs_f64());
         }
         for attempt in &self.trail.attempts {
-            self.metrics.attempts.get_or_create(&OutcomeLabel { outcome: attempt.outcome }).inc();
+            let outcome = attempt.outcome;
+            self.metrics.attempts.get_or_create(&OutcomeLabel { outcome }).inc();
+            if let Some(extra) = attempt.extra {
+                let label = ExtraLabels { kind: extra.name(), outcome };
+                self.metrics.extra_attempts.get_or_create(&label).inc();
+            }
         }
+        self.metrics.retries_refused.inc_by(self.trail.retries_refused);
         if let Some(usage) = &self.trail.usage {
             self.metrics.count_tokens(usage);
         }

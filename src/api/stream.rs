@@ -27,8 +27,8 @@ use super::{
     journal::Journal,
 };
 use crate::upstream::{
+    answer::AnswerStream,
     dispatch::{Refusal, UpstreamError},
-    events::EventStream,
 };
 
 /// Events that are passed on in one write, when so many have come at once.
@@ -57,7 +57,7 @@ pub trait Writer: Unpin + 'static {
 }
 
 /// Opens the upstream's side; one source for each candidate that the client asked for.
-pub type Opening = LocalBoxFuture<'static, (Result<Vec<EventStream>, UpstreamError>, Journal)>;
+pub type Opening = LocalBoxFuture<'static, (Result<Vec<AnswerStream>, UpstreamError>, Journal)>;
 
 /// Waits for the first content; an error until then has its own status. After a silence the answer begins with a
 /// heartbeat, and an error can only come as an event.
@@ -85,7 +85,7 @@ pub async fn respond<F: Envelope, W: Writer>(
 
 enum State {
     Opening(Opening),
-    Open(Vec<EventStream>),
+    Open(Vec<AnswerStream>),
     Over,
 }
 
@@ -139,7 +139,7 @@ impl<W: Writer> StreamBody<W> {
     /// When the last of the sources must have ended; `None` while there are none.
     fn deadline(&self) -> Option<Instant> {
         match &self.state {
-            State::Open(sources) => sources.iter().map(EventStream::deadline).max(),
+            State::Open(sources) => sources.iter().map(AnswerStream::deadline).max(),
             State::Opening(_) | State::Over => None,
         }
     }
@@ -147,7 +147,7 @@ impl<W: Writer> StreamBody<W> {
     /// Ends an answer that nobody reads. The key did its part, so it counts as abandoned.
     fn time_out(&mut self) {
         let State::Open(sources) = &self.state else { return };
-        let Some(fault) = sources.first().map(EventStream::overdue) else { return };
+        let Some(fault) = sources.first().map(AnswerStream::overdue) else { return };
         let error = UpstreamError::Refused(Box::new(Refusal::inside(*fault))).into();
         let mut last_words = Vec::new();
         self.conclude(Some(&error), &mut last_words);

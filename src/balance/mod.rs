@@ -2,12 +2,14 @@
 
 pub mod affinity;
 pub mod breaker;
+pub mod budget;
 pub mod cost;
 pub mod egress;
 pub mod ewma;
 pub mod gauge;
 pub mod latency;
 pub mod ledger;
+pub mod percentile;
 pub mod policy;
 pub mod projects;
 pub mod provisional;

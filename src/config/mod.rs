@@ -13,6 +13,7 @@ mod names;
 mod pool;
 mod quotas;
 mod reader;
+mod retries;
 mod server;
 mod storage;
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub use gemini::{Gemini, SafetySetting};
 pub use layers::Origin;
 pub use logs::{LogFormat, LogLevel, Logs};
 pub use pool::Pool;
+pub use retries::Retries;
 pub use server::Server;
 pub use storage::Storage;
 pub use upstream::{BaseUrl, Upstream};
@@ -40,6 +42,7 @@ pub struct Config {
     pub auth: Auth,
     pub pool: Pool,
     pub upstream: Upstream,
+    pub retries: Retries,
     pub gemini: Gemini,
     pub logs: Logs,
     pub storage: Storage,
@@ -90,9 +93,10 @@ impl Config {
         // Every section is read before any is missed, so that one run reports all problems.
         let (server, auth) = (Server::read(reader), Auth::read(reader));
         let (pool, upstream) = (Pool::read(reader, &sources.dir), Upstream::read(reader));
+        let retries = Retries::read(reader);
         let (gemini, logs) = (Gemini::read(reader), Logs::read(reader));
         let storage = Storage::read(reader, &sources.dir);
-        Some(Self { server, auth, pool: pool?, upstream: upstream?, gemini, logs: logs?, storage })
+        Some(Self { server, auth, pool: pool?, upstream: upstream?, retries, gemini, logs: logs?, storage })
     }
 }
 

@@ -31,6 +31,17 @@ impl Usage {
 }
 
 impl Usage {
+    /// The cost of two requests.
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            prompt_token_count: self.prompt_token_count + other.prompt_token_count,
+            cached_content_token_count: self.cached_content_token_count + other.cached_content_token_count,
+            tool_use_prompt_token_count: self.tool_use_prompt_token_count + other.tool_use_prompt_token_count,
+            total_token_count: self.total_token_count + other.total_token_count,
+            ..self.with_candidate(other)
+        }
+    }
+
     /// The cost of one request that was sent several times for several candidates: the prompt counts once.
     pub fn with_candidate(self, other: Self) -> Self {
         Self {

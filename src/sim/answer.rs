@@ -19,7 +19,7 @@ use super::{
 };
 
 /// Words in one event of a stream.
-const WORDS_PER_EVENT: usize = 3;
+pub const WORDS_PER_EVENT: usize = 3;
 /// Characters of a prompt that an answer quotes at most.
 const MAX_QUOTED: usize = 2_000;
 /// Tokens that a picture costs.
@@ -141,7 +141,7 @@ fn quoted(prompt: &str) -> String {
 }
 
 /// Splits at spaces into pieces of so many words; the pieces joined are the text.
-fn pieces(text: &str, words: usize) -> Vec<String> {
+pub fn pieces(text: &str, words: usize) -> Vec<String> {
     let all: Vec<_> = text.split_inclusive(' ').collect();
     all.chunks(words).map(|chunk| chunk.concat()).collect()
 }

@@ -12,6 +12,8 @@
 //! | `finish=NAME` | that finish reason, such as `SAFETY` or `MAX_TOKENS`; with `empty` a filtered answer |
 //! | `thoughts` | thoughts, even when they were not asked for |
 //! | `image` | a picture beside the text |
+//!
+//! An answer that broke off goes on when the last turn's second paragraph quotes its last words.
 
 use super::{errors::Refusal, plan::Fault};
 

@@ -14,6 +14,7 @@ use super::{
     plan::Fault,
     reply::Reply,
     request::{Content, GenerateRequest},
+    resume::Wish,
 };
 
 /// What a path asks for.
@@ -72,17 +73,23 @@ fn prepare(
     let model = target.model()?;
     let request = read()?;
     check(&request, model)?;
-    let prompt = request.contents.last().map(Content::text).unwrap_or_default();
-    let (directives, prompt) = Directives::parse(&prompt);
-    let reply = answer::compose(
-        &request,
-        model,
-        &directives,
-        &prompt,
-        format!("sim{:09x}", attempt.circumstances.number),
-    );
+    let id = format!("sim{:09x}", attempt.circumstances.number);
+    let gone_on = Wish::of(&request).and_then(|wish| go_on(&wish, model, &id));
+    let (reply, directives) = gone_on.unwrap_or_else(|| compose(&request, model, id));
     attempt.spend(reply.usage.prompt())?;
     Ok((reply, directives))
+}
+
+fn compose(request: &GenerateRequest, model: &'static Model, id: String) -> (Reply, Directives) {
+    let prompt = request.contents.last().map(Content::text).unwrap_or_default();
+    let (directives, prompt) = Directives::parse(&prompt);
+    (answer::compose(request, model, &directives, &prompt, id), directives)
+}
+
+/// The rest of an answer, without the fault that its prompt wished for.
+fn go_on(wish: &Wish, model: &'static Model, id: &str) -> Option<(Reply, Directives)> {
+    let (mut reply, directives) = compose(&wish.request, model, id.to_owned());
+    wish.shorten(&mut reply).then_some((reply, Directives { fault: None, ..directives }))
 }
 
 /// Google looks at the key before it reads the body.

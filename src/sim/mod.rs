@@ -26,6 +26,7 @@ mod plan;
 mod quota;
 mod reply;
 mod request;
+mod resume;
 mod routes;
 mod schema;
 mod state;

@@ -104,6 +104,24 @@ async fn a_stream_of_events_says_the_same_as_the_whole_answer() {
 }
 
 #[actix_web::test]
+async fn an_answer_that_broke_off_goes_on_when_its_last_words_are_quoted() {
+    let caller = healthy().await;
+    let turn = |role: &str, text: &str| json!({"role": role, "parts": [{"text": text}]});
+    let prompt = turn("user", "one two three [[cut=2]]");
+
+    for (said, wish, rest) in [
+        ("You wrote: \"one ", "Go on.\n\nwrote: \"one", "wrote: \"one two three\"."),
+        ("You wrote: \"one ", "Go on.", "You wrote: \"Go on.\". This is turn 2."),
+        ("Something else", "Go on.\n\nelse", "You wrote: \"Go on.\n\nelse\". This is turn 2."),
+    ] {
+        let body = json!({"contents": [prompt, turn("model", said), turn("user", wish)]});
+        let mut answer = caller.post(GENERATE).send_json(&body).await.unwrap();
+        let body: Value = serde_json::from_slice(&answer.body().await.unwrap()).unwrap();
+        assert_eq!(body["candidates"][0]["content"]["parts"][0]["text"], rest);
+    }
+}
+
+#[actix_web::test]
 async fn without_alt_a_stream_is_a_json_array_and_so_are_its_errors() {
     let caller = healthy().await;
 

@@ -26,6 +26,12 @@ pub struct OutcomeLabel {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct ExtraLabels {
+    pub kind: &'static str,
+    pub outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct DialectLabel {
     pub dialect: &'static str,
 }
@@ -58,6 +64,8 @@ pub struct Metrics {
     pub requests: Family<RequestLabels, Counter>,
     pub rejected: Family<StatusLabel, Counter>,
     pub attempts: Family<OutcomeLabel, Counter>,
+    pub extra_attempts: Family<ExtraLabels, Counter>,
+    pub retries_refused: Counter,
     pub duration: LatencyFamily,
     pub first_byte: LatencyFamily,
     pub overhead: LatencyFamily,
@@ -94,6 +102,8 @@ impl Metrics {
             requests: Family::default(),
             rejected: Family::default(),
             attempts: Family::default(),
+            extra_attempts: Family::default(),
+            retries_refused: Counter::default(),
             duration: Family::new_with_constructor(answer_buckets as fn() -> Histogram),
             first_byte: Family::new_with_constructor(answer_buckets as fn() -> Histogram),
             overhead: Family::new_with_constructor(overhead_buckets as fn() -> Histogram),
@@ -118,6 +128,16 @@ impl Metrics {
             metrics.rejected.clone(),
         );
         registry.register("attempts", "Calls to Google by outcome", metrics.attempts.clone());
+        registry.register(
+            "extra_attempts",
+            "Hedges and continuations among the calls to Google, by outcome",
+            metrics.extra_attempts.clone(),
+        );
+        registry.register(
+            "retries_refused",
+            "Retries that the retry budget did not allow",
+            metrics.retries_refused.clone(),
+        );
         registry.register_with_unit(
             "request_duration",
             "From the head of a request to the last byte of its answer",

@@ -1,6 +1,6 @@
 //! The attempts of one request: which key is next, what each came to, and what the client is told at the end.
 
-use std::time::Duration;
+use std::{mem, sync::Arc, time::Duration};
 
 use actix::Addr;
 use tokio::time::{Instant, sleep};
@@ -12,7 +12,8 @@ use super::{
     classify::Fault,
     client::TransportError,
     dispatch::{Refusal, UpstreamError, malformed},
-    trail::Trail,
+    retries::Retries,
+    trail::{Extra, Mark, Trail},
 };
 use crate::{
     actors::{
@@ -21,11 +22,12 @@ use crate::{
     },
     balance::{
         affinity::Preference,
+        ledger::Ledger,
         table::{Cause, Unavailable},
     },
     domain::{
         key::KeyId,
-        outcome::{NextStep, Outcome, ServerFault},
+        outcome::{Blame, NextStep, Outcome, ServerFault},
     },
 };
 
@@ -36,29 +38,50 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const UNCOUNTED: usize = 8;
 /// Told to a client that has a good chance at once.
 const SOON: Duration = Duration::from_secs(1);
+/// Told to a client when Google fails so often that no retry is left.
+const ONCE_CALM: Duration = Duration::from_secs(5);
 
-/// The lease of the attempt that has an answer.
-pub struct Won {
+/// An attempt under way, on the key that it borrowed.
+pub struct Sent {
     pub lease: Lease,
-    pub sent_at: Instant,
+    pub mark: Mark,
 }
 
-/// The attempts of one request, one after the other.
+/// Where a request stands when its attempts begin.
+pub struct Start {
+    pub deadline: Instant,
+    /// Keys that it must not meet again.
+    pub tried: Vec<KeyId>,
+    /// What its attempts are for, and so no traffic of the client's own.
+    pub extra: Option<Extra>,
+}
+
+impl Start {
+    /// The client's own request, at its beginning.
+    pub fn until(deadline: Instant) -> Self {
+        Self { deadline, tried: Vec::new(), extra: None }
+    }
+}
+
+/// The attempts of one request: one after the other, and at most one beside another.
 pub struct Attempts<'a> {
     balancer: &'a Addr<Balancer>,
-    max_attempts: usize,
+    retries: &'a Retries,
     call: &'a Call,
     trail: &'a mut Trail,
     preference: Option<Preference>,
     tried: Vec<KeyId>,
     /// Attempts that count against the limit.
     counted: usize,
-    /// The key of the attempt under way.
-    running: Option<KeyId>,
+    running: Vec<Mark>,
+    /// Of the attempt that was sent last.
+    project: Option<Arc<Ledger>>,
     deadline: Instant,
-    sent_at: Instant,
+    extra: Option<Extra>,
     pauses: u32,
     pause: Option<Duration>,
+    /// The next attempt is a retry that the retry budget pays for.
+    costs_budget: bool,
     last: Option<UpstreamError>,
     /// Keys that failed by no visible fault of their own; outliers if another key then succeeds.
     unexplained: Vec<KeyId>,
@@ -67,58 +90,115 @@ pub struct Attempts<'a> {
 impl<'a> Attempts<'a> {
     pub fn new(
         balancer: &'a Addr<Balancer>,
-        max_attempts: usize,
+        retries: &'a Retries,
         call: &'a Call,
         trail: &'a mut Trail,
-        deadline: Instant,
+        start: Start,
     ) -> Self {
+        let Start { deadline, tried, extra } = start;
+        if extra.is_none() {
+            retries.budget.note_request(Instant::now());
+        }
         Self {
             balancer,
-            max_attempts,
+            retries,
             preference: preference(call, &trail.client),
             call,
             trail,
-            tried: Vec::new(),
+            tried,
             counted: 0,
-            running: None,
+            running: Vec::new(),
+            project: None,
             deadline,
-            sent_at: Instant::now(),
+            extra,
             pauses: 0,
             pause: None,
+            costs_budget: extra.is_some(),
             last: None,
             unexplained: Vec::new(),
         }
     }
 
     /// A key that was not tried yet, or the error for the client when there is none or no attempt is left.
-    pub async fn next_lease(&mut self) -> Result<Lease, UpstreamError> {
-        if self.counted >= self.max_attempts || self.tried.len() >= self.max_attempts + UNCOUNTED {
+    pub async fn next(&mut self) -> Result<Sent, UpstreamError> {
+        if !self.is_one_left() {
             let outlook = self.balancer.send(Foresee { model: self.call.model.clone() }).await;
             return Err(self.give_up(outlook.unwrap_or(Unavailable::NoUsableKey)));
+        }
+        let paid_at = mem::take(&mut self.costs_budget).then(Instant::now);
+        if paid_at.is_some_and(|now| !self.retries.budget.try_spend(now)) {
+            return Err(self.out_of_budget());
         }
         if let Some(pause) = self.pause.take() {
             sleep(pause).await;
         }
+        match self.acquire(None, self.deadline).await {
+            Ok(lease) => Ok(self.begin(lease, self.extra)),
+            Err(unavailable) => {
+                if let Some(taken_at) = paid_at {
+                    self.retries.budget.give_back(taken_at);
+                }
+                Err(self.give_up(unavailable))
+            }
+        }
+    }
+
+    /// A second attempt beside the one under way, if there is a key for it and both budgets pay.
+    pub async fn hedge(&mut self) -> Option<Sent> {
+        let (hedges, retries) = (self.retries.hedges.as_ref()?, &self.retries.budget);
+        let now = Instant::now();
+        if !self.is_one_left() || !hedges.try_spend(now) {
+            return None;
+        }
+        if retries.try_spend(now) {
+            // For one that would have to be waited for, the first attempt may as well be waited for.
+            if let Ok(lease) = self.acquire(self.project.clone(), now).await {
+                return Some(self.begin(lease, Some(Extra::Hedge)));
+            }
+            retries.give_back(now);
+        }
+        hedges.give_back(now);
+        None
+    }
+
+    fn is_one_left(&self) -> bool {
+        let max_attempts = self.retries.max_attempts;
+        self.counted < max_attempts && self.tried.len() < max_attempts + UNCOUNTED
+    }
+
+    /// A key by then, of another project than this.
+    async fn acquire(&self, elsewhere: Option<Arc<Ledger>>, deadline: Instant) -> Result<Lease, Unavailable> {
         let acquire = Acquire {
             model: self.call.model.clone(),
             tokens: self.call.estimated_tokens(),
             client: self.trail.client.clone(),
             preference: self.preference,
             tried: self.tried.clone(),
-            elsewhere: None,
-            deadline: self.deadline,
+            elsewhere,
+            deadline,
         };
-        let acquired = self.balancer.send(acquire).await.unwrap_or(Err(Unavailable::NoUsableKey));
-        match acquired {
-            Ok(lease) => {
-                self.tried.push(lease.key);
-                self.counted += 1;
-                self.sent_at = Instant::now();
-                self.running = Some(lease.key);
-                Ok(lease)
-            }
-            Err(unavailable) => Err(self.give_up(unavailable)),
-        }
+        self.balancer.send(acquire).await.unwrap_or(Err(Unavailable::NoUsableKey))
+    }
+
+    fn begin(&mut self, lease: Lease, extra: Option<Extra>) -> Sent {
+        self.tried.push(lease.key);
+        self.counted += 1;
+        self.project = Some(lease.ledger.clone());
+        let mark = Mark { key: lease.key, extra, sent_at: Instant::now() };
+        self.running.push(mark);
+        Sent { lease, mark }
+    }
+
+    /// The attempts under way.
+    pub fn running(&self) -> &[Mark] {
+        &self.running
+    }
+
+    /// The last error as it is, and when to come back: another key might do no better than those that were tried.
+    fn out_of_budget(&mut self) -> UpstreamError {
+        self.trail.retries_refused += 1;
+        let last = Box::new(self.give_up(Unavailable::Soon));
+        UpstreamError::OutOfBudget { last, retry_after: ONCE_CALM }
     }
 
     /// What the client is told: Google's own words where they concern the client, else when a key may be had.
@@ -148,10 +228,12 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// Where this key succeeds, those that failed before it have something to explain.
-    pub fn won(mut self, lease: Lease) -> Won {
-        self.running = None;
-        for key in std::mem::take(&mut self.unexplained) {
+    /// Where this key succeeds, those that failed before it have something to explain, and those still under way have
+    /// lost.
+    pub fn won(mut self, sent: Sent) -> Sent {
+        self.ended(&sent);
+        self.cancel_rest(sent.mark.sent_at);
+        for key in mem::take(&mut self.unexplained) {
             self.balancer.do_send(Settled {
                 key,
                 model: self.call.model.clone(),
@@ -163,56 +245,89 @@ impl<'a> Attempts<'a> {
                 usage: None,
             });
         }
-        Won { lease, sent_at: self.sent_at }
+        sent
     }
 
-    pub fn was_empty(&mut self, lease: Lease) {
+    pub fn was_empty(&mut self, sent: Sent) {
         let fault = Fault { status: 200, outcome: Outcome::Empty, ..malformed("the answer had no content") };
-        self.settle(lease, &fault);
+        self.settle(sent, &fault);
     }
 
-    pub fn refused(&mut self, lease: Lease, refusal: Refusal) -> Result<(), UpstreamError> {
+    pub fn refused(&mut self, sent: Sent, refusal: Refusal) -> Result<(), UpstreamError> {
         let step = refusal.fault.outcome.next_step();
         // Overload strikes at random, so it tells nothing of a key even where another one succeeds.
         if matches!(refusal.fault.outcome, Outcome::ServerFault(fault) if fault != ServerFault::Overloaded) {
-            self.unexplained.push(lease.key);
+            self.unexplained.push(sent.lease.key);
         }
-        self.settle(lease, &refusal.fault);
-        self.proceed(step, UpstreamError::Refused(Box::new(refusal)))
+        let extra = sent.mark.extra;
+        self.settle(sent, &refusal.fault);
+        self.proceed(extra, step, UpstreamError::Refused(Box::new(refusal)))
     }
 
-    pub fn broke(&mut self, lease: Lease, error: TransportError) -> Result<(), UpstreamError> {
+    pub fn broke(&mut self, sent: Sent, error: TransportError) -> Result<(), UpstreamError> {
         let outcome = Outcome::ServerFault(error.fault());
         let step = outcome.next_step();
-        self.unexplained.push(lease.key);
-        self.settle(lease, &Fault { status: 0, outcome, ..malformed(&error.to_string()) });
-        self.proceed(step, error.into())
+        self.unexplained.push(sent.lease.key);
+        let extra = sent.mark.extra;
+        self.settle(sent, &Fault { status: 0, outcome, ..malformed(&error.to_string()) });
+        self.proceed(extra, step, error.into())
     }
 
-    fn settle(&mut self, lease: Lease, fault: &Fault) {
-        let spent = self.sent_at.elapsed();
-        self.running = None;
+    fn settle(&mut self, sent: Sent, fault: &Fault) {
+        self.ended(&sent);
+        let Sent { lease, mark } = sent;
+        let spent = mark.sent_at.elapsed();
+        // Keys that are found out are out of the running; trying again after anything else adds to Google's load.
+        self.costs_budget |= fault.outcome.blame() == Blame::Model;
         // A dead key was found out, nothing was tried with it.
         if matches!(fault.outcome, Outcome::KeyInvalid(_)) {
             self.counted -= 1;
         }
         debug!(key.id = %lease.key, model = %self.call.model, outcome = fault.outcome.name(), "an attempt failed");
-        self.trail.failed(lease.key, fault, spent);
+        self.trail.failed(mark, fault, spent);
         lease.settle(fault.outcome.clone(), spent);
     }
 
-    fn proceed(&mut self, step: NextStep, error: UpstreamError) -> Result<(), UpstreamError> {
+    fn ended(&mut self, sent: &Sent) {
+        self.running.retain(|mark| mark.key != sent.mark.key);
+    }
+
+    /// What is still under way ends with the attempt that was sent then.
+    fn cancel_rest(&mut self, sent_at: Instant) {
+        for mark in self.running.drain(..) {
+            let waited = sent_at.saturating_duration_since(mark.sent_at);
+            self.trail.cancelled(mark, mark.sent_at.elapsed(), waited);
+        }
+    }
+
+    fn proceed(
+        &mut self,
+        extra: Option<Extra>,
+        step: NextStep,
+        error: UpstreamError,
+    ) -> Result<(), UpstreamError> {
+        if extra == Some(Extra::Hedge) && !self.running.is_empty() {
+            // Whatever this key lacks, the first one may have it.
+            return Ok(());
+        }
         if step == NextStep::Answer || Instant::now() >= self.deadline {
+            self.cancel_rest(Instant::now());
             return Err(error);
         }
         if step == NextStep::OtherKeyAfterBackoff {
-            let longest = FIRST_BACKOFF * 2u32.saturating_pow(self.pauses.min(6));
-            self.pause = Some(longest.mul_f64(0.5 + rand::random::<f64>() / 2.0));
+            self.pause = Some(backoff(self.pauses, rand::random()));
             self.pauses += 1;
         }
         self.last = Some(error);
         Ok(())
     }
+}
+
+/// How long to wait after `pauses` earlier pauses: twice as long each time, less up to a half by `chance` (0 to 1), so
+/// that requests that failed together do not come back together.
+fn backoff(pauses: u32, chance: f64) -> Duration {
+    let longest = FIRST_BACKOFF * 2u32.pow(pauses.min(6));
+    longest.mul_f64(1.0 - chance / 2.0)
 }
 
 /// Errors of keys are never shown to clients; quotas and models that are not open are told in our own words, the same
@@ -237,10 +352,24 @@ fn is_worth_telling(outcome: &Outcome) -> bool {
 }
 
 impl Drop for Attempts<'_> {
-    /// The client hung up while an attempt was under way; dropping its lease settles it.
+    /// The client hung up while attempts were under way; dropping their leases settles them.
     fn drop(&mut self) {
-        if let Some(key) = self.running {
-            self.trail.abandoned(key, self.sent_at.elapsed());
+        for mark in self.running.drain(..) {
+            self.trail.abandoned(mark, mark.sent_at.elapsed());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_a_bound_and_are_never_the_same() {
+        let ms = |pauses, chance| backoff(pauses, chance).as_millis();
+
+        assert_eq!((ms(0, 0.0), ms(1, 0.0), ms(2, 0.0)), (100, 200, 400));
+        assert_eq!((ms(0, 1.0), ms(1, 1.0), ms(2, 0.5)), (50, 100, 300));
+        assert_eq!(ms(u32::MAX, 0.0), ms(6, 0.0));
     }
 }

@@ -1,6 +1,6 @@
 //! Sends a request with one key after the other until there is an answer, and judges each answer on its way.
 
-use std::time::Duration;
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use actix::Addr;
 use actix_web::http::{
@@ -8,23 +8,31 @@ use actix_web::http::{
     header::{CONTENT_TYPE, HeaderValue},
 };
 use bytes::Bytes;
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use serde::de::IgnoredAny;
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    select,
+    time::{Instant, sleep_until, timeout_at},
+};
 
 use super::{
-    attempts::{Attempts, Won},
+    answer::AnswerStream,
+    attempts::{Attempts, Sent, Start},
     call::{AnswerKind, Call},
     classify::{Classifier, Fault},
     client::{TransportError, UpstreamClient},
     events::EventStream,
     glance::{glance, is_empty_answer},
     google_error::GoogleError,
+    hedge::{Awaited, Latecomers},
     openai_layer,
     redact::{mask_key, redact_body},
-    trail::Trail,
+    retries::Retries,
+    trail::{Mark, Trail},
 };
 use crate::{
     actors::{balancer::Balancer, lease::Lease},
+    balance::budget::Budget,
     domain::{
         key::ApiKey,
         model::ModelName,
@@ -65,6 +73,24 @@ pub enum UpstreamError {
     NoUsableKey { model: ModelName },
     #[error(transparent)]
     Transport(#[from] TransportError),
+    /// Another key was left to be tried, but the retry budget is spent.
+    #[error("{last}")]
+    OutOfBudget { last: Box<UpstreamError>, retry_after: Duration },
+}
+
+impl UpstreamError {
+    /// Google's own words, where it is Google who refused.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused(refusal) => Some(refusal),
+            Self::OutOfBudget { last, .. } => last.refusal(),
+            Self::AllCooling { .. }
+            | Self::Busy { .. }
+            | Self::ModelUnavailable { .. }
+            | Self::NoUsableKey { .. }
+            | Self::Transport(_) => None,
+        }
+    }
 }
 
 /// What Google said, as it said it.
@@ -80,8 +106,8 @@ pub struct Refusal {
 pub struct Dispatcher {
     client: UpstreamClient,
     balancer: Addr<Balancer>,
-    /// `MAX_RETRIES`: attempts for one request, the first included.
-    max_attempts: usize,
+    retries: Arc<Retries>,
+    late: Latecomers,
 }
 
 /// What went wrong with one attempt.
@@ -93,19 +119,20 @@ enum Failure<T> {
 }
 
 impl Dispatcher {
-    pub fn new(client: UpstreamClient, balancer: Addr<Balancer>, max_attempts: usize) -> Self {
-        Self { client, balancer, max_attempts: max_attempts.max(1) }
+    pub fn new(client: UpstreamClient, balancer: Addr<Balancer>, retries: Arc<Retries>) -> Self {
+        Self { client, balancer, retries, late: Latecomers::default() }
     }
 
     /// Gets an answer whole.
     pub async fn fetch(&self, call: &Call, trail: &mut Trail) -> Result<Answer, UpstreamError> {
+        let start = Start::until(self.client.deadline());
         let fetch = async |lease: &Lease, deadline| self.fetch_once(call, lease, deadline).await;
-        let (answer, won) = self.try_keys(call, trail, fetch).await?;
-        if let Some(Won { mut lease, sent_at }) = won {
+        let (answer, won) = self.try_keys(call, trail, start, Awaited::Whole, fetch).await?;
+        if let Some(Sent { mut lease, mark }) = won {
             lease.count(answer.usage);
-            let spent = sent_at.elapsed();
+            let spent = mark.sent_at.elapsed();
             trail.usage = answer.usage;
-            trail.succeeded(lease.key, answer.status, spent, spent);
+            trail.succeeded(mark, answer.status, spent, spent);
             lease.settle(Outcome::Success, spent);
         }
         Ok(answer)
@@ -113,44 +140,108 @@ impl Dispatcher {
 
     /// Opens a stream and holds it until its first content, so that a failure or an empty answer can still move to
     /// another key unseen.
-    pub async fn open(&self, call: &Call, trail: &mut Trail) -> Result<EventStream, UpstreamError> {
+    pub async fn open(
+        self: &Rc<Self>,
+        call: &Call,
+        trail: &mut Trail,
+    ) -> Result<AnswerStream, UpstreamError> {
+        let events = self.open_part(call, trail, Start::until(self.client.deadline())).await?;
+        let answer = AnswerStream::new(events);
+        let may_go_on = self.retries.continues_streams && call.answer == AnswerKind::Generation;
+        Ok(if may_go_on { answer.resuming(self.clone(), call.clone(), trail.client.clone()) } else { answer })
+    }
+
+    /// The same for one part of an answer.
+    pub(super) async fn open_part(
+        &self,
+        call: &Call,
+        trail: &mut Trail,
+        start: Start,
+    ) -> Result<EventStream, UpstreamError> {
         let open = async |lease: &Lease, deadline| self.open_once(call, lease, deadline).await;
-        let (mut events, won) = self.try_keys(call, trail, open).await?;
-        if let Some(Won { lease, sent_at }) = won {
-            events.carry(lease, sent_at);
+        let (mut events, won) = self.try_keys(call, trail, start, Awaited::FirstContent, open).await?;
+        if let Some(sent) = won {
+            events.carry(sent);
         }
         Ok(events)
     }
 
-    /// One key after the other, until one has an answer. Without a lease comes an answer that was empty with every
-    /// key: it is what Google says, and its leases are settled.
+    /// One key after the other, until one has an answer; a generation that is late gets one more beside it, and the
+    /// first of them that has an answer wins. Without a lease comes an answer that was empty with every key: it is what
+    /// Google says, and its leases are settled.
     async fn try_keys<T>(
         &self,
         call: &Call,
         trail: &mut Trail,
+        start: Start,
+        awaited: Awaited,
         attempt: impl AsyncFn(&Lease, Instant) -> Result<T, Failure<T>>,
-    ) -> Result<(T, Option<Won>), UpstreamError> {
-        let deadline = self.client.deadline();
-        let mut attempts = Attempts::new(&self.balancer, self.max_attempts, call, trail, deadline);
+    ) -> Result<(T, Option<Sent>), UpstreamError> {
+        let deadline = start.deadline;
+        let send = async |sent: Sent| {
+            let ended = attempt(&sent.lease, deadline).await;
+            (sent, ended)
+        };
+        let mut patience = self.patience(call, awaited);
+        let mut attempts = Attempts::new(&self.balancer, &self.retries, call, trail, start);
+        // Dropping one cancels it: its connection is closed and its key given back.
+        let mut running = FuturesUnordered::new();
+        let mut hedge_at = deadline;
         let mut empty = None;
         loop {
-            let lease = match attempts.next_lease().await {
-                Ok(lease) => lease,
-                Err(error) => return empty.map(|answer| (answer, None)).ok_or(error),
+            if running.is_empty() {
+                match attempts.next().await {
+                    Ok(sent) => running.push(send(sent)),
+                    Err(error) => return empty.map(|answer| (answer, None)).ok_or(error),
+                }
+                hedge_at = patience.map_or(deadline, |patience| Instant::now() + patience);
+            }
+            let (sent, ended) = select! {
+                Some(ended) = running.next() => ended,
+                () = sleep_until(hedge_at), if patience.is_some() => {
+                    patience = None;
+                    if let Some(sent) = attempts.hedge().await {
+                        running.push(send(sent));
+                    }
+                    continue;
+                }
             };
-            match attempt(&lease, deadline).await {
-                Ok(answer) => return Ok((answer, Some(attempts.won(lease)))),
+            match ended {
+                Ok(answer) => {
+                    self.learn(call, awaited, sent.mark, attempts.running());
+                    return Ok((answer, Some(attempts.won(sent))));
+                }
                 Err(Failure::Empty(answer)) => {
-                    attempts.was_empty(lease);
+                    attempts.was_empty(sent);
                     empty = Some(answer);
                 }
-                Err(Failure::Refused(refusal)) => attempts.refused(lease, refusal)?,
+                Err(Failure::Refused(refusal)) => attempts.refused(sent, refusal)?,
                 Err(Failure::Transport(error)) => {
-                    attempts.broke(lease, error.clone())?;
+                    attempts.broke(sent, error.clone())?;
                     if refuses_body(&error, &call.body) {
                         return Err(error.into());
                     }
                 }
+            }
+        }
+    }
+
+    /// How long a generation may take before a second one is sent; `None` is for ever.
+    fn patience(&self, call: &Call, awaited: Awaited) -> Option<Duration> {
+        self.hedges(call)?.note_request(Instant::now());
+        self.late.patience(&call.model, awaited)
+    }
+
+    /// What pays for a second attempt beside the first. Only generations have one: they leave nothing behind at Google.
+    fn hedges(&self, call: &Call) -> Option<&Budget> {
+        self.retries.hedges.as_ref().filter(|_| call.answer == AnswerKind::Generation)
+    }
+
+    /// This attempt has an answer now; those that were sent before it would have taken longer still.
+    fn learn(&self, call: &Call, awaited: Awaited, won: Mark, running: &[Mark]) {
+        if self.hedges(call).is_some() {
+            for mark in running.iter().filter(|mark| mark.sent_at <= won.sent_at) {
+                self.late.record(&call.model, awaited, mark.sent_at.elapsed());
             }
         }
     }

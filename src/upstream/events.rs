@@ -14,6 +14,7 @@ use futures_util::Stream;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::{
+    attempts::Sent,
     call::AnswerKind,
     classify::{Classifier, Fault},
     client::{TransportError, UpstreamClient},
@@ -24,13 +25,10 @@ use super::{
     sse::{Event, EventSplitter},
     trail::Trail,
 };
-use crate::{
-    actors::lease::Lease,
-    domain::{
-        key::{ApiKey, KeyId},
-        outcome::Outcome,
-        usage::Usage,
-    },
+use crate::domain::{
+    key::{ApiKey, KeyId},
+    outcome::Outcome,
+    usage::Usage,
 };
 
 /// How an answer ended, once it has.
@@ -56,7 +54,8 @@ pub struct EventStream {
     /// Counts from the first byte on; until then the caller's patience for a first byte does.
     idle: Pin<Box<Sleep>>,
     deadline: Pin<Box<Sleep>>,
-    lease: Option<Lease>,
+    /// The attempt that this is the answer of.
+    sent: Option<Sent>,
     sent_at: Instant,
     first_byte_at: Option<Instant>,
     is_finished: bool,
@@ -86,7 +85,7 @@ impl EventStream {
             idle_timeout,
             idle: Box::pin(sleep(idle_timeout)),
             deadline: Box::pin(sleep_until(deadline)),
-            lease: None,
+            sent: None,
             sent_at: Instant::now(),
             first_byte_at: None,
             is_finished: false,
@@ -111,13 +110,19 @@ impl EventStream {
     }
 
     /// From now on the lease lives and ends with this stream.
-    pub(super) fn carry(&mut self, lease: Lease, sent_at: Instant) {
-        self.lease = Some(lease);
-        self.sent_at = sent_at;
+    pub(super) fn carry(&mut self, sent: Sent) {
+        self.sent_at = sent.mark.sent_at;
+        self.sent = Some(sent);
     }
 
-    pub fn key(&self) -> Option<KeyId> {
-        self.lease.as_ref().map(|lease| lease.key)
+    /// The key whose answer this is; none when it was empty with every key.
+    pub(super) fn key(&self) -> Option<KeyId> {
+        self.sent.as_ref().map(|sent| sent.mark.key)
+    }
+
+    /// What the answer has cost so far.
+    pub(super) fn usage(&self) -> Option<Usage> {
+        self.usage
     }
 
     /// When the time of the whole request is up.
@@ -140,22 +145,22 @@ impl EventStream {
 
     /// Writes down how the answer ended and gives the key back.
     pub fn conclude(mut self, trail: &mut Trail) {
-        trail.usage = self.usage.or(trail.usage);
-        let Some(mut lease) = self.lease.take() else { return };
+        trail.spent(self.usage);
+        let Some(Sent { mut lease, mark }) = self.sent.take() else { return };
         lease.count(self.usage);
         let spent = self.sent_at.elapsed();
         let latency = self.first_byte_at.map_or(spent, |at| at - self.sent_at);
         match self.end.take() {
             Some(End::Complete) => {
-                trail.succeeded(lease.key, 200, spent, latency);
+                trail.succeeded(mark, 200, spent, latency);
                 lease.settle(Outcome::Success, latency);
             }
             Some(End::Failed(fault)) => {
-                trail.failed(lease.key, &fault, spent);
+                trail.failed(mark, &fault, spent);
                 lease.settle(fault.outcome, latency);
             }
             None => {
-                trail.abandoned(lease.key, spent);
+                trail.abandoned(mark, spent);
                 lease.settle(Outcome::Abandoned, latency);
             }
         }

@@ -390,3 +390,44 @@ async fn a_fault_that_all_keys_meet_takes_none_of_them_out() {
         assert_eq!((key.health.state, key.health.consecutive_failures), (StateSnapshot::Active, 0));
     }
 }
+
+#[actix_web::test]
+async fn when_the_retry_budget_is_spent_the_error_comes_at_once_with_its_status_and_a_time() {
+    let app = TestApp::builder()
+        .keys(["k1", "k2"])
+        .setting("RETRY_BUDGET_PERCENT", "0")
+        .setting("MAX_RETRIES", "2")
+        .start()
+        .await;
+    for key in ["k1", "k2"] {
+        app.upstream.on(key).reply(503);
+    }
+    let client = app.client();
+    let asking = (0..40).map(|_| client.generate(MODEL, "hello"));
+
+    let replies = futures_util::future::join_all(asking).await;
+
+    let told: Vec<_> = replies.iter().map(|reply| reply.header("retry-after")).collect();
+    assert!(replies.iter().all(|reply| reply.status() == 503 && reply.json()["error"]["code"] == 503));
+    assert_eq!(told.iter().filter(|told| **told == Some("5")).count(), 20, "{told:?}");
+    assert_eq!(app.upstream.attempts().len(), 40 + 20, "two retries a second are free, for ten seconds");
+    let metrics = client.get("/metrics").send().await;
+    assert!(metrics.text().contains("gemini_balance_retries_refused_total 20"), "{}", metrics.text());
+    let chat = client.chat(MODEL, "hello").await;
+    assert_eq!((chat.status(), chat.header("retry-after")), (503, Some("5")));
+}
+
+#[actix_web::test]
+async fn keys_that_are_found_out_cost_nothing_of_the_retry_budget() {
+    let keys: Vec<_> = (0..60).map(|n| format!("k{n}")).collect();
+    let app = TestApp::builder().keys(keys.clone()).setting("RETRY_BUDGET_PERCENT", "0").start().await;
+    for key in &keys[..59] {
+        app.upstream.on(key).reply(429).retry_after(secs(60));
+    }
+
+    for _ in 0..30 {
+        app.client().generate(MODEL, "hello").await;
+    }
+
+    assert_eq!(app.client().generate(MODEL, "hello").await.status(), 200);
+}

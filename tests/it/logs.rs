@@ -196,7 +196,9 @@ async fn rows_are_written_within_a_second_without_being_asked_for() {
 #[actix_web::test]
 async fn nothing_is_lost_when_the_gateway_stops() {
     const REQUESTS: usize = 120;
-    let app = TestApp::builder().keys(["k1", "k2"]).setting("WORKERS", "2").start().await;
+    // Half of the requests are retried at once.
+    let builder = TestApp::builder().keys(["k1", "k2"]).setting("RETRY_BUDGET_PERCENT", "100");
+    let app = builder.setting("WORKERS", "2").start().await;
     app.upstream.on("k1").reply(503);
     let client = app.client();
     join_all((0..REQUESTS).map(|_| client.generate(MODEL, "hello"))).await;

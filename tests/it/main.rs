@@ -1,11 +1,13 @@
 //! The gateway as its clients meet it: over HTTP, with an upstream that follows a script.
 
 mod blame;
+mod continuation;
 mod crash;
 mod failover;
 mod hangup;
 mod harness;
 mod health;
+mod hedging;
 mod logs;
 mod native;
 mod openai;

@@ -14,9 +14,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 pub use app::{MODEL, TOKEN, TestApp};
-pub use bodies::{event, fixture, google_error, last_event};
+pub use bodies::{event, fixture, google_error, last_event, recorded_streams, usual_error};
 pub use client::{Answer, Client, chat, prompt};
 pub use hung::Caller;
+pub use script::Reply;
+pub use upstream::Recorded;
 
 /// How long [`eventually`] looks before it gives up.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -33,6 +33,22 @@ impl Reply {
             steps: vec![Step::Send(body.into())],
         }
     }
+
+    /// A stream of events, up to a place where the connection breaks.
+    pub fn cut_off(events: impl Into<Bytes>) -> Self {
+        let steps = vec![Step::Send(events.into()), Step::Cut];
+        Self { steps, ..Self::stream("") }
+    }
+
+    /// The head comes so much later.
+    pub fn after(self, span: Duration) -> Self {
+        Self { head: Head::After(span), ..self }
+    }
+
+    /// A whole stream of events.
+    pub fn stream(events: impl Into<Bytes>) -> Self {
+        Self::whole(200, EVENTS, events)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -54,8 +54,12 @@ impl Recorded {
     }
 }
 
-#[derive(Debug, Default)]
+/// Makes replies out of requests; `None` leaves one to the scripts.
+type Replies = Box<dyn FnMut(&Recorded) -> Option<Reply> + Send>;
+
+#[derive(Default)]
 pub struct World {
+    replies: Option<Replies>,
     /// What the gateway gets when it fetches the list of models for itself; the usual one, if `None`.
     catalogue: Option<String>,
     pub scripts: HashMap<String, VecDeque<Planned>>,
@@ -104,6 +108,11 @@ impl Upstream {
     /// A new script for that key.
     pub fn on(&self, key: &str) -> Script<'_> {
         Script::begin(&self.world, key)
+    }
+
+    /// From now on every call is answered by `reply`, but for those of the catalogue.
+    pub fn replies(&self, reply: impl FnMut(&Recorded) -> Option<Reply> + Send + 'static) {
+        self.world().replies = Some(Box::new(reply));
     }
 
     /// The keys of all calls so far, in their order.
@@ -190,6 +199,9 @@ fn plan(world: &Mutex<World>, request: &Recorded) -> Planned {
     if request.is_of_the_catalogue() {
         let told = world.catalogue.clone();
         return told.map_or(Planned::Usual, |body| Planned::Reply(Reply::whole(200, JSON, body)));
+    }
+    if let Some(reply) = world.replies.as_mut().and_then(|replies| replies(request)) {
+        return Planned::Reply(reply);
     }
     let Some(script) = world.scripts.get_mut(&request.key()) else { return Planned::Usual };
     let next = if script.len() > 1 { script.pop_front() } else { script.front().cloned() };
