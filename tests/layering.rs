@@ -36,7 +36,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("sim", &[]),
-    ("cli", &["config", "telemetry", "app", "sim"]),
+    ("cli", &["domain", "balance", "secrets", "config", "db", "upstream", "telemetry", "api", "app", "sim"]),
     ("main", &["cli"]),
 ];
 

@@ -26,7 +26,7 @@ use crate::{
         policy,
         provisional::{Provisional, provisional},
         storm::{Admission, Party, Reading, Storm},
-        table::{Ask, Cause, RoutingTable, Unavailable},
+        table::{Ask, Cause, Census, RoutingTable, Unavailable},
         waiting::{Served, WaitingRoom},
     },
     domain::{
@@ -430,18 +430,20 @@ impl Handler<Acquire> for Balancer {
     }
 }
 
-/// Question: when could this model be served, should no key be picked for it?
+/// Question: when could this model be served, should no key be picked for it, and what keeps the keys?
 #[derive(Debug, Message)]
-#[rtype(result = "Unavailable")]
+#[rtype(result = "(Unavailable, Census)")]
 pub struct Foresee {
     pub model: ModelName,
+    /// How many keys the request has had.
+    pub tried: usize,
 }
 
 impl Handler<Foresee> for Balancer {
     type Result = MessageResult<Foresee>;
 
-    fn handle(&mut self, Foresee { model }: Foresee, _: &mut Context<Self>) -> Self::Result {
-        MessageResult(self.table.outlook(&model, None))
+    fn handle(&mut self, Foresee { model, tried }: Foresee, _: &mut Context<Self>) -> Self::Result {
+        MessageResult((self.table.outlook(&model, None), self.table.census(&model, tried)))
     }
 }
 

@@ -178,8 +178,8 @@ impl Journal {
             self.metrics.overhead.get_or_create(&label).observe(own.as_secs_f64());
         }
         for attempt in &self.trail.attempts {
-            let outcome = attempt.outcome;
-            self.metrics.attempts.get_or_create(&OutcomeLabel { outcome }).inc();
+            let outcome = attempt.outcome.clone();
+            self.metrics.attempts.get_or_create(&OutcomeLabel { outcome: outcome.clone() }).inc();
             if let Some(extra) = attempt.extra {
                 let label = ExtraLabels { kind: extra.name(), outcome };
                 self.metrics.extra_attempts.get_or_create(&label).inc();
@@ -209,7 +209,7 @@ impl Journal {
             token_id: Some(self.token.as_str().to_owned()),
             client_ip: self.client_ip.take(),
             attempts: i32::try_from(self.trail.attempts.len()).unwrap_or(i32::MAX),
-            trail: serde_json::to_string(&self.trail.attempts).unwrap_or_default(),
+            trail: self.trail.to_json(),
             first_byte_ms: self.first_content.map(|first| ms(first - self.started)),
             prompt_tokens: count(usage.input()),
             cached_tokens: count(usage.cached_content_token_count),

@@ -1,5 +1,6 @@
 //! The HTTP edge: thin handlers, one file per endpoint, and the whole route table.
 
+pub mod admin;
 pub mod auth;
 pub mod body;
 pub mod error;

@@ -1,0 +1,3 @@
+//! What the administrator asks for, as JSON.
+
+pub mod requests;
