@@ -19,7 +19,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("upstream", &["domain", "balance", "config", "actors"]),
     ("services", &["domain", "config", "actors", "upstream"]),
     ("telemetry", &["domain", "config", "actors"]),
-    ("api", &["domain", "convert", "secrets", "db", "actors", "upstream", "services", "telemetry"]),
+    (
+        "api",
+        &["domain", "balance", "convert", "secrets", "db", "actors", "upstream", "services", "telemetry"],
+    ),
     (
         "app",
         &[

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     balance::{
-        affinity::{CacheBenefit, Group, Preference},
+        affinity::{CacheBenefit, Group, ModelBenefit, Preference},
         breaker::ModelCooldown,
         egress::Egress,
         latency::UsualLatency,
@@ -61,7 +61,14 @@ pub struct BalancerSnapshot {
     /// Requests that wait for a key now, and those that got one after a wait.
     pub waiting: usize,
     pub waited: u64,
+    /// Requests that were refused for want of a place to wait.
+    pub turned_away: u64,
     pub undelivered: usize,
+    /// What preferences for a key bring, model by model.
+    pub benefit: Vec<ModelBenefit>,
+    /// Storms of the address that all balancers share, and whether it is paused now.
+    pub storms: u64,
+    pub is_paused: bool,
 }
 
 /// What belongs to a key beside its routing.
@@ -90,6 +97,7 @@ pub struct Balancer {
     leases_given: u64,
     refused: u64,
     waited: u64,
+    turned_away: u64,
 }
 
 type Acquired = Result<Lease, Unavailable>;
@@ -143,6 +151,7 @@ impl Balancer {
             leases_given: 0,
             refused: 0,
             waited: 0,
+            turned_away: 0,
         }
     }
 
@@ -171,6 +180,7 @@ impl Balancer {
             reservation: Some(picked.reservation),
             group: waiting.group,
             usage: None,
+            consumer: None,
             is_settled: false,
         })
     }
@@ -194,6 +204,7 @@ impl Balancer {
         }
         let client = waiting.acquire.client.clone();
         if let Some(sent_away) = self.room.enter(&model, &client, until, waiting) {
+            self.turned_away += 1;
             self.refuse(sent_away, unavailable);
         }
         self.serve(&model, now, ctx);
@@ -381,7 +392,8 @@ impl Actor for Balancer {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
-        self.supervisor.do_send(Subscribe(ctx.address().recipient()));
+        let me = ctx.address();
+        self.supervisor.do_send(Subscribe { routes: me.clone().recipient(), observe: me.recipient() });
     }
 }
 
@@ -462,6 +474,8 @@ pub struct Settled {
     pub group: Option<Group>,
     /// What Google counted, if it told.
     pub usage: Option<Usage>,
+    /// The number of the key's project, if Google named it.
+    pub consumer: Option<u64>,
 }
 
 impl Handler<Settled> for Balancer {
@@ -471,8 +485,8 @@ impl Handler<Settled> for Balancer {
         let now = Now::read();
         let settled = self.read_weather(settled, now, ctx);
         self.learn(&settled, now);
-        let Settled { key, model, outcome, latency, is_probe, .. } = settled;
-        let settlement = Settlement { model, outcome, latency, is_probe };
+        let Settled { key, model, outcome, latency, is_probe, consumer, .. } = settled;
+        let settlement = Settlement { model, outcome, latency, is_probe, consumer };
         if settlement.outcome == Outcome::Success && !is_probe {
             return self.remember_success(key, settlement, ctx);
         }
@@ -521,6 +535,10 @@ impl Handler<Observe<BalancerSnapshot>> for Balancer {
             refused: self.refused,
             waiting: self.room.len(),
             waited: self.waited,
+            turned_away: self.turned_away,
+            benefit: self.benefit.report(Instant::now()),
+            storms: self.egress.storms(),
+            is_paused: self.egress.paused_until(Instant::now()).is_some(),
             undelivered: self.undelivered.values().map(Vec::len).sum(),
         })
     }

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     balance::{
         breaker::{Availability, HealthSnapshot, KeyHealth, ProjectFault, Routing, StateSnapshot},
+        forecast::SAMPLED_EVERY,
         table::Place,
     },
     db::{self, Database},
@@ -28,12 +29,21 @@ use crate::{
     },
 };
 
+mod forecasts;
+mod labels;
 mod projects;
 mod suspects;
+mod twins;
+mod workers;
 
+use forecasts::Forecasts;
+pub use labels::{KeyLabel, MaskKeys};
 pub use projects::ProjectSettings;
 use projects::{LEDGERS_SAVED_EVERY, Projects};
 pub use suspects::{FindSuspects, RecheckNow, Suspect, Suspects};
+use twins::Twins;
+pub use twins::{Attention, AttentionItem, ProjectSeen};
+pub use workers::Subscribe;
 
 /// Changes of health are written together, at most this long after the first of them.
 const CHECKPOINT_AFTER: Duration = Duration::from_millis(250);
@@ -63,6 +73,8 @@ pub struct PoolSnapshot {
     pub respawned_after_stop: u64,
     /// Health changes that are not in the database yet.
     pub unsaved: usize,
+    /// Sets of keys that seem to share a project.
+    pub projects_proposed: usize,
 }
 
 /// A key as it comes from the database.
@@ -89,13 +101,15 @@ pub struct Supervisor {
     max_failures: u32,
     database: Database,
     projects: Projects,
+    forecasts: Forecasts,
+    twins: Twins,
     /// Told of keys that a re-check should look at soon.
     recheck: Option<Recipient<RecheckNow>>,
     /// Keys to spawn when this actor starts.
     initial: Vec<PoolKey>,
     /// In the order of their ids, which is how policies that take turns begin.
     keys: BTreeMap<KeyId, Entry>,
-    balancers: Vec<Recipient<KeysRouted>>,
+    balancers: Vec<Subscribe>,
     unsaved: HashMap<KeyId, HealthSnapshot>,
     /// On its way to the database.
     saving: Option<HashMap<KeyId, HealthSnapshot>>,
@@ -109,6 +123,8 @@ impl Supervisor {
             max_failures,
             database,
             projects: Projects::new(projects),
+            forecasts: Forecasts::default(),
+            twins: Twins::default(),
             recheck: None,
             initial: keys,
             keys: BTreeMap::new(),
@@ -168,12 +184,6 @@ impl Supervisor {
         }
     }
 
-    fn announce(&self, routes: &[KeyRoute]) {
-        for balancer in &self.balancers {
-            balancer.do_send(KeysRouted(routes.to_vec()));
-        }
-    }
-
     /// Writes what has changed; one write at a time, and again later when it fails.
     fn save(&mut self, ctx: &mut Context<Self>) {
         if self.saving.is_some() || self.unsaved.is_empty() {
@@ -218,6 +228,7 @@ impl Supervisor {
             respawned_after_panic: self.respawned_after_panic,
             respawned_after_stop: self.respawned_after_stop,
             unsaved: self.unsaved.len(),
+            projects_proposed: self.twins.len(),
         }
     }
 }
@@ -236,6 +247,10 @@ impl Actor for Supervisor {
         ctx.run_interval(LEDGERS_SAVED_EVERY, |supervisor, ctx| {
             let saving = supervisor.save_ledgers();
             ctx.spawn(saving);
+        });
+        ctx.run_interval(SAMPLED_EVERY, |supervisor, _| {
+            supervisor.sample_pace();
+            supervisor.review_twins();
         });
     }
 }
@@ -263,21 +278,6 @@ pub enum KeyRoute {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct KeysRouted(pub Vec<KeyRoute>);
-
-/// Command: tell this balancer of every key, now and whenever one changes.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Subscribe(pub Recipient<KeysRouted>);
-
-impl Handler<Subscribe> for Supervisor {
-    type Result = ();
-
-    fn handle(&mut self, Subscribe(balancer): Subscribe, _: &mut Context<Self>) {
-        self.balancers.retain(Recipient::connected);
-        balancer.do_send(KeysRouted(self.keys.iter().map(|(key, entry)| entry.route(*key)).collect()));
-        self.balancers.push(balancer);
-    }
-}
 
 /// Command: tell this one of keys that a re-check should look at soon.
 #[derive(Message)]

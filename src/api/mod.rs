@@ -19,6 +19,7 @@ use actix_web::{
 };
 
 use self::{
+    admin::{Admin, requests, stats},
     error::{ApiError, Envelope, Failure},
     gemini::{Gemini, generate::call_method, models as gemini_models},
     openai::{
@@ -45,6 +46,7 @@ pub fn routes(config: &mut ServiceConfig) {
                 .route(web::head().to(health::ready)),
         )
         .service(only::<OpenAi>("/metrics", "GET").route(get().to(health::metrics)))
+        .service(admin_scope())
         .service(gemini_scope("/gemini/v1beta"))
         .service(gemini_scope("/v1beta"))
         .service(gemini_scope("/v1alpha"))
@@ -61,6 +63,14 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(openai_scope("/hf/v1"))
         .service(openai_scope("/v1"))
         .default_service(web::to(unknown_path::<OpenAi>));
+}
+
+fn admin_scope() -> Scope {
+    web::scope("/api/admin")
+        .service(only::<Admin>("/requests/{id}", "GET").route(get().to(requests::find_request)))
+        .service(only::<Admin>("/stats/attention", "GET").route(get().to(stats::attention)))
+        .service(only::<Admin>("/stats/forecast", "GET").route(get().to(stats::forecast)))
+        .default_service(web::to(unknown_path::<Admin>))
 }
 
 fn gemini_scope(prefix: &str) -> Scope {

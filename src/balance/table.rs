@@ -66,7 +66,7 @@ impl Default for Terms {
 }
 
 impl Terms {
-    fn allow(&self, model: &ModelName) -> bool {
+    pub fn allow(&self, model: &ModelName) -> bool {
         self.models.as_ref().is_none_or(|rules| rules.allow(model.as_str()))
     }
 }

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::MISCONFIGURED;
 use crate::{
-    api::admin::requests::RequestDetail,
+    api::admin::requests::{RequestDetail, request_id},
     config::{Config, Storage},
     db::{DbError, keys, read_beside, request_logs},
     domain::key::KeyId,
@@ -25,9 +25,7 @@ pub struct Options {
 }
 
 pub fn run(options: &Options, config: &Config) -> ExitCode {
-    // As people copy it: with the dashes of a UUID, or in capitals.
-    let id = options.request_id.trim().replace('-', "").to_ascii_lowercase();
-    match find(&id, &config.storage) {
+    match find(&request_id(&options.request_id), &config.storage) {
         Ok(Some(detail)) if options.json => {
             println!("{}", serde_json::to_string_pretty(&detail).expect("plain fields are JSON"));
             ExitCode::SUCCESS
@@ -59,7 +57,7 @@ fn find(id: &str, storage: &Storage) -> Result<Option<RequestDetail>, DbError> {
         let stored = sealer.map(|sealer| keys::load_keys(conn, &sealer)).transpose()?.unwrap_or_default();
         let masks: HashMap<KeyId, String> =
             stored.keys.into_iter().map(|stored| (stored.id, stored.key.masked())).collect();
-        Ok(Some(RequestDetail::new(row, &masks)))
+        Ok(Some(RequestDetail::from(row).with_masks(&masks)))
     })
 }
 

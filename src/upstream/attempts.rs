@@ -262,6 +262,7 @@ impl<'a> Attempts<'a> {
                 reservation: None,
                 group: None,
                 usage: None,
+                consumer: None,
             });
         }
         sent
@@ -294,7 +295,8 @@ impl<'a> Attempts<'a> {
 
     fn settle(&mut self, sent: Sent, fault: &Fault) {
         self.ended(&sent);
-        let Sent { lease, mark } = sent;
+        let Sent { mut lease, mark } = sent;
+        lease.name_consumer(fault.consumer);
         let spent = mark.sent_at.elapsed();
         // Keys that are found out are out of the running; trying again after anything else adds to Google's load.
         self.costs_budget |= fault.outcome.blame() == Blame::Model;

@@ -2,10 +2,19 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
+use actix_web::web::{Data, Json, Path};
 use serde::Serialize;
+use tracing::error;
 
+use super::Admin;
 use crate::{
-    db::request_logs::RequestLog,
+    actors::supervisor::MaskKeys,
+    api::{
+        auth::AdminUser,
+        error::{ApiError, Failure},
+        gateway::Gateway,
+    },
+    db::request_logs::{RequestLog, find_request_log},
     domain::key::KeyId,
     upstream::trail::{Attempt, NoKey, Step},
 };
@@ -51,16 +60,28 @@ pub struct AttemptDetail {
 }
 
 impl RequestDetail {
-    /// `masks` are those of the keys that exist. A trail that cannot be read shows no attempts.
-    pub fn new(row: RequestLog, masks: &HashMap<KeyId, String>) -> Self {
+    /// The keys that were tried.
+    fn keys(&self) -> Vec<KeyId> {
+        self.attempts.iter().map(|tried| tried.attempt.key_id).collect()
+    }
+
+    /// With the masks of those keys that exist.
+    pub fn with_masks(mut self, masks: &HashMap<KeyId, String>) -> Self {
+        for tried in &mut self.attempts {
+            tried.masked = masks.get(&tried.attempt.key_id).cloned();
+        }
+        self
+    }
+}
+
+/// A trail that cannot be read shows no attempts.
+impl From<RequestLog> for RequestDetail {
+    fn from(row: RequestLog) -> Self {
         let steps: Vec<Step> = serde_json::from_str(&row.trail).unwrap_or_default();
         let (mut attempts, mut no_keys) = (Vec::new(), Vec::new());
         for step in steps {
             match step {
-                Step::Attempt(attempt) => {
-                    let masked = masks.get(&attempt.key_id).cloned();
-                    attempts.push(AttemptDetail { attempt, masked });
-                }
+                Step::Attempt(attempt) => attempts.push(AttemptDetail { attempt, masked: None }),
                 Step::NoKey { no_key } => no_keys.push(no_key),
             }
         }
@@ -87,4 +108,27 @@ impl RequestDetail {
             no_keys,
         }
     }
+}
+
+/// `GET /api/admin/requests/{id}`: one request by its `x-request-id`.
+pub async fn find_request(
+    _: AdminUser,
+    gateway: Data<Gateway>,
+    id: Path<String>,
+) -> Result<Json<RequestDetail>, Failure<Admin>> {
+    let id = id.into_inner();
+    let wanted = request_id(&id);
+    let found = gateway.database.read(move |conn| find_request_log(conn, &wanted)).await;
+    let row = found.map_err(|failure| {
+        error!(error = %failure, "the request log cannot be read");
+        ApiError::Internal
+    })?;
+    let detail = RequestDetail::from(row.ok_or(ApiError::UnknownRequest { id })?);
+    let masks = gateway.supervisor.send(MaskKeys(detail.keys())).await.map_err(|_| ApiError::Internal)?;
+    Ok(Json(detail.with_masks(&masks)))
+}
+
+/// An id as the log has it; people copy it with the dashes of a UUID, or in capitals.
+pub fn request_id(text: &str) -> String {
+    text.trim().replace('-', "").to_ascii_lowercase()
 }
