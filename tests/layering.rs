@@ -18,7 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("actors", &["domain", "balance", "db"]),
     ("upstream", &["domain", "balance", "config", "actors"]),
     ("services", &["domain", "config", "actors", "upstream"]),
-    ("telemetry", &["domain", "config", "actors"]),
+    ("telemetry", &["domain", "balance", "config", "actors"]),
     (
         "api",
         &["domain", "balance", "convert", "secrets", "db", "actors", "upstream", "services", "telemetry"],

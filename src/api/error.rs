@@ -132,6 +132,7 @@ impl ApiError {
         match self.kind() {
             ErrorKind::InvalidRequest => "invalid_request",
             ErrorKind::MissingToken | ErrorKind::WrongToken => "unauthenticated",
+            ErrorKind::UnknownPath if matches!(self, Self::UnknownRequest { .. }) => "not_found",
             ErrorKind::UnknownPath => "unknown_path",
             ErrorKind::WrongMethod => "wrong_method",
             ErrorKind::ContentType => "content_type",

@@ -178,12 +178,16 @@ impl Journal {
             self.metrics.overhead.get_or_create(&label).observe(own.as_secs_f64());
         }
         for attempt in &self.trail.attempts {
+            self.metrics.count_wait(attempt.waited_ms, "served");
             let outcome = attempt.outcome.clone();
             self.metrics.attempts.get_or_create(&OutcomeLabel { outcome: outcome.clone() }).inc();
             if let Some(extra) = attempt.extra {
                 let label = ExtraLabels { kind: extra.name(), outcome };
                 self.metrics.extra_attempts.get_or_create(&label).inc();
             }
+        }
+        for no_key in &self.trail.no_keys {
+            self.metrics.count_wait(no_key.waited_ms, "refused");
         }
         self.metrics.retries_refused.inc_by(self.trail.retries_refused);
         if let Some(usage) = &self.trail.usage {

@@ -1,6 +1,6 @@
 //! Does it pay to prefer a key? Measured for each model against requests that went wherever it suited.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, ops::AddAssign, time::Duration};
 
 use serde::Serialize;
 use tokio::time::Instant;
@@ -39,6 +39,13 @@ impl Hits {
         if self.prompt > MEMORY_TOKENS {
             (self.prompt, self.cached) = (self.prompt / 2.0, self.cached / 2.0);
         }
+    }
+}
+
+impl AddAssign for Hits {
+    fn add_assign(&mut self, other: Self) {
+        self.prompt += other.prompt;
+        self.cached += other.cached;
     }
 }
 
