@@ -31,6 +31,7 @@ use crate::{
     secrets::{EncryptionKey, Sealer},
 };
 
+mod outlook;
 mod waiting;
 
 const MAX_FAILURES: u32 = 3;

@@ -91,17 +91,28 @@ pub struct Survey {
     now: Now,
     midnight: Instant,
     models: HashMap<ModelName, Tally>,
-    /// Projects that no more is to be said of than their tier and rules, and how many are alike.
-    plain: Vec<(Kind, u64)>,
+    /// All projects that are not gone, by what they are alike in. Of most models most of them have no book.
+    plain: Vec<Kind>,
 }
 
-/// What projects are alike in.
-#[derive(Debug, Clone, PartialEq)]
+/// Projects that are alike, as far as no book of theirs says more.
+#[derive(Debug)]
 struct Kind {
     limits: Arc<LimitTable>,
-    presence: Presence,
     /// For some models only, each key by its own; none for all.
     rules: Vec<Arc<ModelRules>>,
+    /// They rest today and are back today, they rest for longer, or they do not rest at all.
+    rests: Rests,
+    /// When the first of them is back.
+    back_at: Option<Instant>,
+    count: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rests {
+    No,
+    Today,
+    Longer,
 }
 
 /// Can any key of a project be used?
@@ -123,8 +134,8 @@ struct Tally {
     day_requests: Capacity,
     used: pace::Used,
     used_today: u64,
-    /// Projects of each kind of plain ones that are counted here by their own books.
-    seen: HashMap<usize, u64>,
+    /// How many projects of each kind are counted here by their own books.
+    seen: Vec<u64>,
 }
 
 /// Walks over all projects; each key comes as its verdict and its terms.
@@ -152,11 +163,13 @@ impl Survey {
         let usage = ledger.usage(self.now);
         for model in &usage {
             let tally = self.models.entry(model.model.clone()).or_default();
-            *tally.seen.entry(kind).or_default() += 1;
             tally.count_use(model);
+            let Some(kind) = kind else { continue };
+            tally.has_seen(kind);
             tally.add(presence(Some(&model.model)), &model.windows, 1, self.midnight);
         }
         // A model may be closed to a key that never had a book of it.
+        let Some(kind) = kind else { return };
         for cooldown in keys.clone().flat_map(|(routing, _)| &routing.cooldowns) {
             if usage.iter().all(|known| known.model != cooldown.model) {
                 self.visit_bookless(ledger, &cooldown.model, presence(Some(&cooldown.model)), kind);
@@ -167,32 +180,37 @@ impl Survey {
     fn visit_bookless(&mut self, ledger: &Ledger, model: &ModelName, presence: Presence, kind: usize) {
         let windows = WindowUse::unused(ledger.limits().find(model.as_str()));
         let tally = self.models.entry(model.clone()).or_default();
-        *tally.seen.entry(kind).or_default() += 1;
+        tally.has_seen(kind);
         tally.add(presence, &windows, 1, self.midnight);
     }
 
-    /// Counts the project among those that it is like; the answer is their number.
+    /// Counts the project among those that it is like; the answer is their number, and `None` for one that is gone.
     fn kind_of<'a>(
         &mut self,
         ledger: &Ledger,
         presence: Presence,
         keys: impl Iterator<Item = (&'a Routing, &'a Terms)> + Clone,
-    ) -> usize {
-        let has_rules = keys.clone().all(|(_, terms)| terms.models.is_some());
-        let rules = || keys.filter_map(|(_, terms)| terms.models.clone()).collect();
-        let kind = Kind {
-            limits: ledger.limits().clone(),
-            presence,
-            rules: if has_rules { rules() } else { Vec::new() },
+    ) -> Option<usize> {
+        let (rests, back_at) = match presence {
+            Presence::Gone => return None,
+            Presence::Ready => (Rests::No, None),
+            Presence::BackAt(at) if at < self.midnight => (Rests::Today, Some(at)),
+            Presence::BackAt(at) => (Rests::Longer, Some(at)),
         };
-        // The last ones are the likeliest, as keys of one tier come together.
-        let known = self.plain.iter().rposition(|(known, _)| known.is_like(&kind));
-        let at = known.unwrap_or_else(|| {
-            self.plain.push((kind, 0));
-            self.plain.len() - 1
-        });
-        self.plain[at].1 += 1;
-        at
+        let has_rules = keys.clone().all(|(_, terms)| terms.models.is_some());
+        let rules =
+            if has_rules { keys.filter_map(|(_, terms)| terms.models.clone()).collect() } else { Vec::new() };
+        let limits = ledger.limits();
+        let is_like =
+            |kind: &Kind| Arc::ptr_eq(&kind.limits, limits) && kind.rests == rests && kind.rules == rules;
+        let at = self.plain.iter().position(is_like).unwrap_or(self.plain.len());
+        if at == self.plain.len() {
+            self.plain.push(Kind { limits: limits.clone(), rules, rests, back_at, count: 0 });
+        }
+        let kind = &mut self.plain[at];
+        kind.count += 1;
+        kind.back_at = kind.back_at.min(back_at);
+        Some(at)
     }
 
     /// Requests and prompt tokens of the last minute, model by model.
@@ -213,11 +231,12 @@ impl Survey {
     }
 
     fn foretell(&self, model: ModelName, mut tally: Tally, pace: &Pace) -> ModelForecast {
-        for (number, (kind, count)) in self.plain.iter().enumerate() {
-            let left = count - tally.seen.get(&number).copied().unwrap_or(0);
+        for (number, kind) in self.plain.iter().enumerate() {
+            let left = kind.count - tally.seen.get(number).copied().unwrap_or(0);
             if left > 0 && kind.allows(&model) {
                 let windows = WindowUse::unused(kind.limits.find(model.as_str()));
-                tally.add(kind.presence, &windows, left, self.midnight);
+                let presence = kind.back_at.map_or(Presence::Ready, Presence::BackAt);
+                tally.add(presence, &windows, left, self.midnight);
             }
         }
         let rate = pace.rate(&model, tally.used);
@@ -263,12 +282,6 @@ fn of_key(routing: &Routing, terms: &Terms, model: Option<&ModelName>) -> Presen
 }
 
 impl Kind {
-    fn is_like(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.limits, &other.limits)
-            && self.presence == other.presence
-            && self.rules == other.rules
-    }
-
     fn allows(&self, model: &ModelName) -> bool {
         self.rules.is_empty() || self.rules.iter().any(|rules| rules.allow(model.as_str()))
     }
@@ -280,6 +293,14 @@ impl Tally {
         self.used.requests += requests.used;
         self.used.tokens += tokens.used;
         self.used_today += today.used;
+    }
+
+    /// A project of that kind is counted by its own book.
+    fn has_seen(&mut self, kind: usize) {
+        if self.seen.len() <= kind {
+            self.seen.resize(kind + 1, 0);
+        }
+        self.seen[kind] += 1;
     }
 
     /// Takes in so many projects whose windows stand like this.

@@ -206,3 +206,72 @@ fn register_forecast<'a>(
     registry.register("quota_recovery_seconds", "Until the next project has room again", recovers);
     registry.register("quota_dry_seconds", "Until nothing is left at the present rate, if ever", dry);
 }
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text::encode;
+
+    use super::*;
+
+    fn benefit(model: &str, cached: f64, is_off: bool) -> ModelBenefit {
+        let hits = |cached| Hits { prompt: 1_000.0, cached };
+        let model = ModelName::parse(model).unwrap();
+        ModelBenefit { model, preferring: hits(cached), control: hits(0.0), is_off }
+    }
+
+    fn balancer(benefit: Vec<ModelBenefit>) -> BalancerSnapshot {
+        BalancerSnapshot {
+            keys: 2,
+            ready: 2,
+            leases_given: 9,
+            refused: 0,
+            waiting: 3,
+            waited: 0,
+            turned_away: 4,
+            undelivered: 0,
+            benefit,
+            storms: 2,
+            is_paused: true,
+        }
+    }
+
+    fn text(found: &Snapshots, is_listed: impl Fn(&ModelName) -> bool) -> String {
+        let mut text = String::new();
+        encode(&mut text, &found.registry(is_listed)).unwrap();
+        text
+    }
+
+    #[test]
+    fn the_workers_figures_are_summed_but_for_what_they_share() {
+        let workers = [(600.0, true), (200.0, false)];
+        let balancers = workers.map(|(cached, is_off)| balancer(vec![benefit("flash", cached, is_off)]));
+        let found = Snapshots { balancers: balancers.into(), ..Snapshots::default() };
+
+        let text = text(&found, |_| true);
+
+        for line in [
+            "gemini_balance_waiting_requests 6",
+            "gemini_balance_turned_away 8",
+            "gemini_balance_storms 2",
+            "gemini_balance_egress_paused 1",
+            r#"gemini_balance_affinity_cached_tokens{model="flash",group="preferring"} 800.0"#,
+            r#"gemini_balance_affinity_prompt_tokens{model="flash",group="control"} 2000.0"#,
+            r#"gemini_balance_affinity_off{model="flash"} 1"#,
+        ] {
+            assert!(text.lines().any(|known| known == line), "{line} is not in {text}");
+        }
+    }
+
+    #[test]
+    fn labels_are_bounded_and_none_is_a_clients_invention() {
+        let made_up = (0..500).map(|n| benefit(&format!("made-up-{n}"), 1.0, false));
+        let listed = (0..500).map(|n| benefit(&format!("listed-{n}"), 1.0, false));
+        let found =
+            Snapshots { balancers: vec![balancer(made_up.chain(listed).collect())], ..Snapshots::default() };
+
+        let text = text(&found, |model| model.as_str().starts_with("listed"));
+
+        assert!(!text.contains("made-up"), "{text}");
+        assert_eq!(text.matches("affinity_off{").count(), MODELS);
+    }
+}

@@ -218,3 +218,21 @@ fn of_many_models_the_most_used_are_told() {
 
     assert_eq!((told.models.len(), &told.models[0].model), (MODELS, &model("flash-busy")));
 }
+
+#[test]
+fn a_great_pool_whose_keys_cool_each_until_its_own_time_is_still_walked_over_once() {
+    let mut pool = Pool::of(20_000, &limits(10, 200));
+    pool.send(0, 1);
+    for (n, (_, routing, _)) in pool.projects.iter_mut().enumerate().skip(1) {
+        routing.availability =
+            Availability::CoolingUntil(pool.now.instant + Duration::from_millis(n as u64 * 1_000));
+    }
+
+    let survey = pool.survey();
+    assert!(survey.plain.len() <= 3, "they are summed up by what they are alike in: {}", survey.plain.len());
+    let told = survey.forecast(&Pace::default()).models.remove(0);
+
+    assert_eq!((told.projects, told.ready_projects), (20_000, 1));
+    assert_eq!(told.next_recovery_at_ms, Some(pool.now.unix_ms() + 1_000));
+    assert_eq!(told.minute.requests.left, 9);
+}

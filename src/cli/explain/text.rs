@@ -194,9 +194,9 @@ impl Display for Span {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let ms = self.0;
         match ms {
-            ..1_000 => write!(f, "{ms} ms"),
-            ..120_000 => write!(f, "{:.1} s", ms as f64 / 1000.0),
-            ..7_200_000 => write!(f, "{} min", ms / 60_000),
+            ..=999 => write!(f, "{ms} ms"),
+            1_000..=119_999 => write!(f, "{:.1} s", ms as f64 / 1000.0),
+            120_000..=7_199_999 => write!(f, "{} min", ms / 60_000),
             _ => write!(f, "{:.1} h", ms as f64 / 3_600_000.0),
         }
     }
