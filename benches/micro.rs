@@ -19,6 +19,7 @@ use gemini_balance::{
         table::{Ask, Place, RoutingTable},
     },
     convert::{
+        anthropic::{MessageMeta, MessageStream},
         gemini::GenerateContentResponse,
         openai::{ChatMeta, ChatOptions, ChatStream, chat_request, to_gemini, to_openai},
         traits::ModelTraits,
@@ -229,6 +230,9 @@ fn meta() -> ChatMeta {
         model: MODEL.to_owned(),
         show_thoughts: true,
         parallel_tool_calls: true,
+        are_functions: false,
+        log_probabilities: None,
+        speech: None,
         names: Arc::default(),
     }
 }
@@ -289,7 +293,30 @@ fn streams(c: &mut Criterion) {
             out
         });
     });
+    group.bench_function("events to those of a message", |b| {
+        b.iter(|| {
+            let (mut stream, mut out) = (MessageStream::new(message_meta()), Vec::new());
+            for _ in 0..EVENTS {
+                let event: GenerateContentResponse =
+                    serde_json::from_str(black_box(&event)).expect("an event");
+                stream.event(&event, &mut out);
+            }
+            out
+        });
+    });
     group.finish();
+}
+
+fn message_meta() -> MessageMeta {
+    MessageMeta {
+        id: "msg_bench".to_owned(),
+        model: MODEL.to_owned(),
+        gemini_model: MODEL.to_owned(),
+        show_thoughts: true,
+        parallel_tool_use: true,
+        names: Arc::default(),
+        own_stops: Vec::new(),
+    }
 }
 
 criterion_group!(benches, pick, lease, ledger, look, conversion, streams);

@@ -3,7 +3,7 @@
 //! Asking it costs a message on the same thread. What it learns leaves for other threads without waiting: failures at
 //! once, successes in batches.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use serde::Serialize;
@@ -12,9 +12,9 @@ use tracing::warn;
 
 use super::{
     Observe,
-    key::{Forgive, KeyActor, Settle, Settlement},
+    key::Settlement,
     lease::Lease,
-    supervisor::{KeyRoute, KeysRouted, Subscribe, Supervisor},
+    supervisor::{ForgiveKeys, KeyRoute, KeysRouted, SettleKeys, Subscribe, Supervisor},
 };
 use crate::{
     balance::{
@@ -25,7 +25,7 @@ use crate::{
         ledger::{Ledger, Reservation},
         policy,
         provisional::{Provisional, provisional},
-        storm::{Admission, Party, Reading, Storm},
+        storm::{Admission, Party, Reading, Sign, Storm},
         table::{Ask, Cause, Census, RoutingTable, Unavailable},
         waiting::{Served, WaitingRoom},
     },
@@ -41,15 +41,13 @@ use crate::{
 };
 
 /// Successes wait this long for company; one message to a key and one wake-up of its thread then serve many.
-const FLUSH_AFTER: Duration = Duration::from_millis(5);
+const FLUSH_AFTER: Duration = Duration::from_millis(10);
 /// …or until there are so many of them.
-const FLUSH_AT: usize = 64;
+const FLUSH_AT: usize = 256;
 /// Requests that may ask at the same moment; more of them wait their turn.
 const MAILBOX: usize = 65_536;
 /// Requests with wishes of their own that are passed over before a queue is left alone.
 const PARTICULAR: usize = 64;
-/// A message that its actor died with is delivered once more, not for ever: it may be what killed it.
-const DELIVERIES: u8 = 2;
 
 /// Snapshot: what a balancer holds.
 #[derive(Debug, Clone, Serialize)]
@@ -63,7 +61,6 @@ pub struct BalancerSnapshot {
     pub waited: u64,
     /// Requests that were refused for want of a place to wait.
     pub turned_away: u64,
-    pub undelivered: usize,
     /// What preferences for a key bring, model by model.
     pub benefit: Vec<ModelBenefit>,
     /// Storms of the address that all balancers share, and whether it is paused now.
@@ -71,14 +68,8 @@ pub struct BalancerSnapshot {
     pub is_paused: bool,
 }
 
-/// What belongs to a key beside its routing.
-struct Route {
-    secret: ApiKey,
-    actor: Addr<KeyActor>,
-}
-
 pub struct Balancer {
-    table: RoutingTable<Route>,
+    table: RoutingTable<ApiKey>,
     usual: UsualLatency,
     benefit: CacheBenefit,
     max_wait: Duration,
@@ -88,10 +79,7 @@ pub struct Balancer {
     egress: Arc<Egress>,
     supervisor: Addr<Supervisor>,
     /// Successes that wait to be sent.
-    successes: HashMap<KeyId, Vec<Settlement>>,
-    unsent: usize,
-    /// Settlements whose actor was gone; sent when its successor reports.
-    undelivered: HashMap<KeyId, Vec<(Settle, u8)>>,
+    unsent: Vec<(KeyId, Settlement)>,
     /// Requests that came before the supervisor had told of any key; none once it has.
     early: Option<Vec<Waiting>>,
     leases_given: u64,
@@ -144,9 +132,7 @@ impl Balancer {
             alarm: None,
             egress,
             supervisor,
-            successes: HashMap::new(),
-            unsent: 0,
-            undelivered: HashMap::new(),
+            unsent: Vec::new(),
             early: Some(Vec::new()),
             leases_given: 0,
             refused: 0,
@@ -157,20 +143,20 @@ impl Balancer {
 
     fn pick(&mut self, waiting: &Waiting, now: Now, me: &Addr<Self>) -> Acquired {
         let acquire = &waiting.acquire;
-        if let Some(at) = self.egress.paused_until(now.instant) {
-            return Err(Unavailable::Until { at, cause: Cause::Egress });
+        if let Some(paused) = self.paused(now) {
+            return Err(paused);
         }
         let picked = self.table.pick(&waiting.ask(), now)?;
         if let Admission::PausedUntil(at) = self.egress.admit(now.instant) {
             // Another worker's probe was quicker.
             picked.give_up(&acquire.model, now);
-            return Err(Unavailable::Until { at, cause: Cause::Egress });
+            return Err(self.paused(now).unwrap_or(Unavailable::Until { at, cause: Cause::Egress }));
         }
         self.leases_given += 1;
         picked.gauge.enter();
         Ok(Lease {
             key: picked.key,
-            secret: picked.payload.secret.clone(),
+            secret: picked.payload.clone(),
             choice: picked.choice,
             ledger: picked.ledger.clone(),
             model: acquire.model.clone(),
@@ -183,6 +169,13 @@ impl Balancer {
             consumer: None,
             is_settled: false,
         })
+    }
+
+    /// What a request is told while nothing leaves. Clients know a refusal that names no quota as a used-up one.
+    fn paused(&self, now: Now) -> Option<Unavailable> {
+        let (at, sign) = self.egress.pause(now.instant)?;
+        let cause = if sign == Sign::BareLimit { Cause::Quota } else { Cause::Egress };
+        Some(Unavailable::Until { at, cause })
     }
 
     /// A key at once, a place in the room, or the reason for neither.
@@ -267,7 +260,7 @@ impl Balancer {
 
     /// Wakes up when the next key has quota again or the first request has waited long enough.
     fn set_alarm(&mut self, now: Now, ctx: &mut Context<Self>) {
-        let calm = self.egress.paused_until(now.instant);
+        let calm = self.egress.pause(now.instant).map(|(at, _)| at);
         let wanted = self.room.next_deadline().into_iter().chain(self.table.next_end()).chain(calm).min();
         let wanted = wanted.filter(|_| !self.room.is_empty());
         if self.alarm.as_ref().map(|(at, _)| *at) == wanted {
@@ -293,67 +286,45 @@ impl Balancer {
         self.set_alarm(now, ctx);
     }
 
-    fn remember_success(&mut self, key: KeyId, settlement: Settlement, ctx: &mut Context<Self>) {
-        self.successes.entry(key).or_default().push(settlement);
-        self.unsent += 1;
-        match self.unsent {
-            1 => {
-                ctx.run_later(FLUSH_AFTER, Self::flush);
+    /// Successes wait for company. Whatever else there is goes at once, with what came before it: a success that
+    /// arrives late would end a row of failures that has just begun.
+    fn report(&mut self, key: KeyId, settlement: Settlement, ctx: &mut Context<Self>) {
+        let may_wait = settlement.outcome == Outcome::Success && !settlement.is_probe;
+        self.unsent.push((key, settlement));
+        match self.unsent.len() {
+            1 if may_wait => {
+                ctx.run_later(FLUSH_AFTER, |balancer, _| balancer.flush());
             }
-            FLUSH_AT => self.flush(ctx),
-            _ => {}
+            len if may_wait && len < FLUSH_AT => {}
+            _ => self.flush(),
         }
     }
 
-    fn flush(&mut self, ctx: &mut Context<Self>) {
-        self.unsent = 0;
-        for (key, settled) in std::mem::take(&mut self.successes) {
-            self.deliver(key, Settle(settled), 1, ctx);
-        }
-    }
-
-    /// Sends a settlement, and keeps it when the actor dies with it.
-    fn deliver(&mut self, key: KeyId, settle: Settle, delivery: u8, ctx: &mut Context<Self>) {
-        let Some(route) = self.table.payload_mut(key) else { return };
-        let sent = route.actor.send(settle.clone()).into_actor(self);
-        ctx.spawn(sent.map(move |result, balancer, ctx| {
-            if result.is_err() && delivery < DELIVERIES {
-                balancer.keep(key, settle, delivery, ctx);
-            }
-        }));
-    }
-
-    fn keep(&mut self, key: KeyId, settle: Settle, delivery: u8, ctx: &mut Context<Self>) {
-        match self.table.payload_mut(key) {
-            // The successor has reported already.
-            Some(route) if route.actor.connected() => self.deliver(key, settle, delivery + 1, ctx),
-            Some(_) => self.undelivered.entry(key).or_default().push((settle, delivery)),
-            None => {}
+    fn flush(&mut self) {
+        if !self.unsent.is_empty() {
+            self.supervisor.do_send(SettleKeys(std::mem::take(&mut self.unsent)));
         }
     }
 
     /// An outcome that a storm explains is the address's, and none of the key's.
-    fn read_weather(&mut self, mut settled: Settled, now: Now, ctx: &mut Context<Self>) -> Settled {
+    fn read_weather(&mut self, mut settled: Settled, now: Now) -> Settled {
         let Some(party) = self.table.project(settled.key).map(Party::Project) else { return settled };
         let in_use = self.table.projects_len();
         match self.egress.record(settled.key, party, &settled.outcome, in_use, now.instant) {
             Reading::OfKey => return settled,
             Reading::OfStorm => {}
-            Reading::Begins(storm) => self.forgive(&storm, ctx),
+            Reading::Begins(storm) => self.forgive(storm),
         }
         settled.outcome = Outcome::Egress(EgressFault::Storm);
         settled
     }
 
-    fn forgive(&mut self, storm: &Storm, ctx: &mut Context<Self>) {
-        warn!(sign = ?storm.sign, keys = storm.keys.len(), "keys of many projects fail alike; the address rests, not the keys");
+    fn forgive(&mut self, storm: Storm) {
+        let Storm { sign, keys, since, .. } = storm;
+        warn!(?sign, keys = keys.len(), "keys of many projects fail alike; the address rests, not the keys");
         // What was sent before the storm was recognised arrives first.
-        self.flush(ctx);
-        for key in &storm.keys {
-            if let Some(route) = self.table.payload_mut(*key) {
-                route.actor.do_send(Forgive { since: storm.since });
-            }
-        }
+        self.flush();
+        self.supervisor.do_send(ForgiveKeys { keys, since });
     }
 
     /// What all balancers may know at once: how quick the key was, and what is left of its quotas.
@@ -483,19 +454,12 @@ impl Handler<Settled> for Balancer {
 
     fn handle(&mut self, settled: Settled, ctx: &mut Context<Self>) {
         let now = Now::read();
-        let settled = self.read_weather(settled, now, ctx);
+        let settled = self.read_weather(settled, now);
         self.learn(&settled, now);
         let Settled { key, model, outcome, latency, is_probe, consumer, .. } = settled;
         let settlement = Settlement { model, outcome, latency, is_probe, consumer };
-        if settlement.outcome == Outcome::Success && !is_probe {
-            return self.remember_success(key, settlement, ctx);
-        }
         self.suspend(key, &settlement);
-        // What went well before is told before, or it would end a row of failures that has just begun.
-        let mut settled = self.successes.remove(&key).unwrap_or_default();
-        self.unsent -= settled.len();
-        settled.push(settlement);
-        self.deliver(key, Settle(settled), 1, ctx);
+        self.report(key, settlement, ctx);
     }
 }
 
@@ -505,16 +469,10 @@ impl Handler<KeysRouted> for Balancer {
     fn handle(&mut self, KeysRouted(routes): KeysRouted, ctx: &mut Context<Self>) {
         for route in routes {
             match route {
-                KeyRoute::Changed { key, secret, place, actor, routing } => {
-                    self.table.apply(key, place, routing, Route { secret, actor });
-                    for (settle, delivery) in self.undelivered.remove(&key).unwrap_or_default() {
-                        self.deliver(key, settle, delivery + 1, ctx);
-                    }
+                KeyRoute::Changed { key, secret, place, routing } => {
+                    self.table.apply(key, place, routing, secret);
                 }
-                KeyRoute::Removed { key } => {
-                    self.table.remove(key);
-                    self.undelivered.remove(&key);
-                }
+                KeyRoute::Removed { key } => self.table.remove(key),
             }
         }
         for early in self.early.take().into_iter().flatten() {
@@ -538,8 +496,7 @@ impl Handler<Observe<BalancerSnapshot>> for Balancer {
             turned_away: self.turned_away,
             benefit: self.benefit.report(Instant::now()),
             storms: self.egress.storms(),
-            is_paused: self.egress.paused_until(Instant::now()).is_some(),
-            undelivered: self.undelivered.values().map(Vec::len).sum(),
+            is_paused: self.egress.pause(Instant::now()).is_some(),
         })
     }
 }

@@ -29,6 +29,7 @@ use crate::{
     },
 };
 
+mod delivery;
 mod forecasts;
 mod labels;
 mod projects;
@@ -36,6 +37,8 @@ mod suspects;
 mod twins;
 mod workers;
 
+use delivery::Undelivered;
+pub use delivery::{ForgiveKeys, SettleKeys};
 use forecasts::Forecasts;
 pub use labels::{KeyLabel, MaskKeys};
 pub use projects::ProjectSettings;
@@ -71,6 +74,8 @@ pub struct PoolSnapshot {
     /// Actors that were started again since this process started, by cause.
     pub respawned_after_panic: u64,
     pub respawned_after_stop: u64,
+    /// Settlements that wait for the successor of a dead actor.
+    pub undelivered: usize,
     /// Health changes that are not in the database yet.
     pub unsaved: usize,
     /// Sets of keys that seem to share a project.
@@ -113,6 +118,7 @@ pub struct Supervisor {
     unsaved: HashMap<KeyId, HealthSnapshot>,
     /// On its way to the database.
     saving: Option<HashMap<KeyId, HealthSnapshot>>,
+    undelivered: Undelivered,
     respawned_after_panic: u64,
     respawned_after_stop: u64,
 }
@@ -131,6 +137,7 @@ impl Supervisor {
             balancers: Vec::new(),
             unsaved: HashMap::new(),
             saving: None,
+            undelivered: Undelivered::new(),
             respawned_after_panic: 0,
             respawned_after_stop: 0,
         }
@@ -169,6 +176,7 @@ impl Supervisor {
         entry.actor =
             KeyActor::new(key, entry.incarnation, health, entry.place.gauge.clone(), ctx.address()).start();
         info!(key.id = %key, incarnation = entry.incarnation, "the actor of key {key} is back");
+        self.deliver_kept(key, ctx);
     }
 
     /// A fault of the project concerns its other keys too: they go with it, or are looked at.
@@ -227,6 +235,7 @@ impl Supervisor {
             in_flight: self.keys.values().map(|entry| u64::from(entry.place.gauge.in_flight())).sum(),
             respawned_after_panic: self.respawned_after_panic,
             respawned_after_stop: self.respawned_after_stop,
+            undelivered: self.undelivered.values().map(Vec::len).sum(),
             unsaved: self.unsaved.len(),
             projects_proposed: self.twins.len(),
         }
@@ -261,7 +270,6 @@ impl Entry {
             key,
             secret: self.secret.clone(),
             place: self.place.clone(),
-            actor: self.actor.clone(),
             routing: self.routing.clone(),
         }
     }
@@ -270,7 +278,7 @@ impl Entry {
 /// What a balancer has to know of one key.
 #[derive(Debug, Clone)]
 pub enum KeyRoute {
-    Changed { key: KeyId, secret: ApiKey, place: Place, actor: Addr<KeyActor>, routing: Routing },
+    Changed { key: KeyId, secret: ApiKey, place: Place, routing: Routing },
     Removed { key: KeyId },
 }
 

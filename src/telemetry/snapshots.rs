@@ -228,7 +228,6 @@ mod tests {
             waiting: 3,
             waited: 0,
             turned_away: 4,
-            undelivered: 0,
             benefit,
             storms: 2,
             is_paused: true,

@@ -1,7 +1,10 @@
 //! The gateway as its clients meet it: over HTTP, with an upstream that follows a script.
 
 mod admin;
+mod anthropic;
 mod blame;
+mod chat;
+mod clients;
 mod continuation;
 mod crash;
 mod failover;
@@ -10,6 +13,7 @@ mod harness;
 mod health;
 mod hedging;
 mod logs;
+mod media;
 mod native;
 mod openai;
 mod passthrough;
@@ -19,4 +23,5 @@ mod services;
 mod stop;
 mod storm;
 mod streaming;
+mod switches;
 mod timeouts;

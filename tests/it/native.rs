@@ -224,7 +224,9 @@ async fn a_method_that_nobody_knows_yet_is_relayed() {
 
 #[actix_web::test]
 async fn models_are_listed_in_pages_without_the_hidden_ones() {
-    let app = TestApp::with_keys(["k1"]).await;
+    // Google's own models alone.
+    let builder = TestApp::builder().keys(["k1"]).setting("SEARCH_MODELS", "[]");
+    let app = builder.setting("CREATE_IMAGE_MODEL", "none").start().await;
     let names = |page: &Value| -> Vec<String> {
         let models = page["models"].as_array().expect("a page has models");
         models.iter().map(|model| model["name"].as_str().expect("a model has a name").to_owned()).collect()

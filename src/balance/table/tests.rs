@@ -6,8 +6,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    balance::{breaker::ModelReason, policy},
-    domain::{policy::PolicyKind, quota::ModelPattern},
+    balance::{affinity::Preference, breaker::ModelReason, policy},
+    domain::{
+        policy::PolicyKind,
+        quota::{Limit, LimitSource, LimitTable, ModelLimits, ModelPattern},
+    },
 };
 
 fn table() -> RoutingTable<()> {
@@ -85,6 +88,161 @@ fn a_key_that_was_taken_out_is_never_picked_again() {
     let mut keys = picks(&mut table, "pro", 2);
     keys.sort_unstable();
     assert_eq!((table.len(), keys), (2, vec![2, 3]));
+}
+
+/// A key with terms of its own, in a project of its own.
+fn place(terms: Terms) -> Place {
+    Place { terms, ..Place::default() }
+}
+
+fn put_at(table: &mut RoutingTable<()>, key: i64, place: &Place) {
+    let routing = Routing { availability: Availability::Ready, warm_at: None, cooldowns: Vec::new() };
+    table.apply(KeyId(key), place.clone(), routing, ());
+}
+
+/// A project that may send so many requests a minute, and tokens.
+fn limited(requests: u64, tokens: u64) -> Place {
+    let limit = |value| Some(Limit { value, source: LimitSource::Hand });
+    let limits = ModelLimits {
+        requests_per_minute: limit(requests),
+        tokens_per_minute: limit(tokens),
+        requests_per_day: None,
+    };
+    let everything = ModelPattern::parse("*").unwrap();
+    let ledger = Ledger::new(Arc::new(LimitTable::new([(everything, limits)])), Now::read());
+    Place { ledger: Arc::new(ledger), ..Place::default() }
+}
+
+#[test]
+fn paid_keys_serve_only_what_free_ones_cannot() {
+    let (mut table, soon) = (table(), Instant::now() + Duration::from_secs(9));
+    put_at(&mut table, 1, &place(Terms { rank: 1, ..Terms::default() }));
+    put_at(&mut table, 2, &Place::default());
+
+    assert_eq!(picks(&mut table, "pro", 3), [2, 2, 2]);
+    table.suspend_model(KeyId(2), quota("pro", soon));
+    assert_eq!(picks(&mut table, "pro", 2), [1, 1]);
+    assert_eq!(picks(&mut table, "flash", 2), [2, 2]);
+    assert_eq!(pick(&mut table, "flash", &[KeyId(2)]).unwrap().key, KeyId(1));
+}
+
+#[test]
+fn a_key_serves_the_models_that_its_rules_allow() {
+    let rules = |only: &[&str], not: &[&str]| {
+        let patterns = |names: &[&str]| names.iter().map(|name| ModelPattern::parse(name).unwrap()).collect();
+        let models = Some(Arc::new(ModelRules { only: patterns(only), not: patterns(not) }));
+        place(Terms { models, ..Terms::default() })
+    };
+    let mut table = table();
+    put_at(&mut table, 1, &rules(&["gemini-2.5-*"], &["*-pro"]));
+    put_at(&mut table, 2, &rules(&[], &["gemini-2.5-flash"]));
+
+    assert_eq!(picks(&mut table, "gemini-2.5-flash", 2), [1, 1]);
+    assert_eq!(picks(&mut table, "gemini-2.5-pro", 2), [2, 2]);
+    assert_eq!(pick(&mut table, "gemini-2.5-flash", &[KeyId(1)]).unwrap_err(), Unavailable::Soon);
+    // Rules hold through cooldowns too, and go with their key.
+    table.suspend_model(KeyId(2), quota("gemini-2.5-pro", Instant::now() + Duration::from_secs(9)));
+    assert!(matches!(pick(&mut table, "gemini-2.5-pro", &[]), Err(Unavailable::Until { .. })));
+    put_at(&mut table, 1, &Place::default());
+    assert_eq!(picks(&mut table, "gemini-2.5-pro", 1), [1]);
+}
+
+#[test]
+fn models_that_clients_make_up_leave_no_tables_behind() {
+    let mut table = table();
+    let only = vec![ModelPattern::parse("gemini-*").unwrap()];
+    let models = Some(Arc::new(ModelRules { only, not: Vec::new() }));
+    put_at(&mut table, 1, &place(Terms { models, ..Terms::default() }));
+    put_at(&mut table, 2, &Place::default());
+
+    for number in 0..2_000 {
+        assert_eq!(picks(&mut table, &format!("model-{number}"), 1), [2]);
+    }
+    assert!(table.models.len() <= 256, "{}", table.models.len());
+}
+
+#[test]
+fn twins_have_one_quota_and_are_passed_over_together_until_it_is_free_again() {
+    let (mut table, project, now) = (table(), limited(2, 1_000_000), Now::read());
+    for key in 1..=3 {
+        put_at(&mut table, key, &project);
+    }
+    let wanted = model("pro");
+    let ask = Ask { tokens: 10, ..Ask::new(&wanted) };
+
+    assert!(table.pick(&ask, now).is_ok() && table.pick(&ask, now).is_ok());
+    let Err(Unavailable::Until { at, cause: Cause::Quota }) = table.pick(&ask, now) else {
+        panic!("two requests a minute are all")
+    };
+
+    assert_eq!(table.next_end(), Some(at));
+    let census = table.pick(&Ask { model: &model("flash"), ..ask }, now).unwrap().choice.others;
+    assert_eq!((census.keys, census.ready, census.spent), (3, 3, 0), "another model has its own quota");
+    assert!(table.pick(&ask, now.after(at - now.instant - Duration::from_millis(1))).is_err());
+    assert!(table.pick(&ask, now.after(at - now.instant)).is_ok());
+}
+
+#[test]
+fn a_request_that_is_too_large_for_now_holds_up_no_smaller_one() {
+    let (mut table, now) = (table(), Now::read());
+    put_at(&mut table, 1, &limited(100, 1_000));
+    let wanted = model("pro");
+    let large = Ask { tokens: 600, ..Ask::new(&wanted) };
+
+    assert!(table.pick(&large, now).is_ok());
+    assert!(matches!(table.pick(&large, now), Err(Unavailable::Until { cause: Cause::Quota, .. })));
+    assert!(table.pick(&Ask { tokens: 100, ..large }, now).is_ok());
+}
+
+#[test]
+fn an_owner_is_had_or_nobody_is() {
+    let (mut table, wanted, now) = (table(), model("pro"), Now::read());
+    for key in 1..=5 {
+        put_at(&mut table, key, &Place::default());
+    }
+    let of = |key| Ask { preference: Some(Preference::Owner(KeyId(key))), ..Ask::new(&wanted) };
+
+    let picked = table.pick(&of(3), now).unwrap();
+    assert_eq!((picked.key, picked.choice.reason), (KeyId(3), ChoiceReason::Owner));
+    table.suspend_model(KeyId(3), quota("pro", now.instant + Duration::from_secs(9)));
+    assert!(table.pick(&of(3), now).is_err());
+    assert!(table.pick(&of(99), now).is_err());
+}
+
+#[test]
+fn a_preference_is_kept_until_its_key_costs_too_much() {
+    let (mut table, wanted, now) = (table(), model("pro"), Now::read());
+    for key in 1..=5 {
+        put_at(&mut table, key, &Place::default());
+    }
+    let ask = Ask { preference: Some(Preference::Same(42)), ..Ask::new(&wanted) };
+
+    let (preferred, gauge) = {
+        let picked = table.pick(&ask, now).unwrap();
+        assert_eq!(picked.choice.reason, ChoiceReason::Preferred);
+        (picked.key, picked.gauge.clone())
+    };
+    for _ in 0..3 {
+        assert_eq!(table.pick(&ask, now).unwrap().key, preferred);
+        gauge.enter();
+    }
+    gauge.enter();
+    // From now on it has its turn like all others.
+    let keys: Vec<_> = (0..10).map(|_| table.pick(&ask, now).unwrap().key).collect();
+    assert_eq!(keys.iter().filter(|key| **key == preferred).count(), 2, "{keys:?}");
+}
+
+#[test]
+fn a_second_request_beside_one_that_runs_goes_to_another_project() {
+    let (mut table, project, wanted, now) = (table(), Place::default(), model("pro"), Now::read());
+    put_at(&mut table, 1, &project);
+    put_at(&mut table, 2, &project);
+    put_at(&mut table, 3, &Place::default());
+
+    let ask = Ask { elsewhere: Some(&project.ledger), ..Ask::new(&wanted) };
+    for _ in 0..4 {
+        assert_eq!(table.pick(&ask, now).unwrap().key, KeyId(3));
+    }
 }
 
 #[derive(Debug, Clone)]
