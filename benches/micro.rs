@@ -41,6 +41,10 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
+/// As in the gateway.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const MODEL: &str = "gemini-2.5-flash";
 /// Events of the stream that is cut and converted.
 const EVENTS: usize = 100;

@@ -26,8 +26,8 @@ use crate::{
         policy,
         provisional::{Provisional, provisional},
         storm::{Admission, Party, Reading, Sign, Storm},
-        table::{Ask, Cause, Census, RoutingTable, Unavailable},
-        waiting::{Served, WaitingRoom},
+        table::{Cause, Census, RoutingTable, Unavailable},
+        waiting::WaitingRoom,
     },
     domain::{
         client::TokenId,
@@ -40,14 +40,16 @@ use crate::{
     },
 };
 
+mod room;
+
+use room::{Waiting, Wish};
+
 /// Successes wait this long for company; one message to a key and one wake-up of its thread then serve many.
 const FLUSH_AFTER: Duration = Duration::from_millis(10);
 /// …or until there are so many of them.
 const FLUSH_AT: usize = 256;
 /// Requests that may ask at the same moment; more of them wait their turn.
 const MAILBOX: usize = 65_536;
-/// Requests with wishes of their own that are passed over before a queue is left alone.
-const PARTICULAR: usize = 64;
 
 /// Snapshot: what a balancer holds.
 #[derive(Debug, Clone, Serialize)]
@@ -90,36 +92,6 @@ pub struct Balancer {
 
 type Acquired = Result<Lease, Unavailable>;
 
-/// A request without a key, and how to reach it. The answer is gone once it was given.
-#[derive(Debug)]
-struct Waiting {
-    acquire: Acquire,
-    /// What it does with its preference for a key that others of its like had before.
-    group: Option<Group>,
-    answer: Option<oneshot::Sender<Acquired>>,
-}
-
-impl Waiting {
-    fn ask(&self) -> Ask<'_> {
-        let Acquire { model, tokens, tried, elsewhere, preference, .. } = &self.acquire;
-        // Those of a control group go wherever it suits.
-        let preference = preference.filter(|_| self.group.is_none_or(|group| group == Group::Preferring));
-        Ask { model, tokens: *tokens, tried, elsewhere: elsewhere.as_ref(), preference }
-    }
-
-    /// Whoever hung up meanwhile has no use for a lease, which then counts for nothing.
-    fn answer(&mut self, acquired: Acquired) {
-        let Some(answer) = self.answer.take() else { return };
-        if let Err(Ok(lease)) = answer.send(acquired) {
-            lease.cancel();
-        }
-    }
-
-    fn is_gone(&self) -> bool {
-        self.answer.as_ref().is_none_or(oneshot::Sender::is_closed)
-    }
-}
-
 impl Balancer {
     /// `egress` is the address that all workers leave by.
     pub fn new(balancing: Balancing, supervisor: Addr<Supervisor>, egress: Arc<Egress>) -> Self {
@@ -141,15 +113,14 @@ impl Balancer {
         }
     }
 
-    fn pick(&mut self, waiting: &Waiting, now: Now, me: &Addr<Self>) -> Acquired {
-        let acquire = &waiting.acquire;
+    fn pick(&mut self, wish: &Wish, now: Now, me: &Addr<Self>) -> Acquired {
         if let Some(paused) = self.paused(now) {
             return Err(paused);
         }
-        let picked = self.table.pick(&waiting.ask(), now)?;
+        let picked = self.table.pick(&wish.ask(), now)?;
         if let Admission::PausedUntil(at) = self.egress.admit(now.instant) {
             // Another worker's probe was quicker.
-            picked.give_up(&acquire.model, now);
+            picked.give_up(&wish.acquire.model, now);
             return Err(self.paused(now).unwrap_or(Unavailable::Until { at, cause: Cause::Egress }));
         }
         self.leases_given += 1;
@@ -159,12 +130,12 @@ impl Balancer {
             secret: picked.payload.clone(),
             choice: picked.choice,
             ledger: picked.ledger.clone(),
-            model: acquire.model.clone(),
+            model: wish.acquire.model.clone(),
             is_probe: picked.is_probe,
             gauge: picked.gauge.clone(),
             balancer: me.clone(),
             reservation: Some(picked.reservation),
-            group: waiting.group,
+            group: wish.group,
             usage: None,
             consumer: None,
             is_settled: false,
@@ -176,114 +147,6 @@ impl Balancer {
         let (at, sign) = self.egress.pause(now.instant)?;
         let cause = if sign == Sign::BareLimit { Cause::Quota } else { Cause::Egress };
         Some(Unavailable::Until { at, cause })
-    }
-
-    /// A key at once, a place in the room, or the reason for neither.
-    fn acquire(&mut self, mut waiting: Waiting, ctx: &mut Context<Self>) {
-        let now = Now::read();
-        let model = waiting.acquire.model.clone();
-        // Those who wait for this model come first.
-        let unavailable = if self.room.is_awaited(&model) {
-            self.table.outlook(&model, None)
-        } else {
-            match self.pick(&waiting, now, &ctx.address()) {
-                Ok(lease) => return waiting.answer(Ok(lease)),
-                Err(unavailable) => unavailable,
-            }
-        };
-        let until = waiting.acquire.deadline.min(now.instant + self.max_wait);
-        if !self.is_worth_waiting(&waiting, unavailable, until) {
-            return self.refuse(waiting, unavailable);
-        }
-        let client = waiting.acquire.client.clone();
-        if let Some(sent_away) = self.room.enter(&model, &client, until, waiting) {
-            self.turned_away += 1;
-            self.refuse(sent_away, unavailable);
-        }
-        self.serve(&model, now, ctx);
-        self.set_alarm(now, ctx);
-    }
-
-    /// Will there be a key before the request gives up?
-    fn is_worth_waiting(&self, waiting: &Waiting, unavailable: Unavailable, until: Instant) -> bool {
-        match unavailable {
-            Unavailable::NoUsableKey | Unavailable::Until { cause: Cause::Model, .. } => false,
-            // What is ready, or will be first, may be what was tried.
-            _ if !waiting.acquire.tried.is_empty() => {
-                self.table.recovery(&waiting.ask()).is_some_and(|(at, _)| at <= until)
-            }
-            Unavailable::Until { at, .. } => at <= until,
-            Unavailable::Soon => true,
-        }
-    }
-
-    fn refuse(&mut self, mut waiting: Waiting, unavailable: Unavailable) {
-        self.refused += 1;
-        waiting.answer(Err(unavailable));
-    }
-
-    /// Gives the keys that there are for a model to those who wait for it.
-    fn serve(&mut self, model: &ModelName, now: Now, ctx: &mut Context<Self>) {
-        let (mut room, me) = (std::mem::take(&mut self.room), ctx.address());
-        let mut particular = 0;
-        room.serve(model, |waiting| {
-            if waiting.is_gone() {
-                return Served::Done;
-            }
-            match self.pick(waiting, now, &me) {
-                Ok(lease) => {
-                    self.waited += 1;
-                    waiting.answer(Ok(lease));
-                    Served::Done
-                }
-                Err(_) if !waiting.acquire.is_particular() || particular == PARTICULAR => Served::NothingLeft,
-                Err(_) => {
-                    particular += 1;
-                    Served::NotYet
-                }
-            }
-        });
-        self.room = room;
-    }
-
-    /// Something may have become ready.
-    fn serve_all(&mut self, ctx: &mut Context<Self>) {
-        if self.room.is_empty() {
-            return;
-        }
-        let now = Now::read();
-        for model in self.room.models() {
-            self.serve(&model, now, ctx);
-        }
-        self.set_alarm(now, ctx);
-    }
-
-    /// Wakes up when the next key has quota again or the first request has waited long enough.
-    fn set_alarm(&mut self, now: Now, ctx: &mut Context<Self>) {
-        let calm = self.egress.pause(now.instant).map(|(at, _)| at);
-        let wanted = self.room.next_deadline().into_iter().chain(self.table.next_end()).chain(calm).min();
-        let wanted = wanted.filter(|_| !self.room.is_empty());
-        if self.alarm.as_ref().map(|(at, _)| *at) == wanted {
-            return;
-        }
-        if let Some((_, alarm)) = self.alarm.take() {
-            ctx.cancel_future(alarm);
-        }
-        self.alarm = wanted.map(|at| {
-            let wait = at.saturating_duration_since(now.instant);
-            (at, ctx.run_later(wait, Self::wake))
-        });
-    }
-
-    fn wake(&mut self, ctx: &mut Context<Self>) {
-        self.alarm = None;
-        self.serve_all(ctx);
-        let now = Now::read();
-        for (model, waiting) in self.room.give_up(now.instant) {
-            let outlook = self.table.outlook(&model, None);
-            self.refuse(waiting, outlook);
-        }
-        self.set_alarm(now, ctx);
     }
 
     /// Successes wait for company. Whatever else there is goes at once, with what came before it: a success that
@@ -346,8 +209,8 @@ impl Balancer {
     }
 
     /// Until the key's actor has spoken, requests of this worker go by what the same rules say of the answer.
-    fn suspend(&mut self, key: KeyId, settlement: &Settlement) {
-        match provisional(&settlement.outcome, Now::read()) {
+    fn suspend(&mut self, key: KeyId, settlement: &Settlement, now: Now) {
+        match provisional(&settlement.outcome, now) {
             Provisional::Nothing => {}
             Provisional::Model(until, reason) => {
                 let model = settlement.model.clone();
@@ -398,18 +261,19 @@ impl Handler<Acquire> for Balancer {
     type Result = Response<Acquired>;
 
     fn handle(&mut self, acquire: Acquire, ctx: &mut Context<Self>) -> Self::Result {
-        let (answer, mut answered) = oneshot::channel();
+        let now = Now::read();
         let group = matches!(acquire.preference, Some(Preference::Same(_)))
-            .then(|| self.benefit.assign(&acquire.model, Instant::now()));
-        let waiting = Waiting { acquire, group, answer: Some(answer) };
-        match &mut self.early {
-            Some(early) => early.push(waiting),
-            None => self.acquire(waiting, ctx),
+            .then(|| self.benefit.assign(&acquire.model, now.instant));
+        let wish = Wish { acquire, group };
+        if self.early.is_none() {
+            match self.pick_in_turn(&wish, now, &ctx.address()) {
+                Err(unavailable) if self.is_worth_waiting(&wish, unavailable, now) => {}
+                acquired => return Response::reply(acquired.inspect_err(|_| self.refused += 1)),
+            }
         }
-        match answered.try_recv() {
-            Ok(acquired) => Response::reply(acquired),
-            Err(_) => Response::fut(async { answered.await.unwrap_or(Err(Unavailable::NoUsableKey)) }),
-        }
+        let (answer, answered) = oneshot::channel();
+        self.wait(Waiting { wish, answer: Some(answer) }, now, ctx);
+        Response::fut(async { answered.await.unwrap_or(Err(Unavailable::NoUsableKey)) })
     }
 }
 
@@ -458,7 +322,7 @@ impl Handler<Settled> for Balancer {
         self.learn(&settled, now);
         let Settled { key, model, outcome, latency, is_probe, consumer, .. } = settled;
         let settlement = Settlement { model, outcome, latency, is_probe, consumer };
-        self.suspend(key, &settlement);
+        self.suspend(key, &settlement, now);
         self.report(key, settlement, ctx);
     }
 }
@@ -475,8 +339,9 @@ impl Handler<KeysRouted> for Balancer {
                 KeyRoute::Removed { key } => self.table.remove(key),
             }
         }
+        let now = Now::read();
         for early in self.early.take().into_iter().flatten() {
-            self.acquire(early, ctx);
+            self.admit(early, now, ctx);
         }
         self.serve_all(ctx);
     }
