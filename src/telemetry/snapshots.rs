@@ -18,7 +18,7 @@ use crate::{
     actors::{balancer::BalancerSnapshot, supervisor::PoolSnapshot},
     balance::{
         affinity::{Hits, ModelBenefit},
-        forecast::{Capacity, Forecast, ModelForecast},
+        forecast::{Forecast, ModelForecast},
     },
     domain::model::ModelName,
 };
@@ -179,11 +179,13 @@ fn register_forecast<'a>(
             ("minute", "tokens", told.minute.tokens),
             ("day", "requests", told.day.requests),
         ] {
-            let (labels, known) = (QuotaLabels { model: model(), window, metric }, capacity);
-            let Capacity { left: is_left, limit: is_limit, unknown_projects } = known;
-            left.get_or_create(&labels).set(signed(is_left));
-            limit.get_or_create(&labels).set(signed(is_limit));
-            unknown.get_or_create(&labels).set(signed(unknown_projects));
+            let labels = QuotaLabels { model: model(), window, metric };
+            // Where no limit is known, nothing is left of none.
+            if capacity.limit > 0 {
+                left.get_or_create(&labels).set(signed(capacity.left));
+                limit.get_or_create(&labels).set(signed(capacity.limit));
+            }
+            unknown.get_or_create(&labels).set(signed(capacity.unknown_projects));
         }
         rate.get_or_create(&ModelLabel { model: model() }).set(told.rate.requests_per_minute);
         ready.get_or_create(&ModelLabel { model: model() }).set(signed(told.ready_projects));
@@ -212,6 +214,7 @@ mod tests {
     use prometheus_client::encoding::text::encode;
 
     use super::*;
+    use crate::balance::forecast::{Capacity, DayForecast, MinuteForecast, Rate};
 
     fn benefit(model: &str, cached: f64, is_off: bool) -> ModelBenefit {
         let hits = |cached| Hits { prompt: 1_000.0, cached };
@@ -259,6 +262,40 @@ mod tests {
         ] {
             assert!(text.lines().any(|known| known == line), "{line} is not in {text}");
         }
+    }
+
+    #[test]
+    fn where_no_limit_is_known_nothing_is_said_of_what_is_left() {
+        let capacity = |left, limit, unknown_projects| Capacity { left, limit, unknown_projects };
+        let told = ModelForecast {
+            model: ModelName::parse("flash").unwrap(),
+            projects: 3,
+            ready_projects: 3,
+            rate: Rate::default(),
+            next_recovery_at_ms: Some(5_000),
+            minute: MinuteForecast {
+                requests: capacity(0, 10, 0),
+                tokens: capacity(0, 0, 3),
+                dry_in_ms: Some(0),
+            },
+            day: DayForecast { requests: capacity(7, 20, 2), resets_at_ms: 0, dry_in_ms: None },
+        };
+        let forecast = Forecast { at_ms: 2_000, models: vec![told] };
+        let found = Snapshots { forecast: Some(forecast.into()), ..Snapshots::default() };
+
+        let text = text(&found, |_| true);
+
+        for line in [
+            r#"gemini_balance_quota_left{model="flash",window="minute",metric="requests"} 0"#,
+            r#"gemini_balance_quota_left{model="flash",window="day",metric="requests"} 7"#,
+            r#"gemini_balance_quota_unknown_projects{model="flash",window="minute",metric="tokens"} 3"#,
+            r#"gemini_balance_quota_recovery_seconds{model="flash"} 3.0"#,
+            r#"gemini_balance_quota_dry_seconds{model="flash",window="minute"} 0.0"#,
+        ] {
+            assert!(text.lines().any(|known| known == line), "{line} is not in {text}");
+        }
+        assert!(!text.contains(r#"quota_left{model="flash",window="minute",metric="tokens"}"#), "{text}");
+        assert!(!text.contains(r#"quota_dry_seconds{model="flash",window="day"}"#), "{text}");
     }
 
     #[test]
