@@ -49,7 +49,7 @@ use crate::{
     config::{self, Auth, Config, Gemini, Storage},
     convert::switches::Switches,
     db::{Database, DbError, keys, ledgers},
-    domain::time::Now,
+    domain::{client::TokenId, time::Now},
     media::{self, Fetcher},
     secrets::{Owners, Sealer, TokenSet, load_or_create_admin_token, load_or_create_key_file},
     services::{
@@ -106,7 +106,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let storage = open_storage(&config)?;
     let auth = &config.auth;
     let owners = Owners::configured(&auth.allowed_tokens, auth.auth_token.as_ref(), &storage.sealer);
-    let tokens = Arc::new(client_tokens(&config.auth, &config.storage)?);
+    let tokens = Arc::new(client_tokens(auth));
+    let admin_tokens = Arc::new(admin_tokens(auth, &config.storage)?);
     let queue = Arc::<LogQueue>::default();
     let metrics = Arc::new(Metrics::new(queue.clone()));
 
@@ -155,6 +156,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         config: Arc::new(config),
         retries,
         tokens,
+        admin_tokens,
         metrics,
         queue,
         supervisor: supervisor.clone(),
@@ -289,19 +291,28 @@ fn open_storage(config: &Config) -> Result<OpenStorage, StartError> {
     Ok(OpenStorage { sealer, database, keys, ledgers })
 }
 
-/// Who may use the gateway. The admin token opens the client API as well, as users of gemini-balance expect.
-fn client_tokens(auth: &Auth, storage: &Storage) -> Result<TokenSet, StartError> {
-    if auth.auth_token.is_none() {
-        let kept = load_or_create_admin_token(&storage.data_dir).map_err(StartError::Secrets)?;
-        if kept.is_new {
-            info!("AUTH_TOKEN is not set, so an admin token was made; it is in {}", kept.path.display());
+/// The administrator's token: the one that is set, else the one that is kept in the data folder.
+fn admin_tokens(auth: &Auth, storage: &Storage) -> Result<TokenSet, StartError> {
+    let token = match auth.auth_token.clone() {
+        Some(token) => token,
+        None => {
+            let kept = load_or_create_admin_token(&storage.data_dir).map_err(StartError::Secrets)?;
+            if kept.is_new {
+                info!("AUTH_TOKEN is not set, so an admin token was made; it is in {}", kept.path.display());
+            }
+            kept.value
         }
-    }
+    };
+    Ok(TokenSet::new([(TokenId::new("auth"), token)]))
+}
+
+/// Who may use the gateway. A set admin token opens the client API as well, as users of gemini-balance expect.
+fn client_tokens(auth: &Auth) -> TokenSet {
     let tokens = TokenSet::configured(&auth.allowed_tokens, auth.auth_token.as_ref());
     if tokens.is_empty() {
         warn!("{NO_TOKENS}");
     }
-    Ok(tokens)
+    tokens
 }
 
 /// The re-check of suspect keys, if there is to be one.
@@ -353,6 +364,7 @@ struct Shared {
     config: Arc<Config>,
     retries: Arc<Retries>,
     tokens: Arc<TokenSet>,
+    admin_tokens: Arc<TokenSet>,
     metrics: Arc<Metrics>,
     queue: Arc<LogQueue>,
     supervisor: Addr<Supervisor>,
@@ -377,6 +389,7 @@ impl Shared {
             dispatcher: dispatcher(config, &self.supervisor, self.egress.clone(), self.retries.clone())
                 .into(),
             tokens: self.tokens.clone(),
+            admin_tokens: self.admin_tokens.clone(),
             catalog: self.catalog.clone(),
             models: self.models.clone(),
             supervisor: self.supervisor.clone(),

@@ -19,8 +19,22 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("actors", &["domain", "balance", "db"]),
     ("upstream", &["domain", "balance", "config", "actors"]),
     ("services", &["domain", "config", "actors", "upstream"]),
-    ("telemetry", &["domain", "config", "actors"]),
-    ("api", &["domain", "convert", "media", "secrets", "db", "actors", "upstream", "services", "telemetry"]),
+    ("telemetry", &["domain", "balance", "config", "actors"]),
+    (
+        "api",
+        &[
+            "domain",
+            "balance",
+            "convert",
+            "media",
+            "secrets",
+            "db",
+            "actors",
+            "upstream",
+            "services",
+            "telemetry",
+        ],
+    ),
     (
         "app",
         &[
@@ -39,7 +53,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("sim", &[]),
-    ("cli", &["config", "telemetry", "app", "sim"]),
+    ("cli", &["domain", "balance", "secrets", "config", "db", "upstream", "telemetry", "api", "app", "sim"]),
     ("main", &["cli"]),
 ];
 

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     balance::{
-        affinity::{CacheBenefit, Group, Preference},
+        affinity::{CacheBenefit, Group, ModelBenefit, Preference},
         breaker::ModelCooldown,
         egress::Egress,
         latency::UsualLatency,
@@ -26,7 +26,7 @@ use crate::{
         policy,
         provisional::{Provisional, provisional},
         storm::{Admission, Party, Reading, Sign, Storm},
-        table::{Cause, RoutingTable, Unavailable},
+        table::{Cause, Census, RoutingTable, Unavailable},
         waiting::WaitingRoom,
     },
     domain::{
@@ -61,6 +61,13 @@ pub struct BalancerSnapshot {
     /// Requests that wait for a key now, and those that got one after a wait.
     pub waiting: usize,
     pub waited: u64,
+    /// Requests that were refused for want of a place to wait.
+    pub turned_away: u64,
+    /// What preferences for a key bring, model by model.
+    pub benefit: Vec<ModelBenefit>,
+    /// Storms of the address that all balancers share, and whether it is paused now.
+    pub storms: u64,
+    pub is_paused: bool,
 }
 
 pub struct Balancer {
@@ -82,6 +89,7 @@ pub struct Balancer {
     leases_given: u64,
     refused: u64,
     waited: u64,
+    turned_away: u64,
 }
 
 type Acquired = Result<Lease, Unavailable>;
@@ -104,6 +112,7 @@ impl Balancer {
             leases_given: 0,
             refused: 0,
             waited: 0,
+            turned_away: 0,
         }
     }
 
@@ -137,6 +146,7 @@ impl Balancer {
             reservation: Some(picked.reservation),
             group: wish.group,
             usage: None,
+            consumer: None,
             is_settled: false,
         })
     }
@@ -229,7 +239,8 @@ impl Actor for Balancer {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
-        self.supervisor.do_send(Subscribe(ctx.address().recipient()));
+        let me = ctx.address();
+        self.supervisor.do_send(Subscribe { routes: me.clone().recipient(), observe: me.recipient() });
     }
 }
 
@@ -284,18 +295,20 @@ impl Handler<Acquire> for Balancer {
     }
 }
 
-/// Question: when could this model be served, should no key be picked for it?
+/// Question: when could this model be served, should no key be picked for it, and what keeps the keys?
 #[derive(Debug, Message)]
-#[rtype(result = "Unavailable")]
+#[rtype(result = "(Unavailable, Census)")]
 pub struct Foresee {
     pub model: ModelName,
+    /// How many keys the request has had.
+    pub tried: usize,
 }
 
 impl Handler<Foresee> for Balancer {
     type Result = MessageResult<Foresee>;
 
-    fn handle(&mut self, Foresee { model }: Foresee, _: &mut Context<Self>) -> Self::Result {
-        MessageResult(self.table.outlook(&model, None))
+    fn handle(&mut self, Foresee { model, tried }: Foresee, _: &mut Context<Self>) -> Self::Result {
+        MessageResult((self.table.outlook(&model, None), self.table.census(&model, tried)))
     }
 }
 
@@ -314,6 +327,8 @@ pub struct Settled {
     pub group: Option<Group>,
     /// What Google counted, if it told.
     pub usage: Option<Usage>,
+    /// The number of the key's project, if Google named it.
+    pub consumer: Option<u64>,
 }
 
 impl Handler<Settled> for Balancer {
@@ -327,8 +342,8 @@ impl Handler<Settled> for Balancer {
         if settled.usage.is_some() && self.room.is_awaited(&settled.model) {
             self.serve(&settled.model, now, ctx);
         }
-        let Settled { key, model, outcome, latency, is_probe, .. } = settled;
-        let settlement = Settlement { model, outcome, latency, is_probe };
+        let Settled { key, model, outcome, latency, is_probe, consumer, .. } = settled;
+        let settlement = Settlement { model, outcome, latency, is_probe, consumer };
         self.suspend(key, &settlement, now);
         self.report(key, settlement, ctx);
     }
@@ -365,6 +380,10 @@ impl Handler<Observe<BalancerSnapshot>> for Balancer {
             refused: self.refused,
             waiting: self.room.len(),
             waited: self.waited,
+            turned_away: self.turned_away,
+            benefit: self.benefit.report(Instant::now()),
+            storms: self.egress.storms(),
+            is_paused: self.egress.pause(Instant::now()).is_some(),
         })
     }
 }

@@ -31,6 +31,7 @@ use crate::{
     secrets::{EncryptionKey, Sealer},
 };
 
+mod outlook;
 mod quotas;
 mod waiting;
 

@@ -29,6 +29,10 @@ pub enum ApiError {
         "the API key is not valid here; it has to be one of this gateway's client tokens (ALLOWED_TOKENS), not a Gemini key"
     )]
     WrongToken,
+    #[error(
+        "this is for the administrator: send `Authorization: Bearer` with AUTH_TOKEN, or with the token in data/admin_token where none is set"
+    )]
+    NotAdmin,
     #[error("unknown path: {method} {path}")]
     UnknownPath { method: Method, path: String },
     #[error("{method} is not allowed on {path}; use {allowed}")]
@@ -47,6 +51,10 @@ pub enum ApiError {
     Parameter { name: &'static str, value: String },
     #[error("`{name}` is not a model name")]
     ModelName { name: String },
+    #[error(
+        "no request `{id}` is in the log: it is written within about a second, and deleted after a while"
+    )]
+    UnknownRequest { id: String },
     #[error("the model `{model}` does not exist or is hidden on this gateway (FILTERED_MODELS)")]
     UnknownModel { model: String },
     #[error("Response with id '{id}' not found.")]
@@ -89,8 +97,8 @@ impl ApiError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::MissingToken => ErrorKind::MissingToken,
-            Self::WrongToken => ErrorKind::WrongToken,
-            Self::UnknownPath { .. } => ErrorKind::UnknownPath,
+            Self::WrongToken | Self::NotAdmin => ErrorKind::WrongToken,
+            Self::UnknownPath { .. } | Self::UnknownRequest { .. } => ErrorKind::UnknownPath,
             Self::WrongMethod { .. } => ErrorKind::WrongMethod,
             Self::ContentType { .. } => ErrorKind::ContentType,
             Self::BodyTooLarge { .. } => ErrorKind::TooLarge,
@@ -132,6 +140,7 @@ impl ApiError {
         match self.kind() {
             ErrorKind::InvalidRequest => "invalid_request",
             ErrorKind::MissingToken | ErrorKind::WrongToken => "unauthenticated",
+            ErrorKind::UnknownPath if matches!(self, Self::UnknownRequest { .. }) => "not_found",
             ErrorKind::UnknownPath => "unknown_path",
             ErrorKind::WrongMethod => "wrong_method",
             ErrorKind::ContentType => "content_type",

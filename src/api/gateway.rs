@@ -46,7 +46,9 @@ pub struct Asked {
 /// One worker's share of the gateway.
 pub struct Gateway {
     pub dispatcher: Rc<Dispatcher>,
+    /// The clients' tokens, and the administrator's.
     pub tokens: Arc<TokenSet>,
+    pub admin_tokens: Arc<TokenSet>,
     pub catalog: Addr<Catalog>,
     pub models: watch::Receiver<Arc<ModelList>>,
     pub supervisor: Addr<Supervisor>,

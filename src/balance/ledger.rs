@@ -24,6 +24,7 @@ mod ceiling;
 mod day;
 mod guess;
 mod minute;
+mod row;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use book::Book;
 use day::WallClock;
 use minute::TickClock;
 
+pub use row::QuotaRow;
 pub use snapshot::{BookSnapshot, LedgerSnapshot};
 
 /// Models that one project keeps books of. Google offers some fifty; clients can make up any number.
@@ -84,6 +86,8 @@ pub struct WindowUse {
     pub resets: Option<Instant>,
     /// Closed by Google until then, whatever we counted.
     pub closed_until: Option<Instant>,
+    /// When there is room for a small request, if there is none now.
+    pub free_at: Option<Instant>,
 }
 
 /// The windows of one model: requests and tokens of the minute, requests of the day.
@@ -104,6 +108,11 @@ impl Ledger {
             list: Vec::new(),
         };
         Self { limits, books: Mutex::new(books) }
+    }
+
+    /// What the project starts with, of models that were not asked for yet.
+    pub fn limits(&self) -> &Arc<LimitTable> {
+        &self.limits
     }
 
     /// Makes room for one request in all windows of the model, or in none.

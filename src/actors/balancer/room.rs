@@ -93,6 +93,7 @@ impl Balancer {
         let Acquire { model, client, .. } = &waiting.wish.acquire;
         let (model, client, until) = (model.clone(), client.clone(), self.patience(&waiting.wish, now));
         if let Some(sent_away) = self.room.enter(&model, &client, until, waiting) {
+            self.turned_away += 1;
             let outlook = self.table.outlook(&model, None);
             self.refuse(sent_away, outlook);
         }

@@ -161,4 +161,6 @@ async fn a_full_room_refuses_with_the_time_of_recovery() {
 
     assert!(matches!(second, Err(Unavailable::Until { .. })), "{second:?}");
     assert!(look(&mut first).is_none());
+    let told = pool.supervisor.send(Observe::<Vec<BalancerSnapshot>>::new()).await.unwrap();
+    assert_eq!((told.len(), told[0].waiting, told[0].turned_away), (1, 1, 1));
 }

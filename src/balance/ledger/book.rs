@@ -146,15 +146,19 @@ impl Book {
             limit: ceiling.limit(),
             resets,
             closed_until,
+            free_at: None,
         };
         use QuotaMetric::{Requests, Tokens};
         use QuotaWindow::{Day, Minute};
         let (minute, closed) = (&self.minute, self.minute_closed);
-        let windows = [
+        let mut windows = [
             window(Minute, Requests, minute.requests(), &self.minute_requests, minute_resets, closed),
             window(Minute, Tokens, minute.tokens(), &self.minute_tokens, minute_resets, closed),
             window(Day, Requests, used_today, &self.day_requests, day_resets, self.day_closed),
         ];
+        for (window, full_until) in windows.iter_mut().zip(self.full_until(1, now)) {
+            window.free_at = full_until.max(window.closed_until);
+        }
         ModelUse { model: self.model.clone(), windows }
     }
 
@@ -174,12 +178,7 @@ impl Book {
 
     /// Why there is no room, if there is none: of all windows that are full, the one that is so for longest.
     fn spent(&mut self, need: u64, now: Moment) -> Option<Spent> {
-        let requests = self.minute.blocking_tick(self.minute_requests.allows(1), u64::MAX);
-        let mut requests = requests.map(|tick| now.ticks.expiry(tick));
-        let tokens = self.minute.blocking_tick(u64::MAX, self.minute_tokens.allows(need));
-        let mut tokens = tokens.map(|tick| now.ticks.expiry(tick));
-        let day = self.day.blocked_for(now.wall, self.day_requests.allows(1));
-        let mut day = day.map(|left| now.instant + left);
+        let [mut requests, mut tokens, mut day] = self.full_until(need, now);
         if requests.is_none() && tokens.is_none() && day.is_none() && !self.is_closed() {
             return None;
         }
@@ -207,6 +206,18 @@ impl Book {
             Some(Spent { until: until?, reason: SpentReason::Quota { window, metric } })
         });
         blocks.max_by_key(|spent| spent.until)
+    }
+
+    /// Until when the requests and tokens of the minute and the requests of the day leave no room for such a prompt.
+    fn full_until(&self, tokens: u64, now: Moment) -> [Option<Instant>; 3] {
+        let requests = self.minute.blocking_tick(self.minute_requests.allows(1), u64::MAX);
+        let tokens = self.minute.blocking_tick(u64::MAX, self.minute_tokens.allows(tokens));
+        let day = self.day.blocked_for(now.wall, self.day_requests.allows(1));
+        [
+            requests.map(|tick| now.ticks.expiry(tick)),
+            tokens.map(|tick| now.ticks.expiry(tick)),
+            day.map(|left| now.instant + left),
+        ]
     }
 
     fn is_closed(&self) -> bool {

@@ -1,5 +1,6 @@
 //! What to tell a request for which no key was found: wait for a moment, until a known time, or not at all.
 
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::{Ask, RoutingTable, Slot};
@@ -23,7 +24,8 @@ pub enum Unavailable {
 }
 
 /// What keeps the key that recovers first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// A quota for this model is used up.
     Quota,

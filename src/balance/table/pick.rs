@@ -4,11 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{
-    RoutingTable, Slot, Unavailable, address,
-    lists::{ModelTable, RANKS},
-    view::SlotView,
-};
+use super::{Choice, ChoiceReason, RoutingTable, Slot, Unavailable, address, lists::RANKS, view::SlotView};
 use crate::{
     balance::{
         affinity::Preference,
@@ -61,41 +57,6 @@ impl<'a> Ask<'a> {
             && !self.tried.contains(&slot.key)
             && self.elsewhere.is_none_or(|ledger| !Arc::ptr_eq(ledger, &slot.place.ledger))
     }
-}
-
-/// Why this key, and what else there was: the short answer to "why did it go there".
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Choice {
-    pub reason: ChoiceReason,
-    /// What the key costs by [`super::cost`]; 1 is an idle key of which nothing bad is known.
-    pub cost: f32,
-    pub rank: u8,
-    pub others: Census,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ChoiceReason {
-    /// It decides over a half-open key.
-    Probe,
-    /// The resource that the request names belongs to it.
-    Owner,
-    /// It served this conversation or prompt before.
-    Preferred,
-    /// The policy's choice.
-    Policy,
-}
-
-/// The pool at the moment of a choice, as seen for one model.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Census {
-    pub keys: u32,
-    pub ready: u32,
-    /// Have no quota left for the model.
-    pub spent: u32,
-    /// Cool for the model by Google's word.
-    pub cooling: u32,
-    /// Were tried by this request already.
-    pub tried: u32,
 }
 
 /// What a pick found.
@@ -245,20 +206,8 @@ impl<T> RoutingTable<T> {
                 reason,
                 cost: view.cost(index),
                 rank: slot.place.terms.rank,
-                others: self.census(ask),
+                others: self.census(ask.model, ask.tried.len()),
             },
-        }
-    }
-
-    fn census(&self, ask: &Ask<'_>) -> Census {
-        let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
-        let of_model = self.models.get(ask.model);
-        Census {
-            keys: count(self.len()),
-            ready: count(of_model.map_or(&self.ready, |table| &table.ready).len()),
-            spent: count(of_model.map_or(0, ModelTable::held_len)),
-            cooling: count(of_model.map_or(0, |table| table.cooling.len()) + self.cooling.len()),
-            tried: count(ask.tried.len()),
         }
     }
 

@@ -134,7 +134,10 @@ impl Gateway {
             balancer.seeded(balancing.policy, seed + worker).start()
         });
         let ledgers: Rc<RefCell<HashMap<_, _>>> = Rc::default();
-        supervisor.do_send(Subscribe(Listener(ledgers.clone()).start().recipient()));
+        supervisor.do_send(Subscribe {
+            routes: Listener(ledgers.clone()).start().recipient(),
+            observe: balancers[0].clone().recipient(),
+        });
         Self { supervisor, balancers, turn: Rc::default(), projects, ledgers, database, sealer, folder }
     }
 }
