@@ -9,6 +9,7 @@ pub mod ewma;
 pub mod gauge;
 pub mod latency;
 pub mod ledger;
+pub mod owners;
 pub mod percentile;
 pub mod policy;
 pub mod projects;
