@@ -29,6 +29,7 @@ use crate::{
     actors::{
         balancer::Balancer,
         logger::{Flush, LogQueue, Logger, Prune},
+        registrar::{self, ClientMarks, Registrar, Registry, SaveOwners},
         supervisor::{Checkpoint, PoolKey, ProjectSettings, ReportTo, Supervisor},
     },
     api::{
@@ -38,11 +39,11 @@ use crate::{
         outbox::Outbox,
         request_id::name_request,
     },
-    balance::egress::Egress,
+    balance::{egress::Egress, owners::Owners},
     config::{Auth, Config, Gemini, Storage},
-    db::{Database, DbError, keys, ledgers},
+    db::{Database, DbError, keys, ledgers, resources},
     domain::time::Now,
-    secrets::{Sealer, TokenSet, load_or_create_admin_token, load_or_create_key_file},
+    secrets::{Sealer, TokenSet, load_or_create_admin_token, load_or_create_key_file, named_tokens},
     services::{
         catalog::{Catalog, ModelList},
         recheck::Recheck,
@@ -73,6 +74,7 @@ pub struct Running {
     pub address: SocketAddr,
     pub supervisor: Addr<Supervisor>,
     pub logger: Addr<Logger>,
+    pub registrar: Addr<Registrar>,
     pub catalog: Addr<Catalog>,
     pub scheduler: Addr<Scheduler>,
     /// On the services' thread; `None` when `CHECK_INTERVAL_HOURS` says never.
@@ -115,13 +117,20 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         let (database, queue) = (storage.database.clone(), queue.clone());
         Logger::start_in_arbiter(&log_arbiter.handle(), move |_| Logger::new(database, queue))
     };
+    let marks = client_marks(&config.auth, &storage.sealer);
+    let registrar = {
+        let (database, marks) = (storage.database.clone(), marks.clone());
+        Registrar::start_in_arbiter(&log_arbiter.handle(), move |_| Registrar::new(database, marks))
+    };
+    let owners = load_owners(&config, &storage.database, &marks)?;
+    let registry = Arc::new(Registry::new(owners, registrar.clone()));
     let (egress, retries) = (Arc::<Egress>::default(), Arc::new(Retries::new(&config)));
     let (published, models) = watch::channel(Arc::<ModelList>::default());
     let catalog = {
         let (config, supervisor) = (config.clone(), supervisor.clone());
-        let (egress, retries) = (egress.clone(), retries.clone());
+        let (egress, retries, registry) = (egress.clone(), retries.clone(), registry.clone());
         Catalog::start_in_arbiter(&service_arbiter.handle(), move |_| {
-            let dispatcher = dispatcher(&config, &supervisor, egress, retries).into();
+            let dispatcher = dispatcher(&config, &supervisor, egress, retries, registry).into();
             Catalog::new(dispatcher, config.gemini.filtered_models.clone(), published)
         })
     };
@@ -129,13 +138,16 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     if let Some(recheck) = &recheck {
         supervisor.do_send(ReportTo(recheck.clone().recipient()));
     }
-    let scheduler = start_schedule(&config, &service_arbiter, &logger, recheck.clone());
+    let forgetting = (registry.clone(), registrar.clone());
+    let scheduler = start_schedule(&config, &service_arbiter, &logger, forgetting, recheck.clone());
 
     let (outbox_guard, outboxes) = mpsc::channel(1);
     let shared = Shared {
         config: Arc::new(config),
         retries,
         tokens,
+        registry,
+        sealer: storage.sealer,
         metrics,
         queue,
         supervisor: supervisor.clone(),
@@ -151,6 +163,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         address,
         supervisor,
         logger,
+        registrar,
         catalog,
         scheduler,
         recheck,
@@ -177,7 +190,13 @@ impl Running {
         if timeout(OUTBOX_DEADLINE, outboxes.recv()).await.is_err() {
             warn!("some finished requests did not reach the logger in time");
         }
-        let saved = async { tokio::join!(self.logger.send(Flush), self.supervisor.send(Checkpoint)) };
+        let saved = async {
+            tokio::join!(
+                self.logger.send(Flush),
+                self.supervisor.send(Checkpoint),
+                self.registrar.send(SaveOwners)
+            )
+        };
         if timeout(FLUSH_DEADLINE, saved).await.is_err() {
             warn!("the database did not take the last log rows in time");
         }
@@ -208,6 +227,7 @@ fn listen(config: &Config) -> Result<TcpListener, StartError> {
 
 struct OpenStorage {
     database: Database,
+    sealer: Sealer,
     keys: Vec<PoolKey>,
     ledgers: HashMap<String, String>,
 }
@@ -253,7 +273,7 @@ fn open_storage(config: &Config) -> Result<OpenStorage, StartError> {
     }
     let ledgers = database.read_blocking(ledgers::load_ledgers)?;
     let ledgers = ledgers.into_iter().map(|stored| (stored.project, stored.ledger)).collect();
-    Ok(OpenStorage { database, keys, ledgers })
+    Ok(OpenStorage { database, sealer, keys, ledgers })
 }
 
 /// Who may use the gateway. The admin token opens the client API as well, as users of gemini-balance expect.
@@ -271,6 +291,21 @@ fn client_tokens(auth: &Auth, storage: &Storage) -> Result<TokenSet, StartError>
     Ok(tokens)
 }
 
+fn client_marks(auth: &Auth, sealer: &Sealer) -> ClientMarks {
+    let tokens = named_tokens(&auth.allowed_tokens, auth.auth_token.as_ref());
+    let hex = |mark: [u8; 32]| mark[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    ClientMarks::new(tokens.map(|(client, token)| (client, hex(sealer.fingerprint(token.expose())))))
+}
+
+/// Who owns what lies at Google, as far as the last run knew.
+fn load_owners(config: &Config, database: &Database, marks: &ClientMarks) -> Result<Owners, DbError> {
+    let now_ms = Now::read().unix_ms();
+    let stored = database.read_blocking(|conn| resources::load_resources(conn, now_ms))?;
+    let mut owners = Owners::new(registrar::CAPACITY, config.gemini.isolates_clients);
+    registrar::restore(&mut owners, stored, marks, now_ms);
+    Ok(owners)
+}
+
 /// The re-check of suspect keys, if there is to be one.
 fn start_recheck(config: &Config, arbiter: &Arbiter, supervisor: &Addr<Supervisor>) -> Option<Addr<Recheck>> {
     config.pool.check_interval?;
@@ -283,6 +318,7 @@ fn start_schedule(
     config: &Config,
     arbiter: &Arbiter,
     logger: &Addr<Logger>,
+    (registry, registrar): (Arc<Registry>, Addr<Registrar>),
     recheck: Option<Addr<Recheck>>,
 ) -> Addr<Scheduler> {
     let (timezone, logger) = (config.logs.timezone, logger.clone());
@@ -293,7 +329,7 @@ fn start_schedule(
     let hours = config.pool.check_interval.map_or(0, |interval| interval.as_secs() / 3600);
     let hours = u32::try_from(hours).unwrap_or(u32::MAX);
     Scheduler::start_in_arbiter(&arbiter.handle(), move |_| {
-        let scheduler = Scheduler::new(timezone).pruning(logger, prune);
+        let scheduler = Scheduler::new(timezone).pruning(logger, prune).forgetting(registry, registrar);
         match recheck {
             Some(recheck) => scheduler.rechecking(recheck, hours),
             None => scheduler,
@@ -307,9 +343,10 @@ fn dispatcher(
     supervisor: &Addr<Supervisor>,
     egress: Arc<Egress>,
     retries: Arc<Retries>,
+    registry: Arc<Registry>,
 ) -> Dispatcher {
     let balancer = Balancer::new(config.pool.balancing, supervisor.clone(), egress).start();
-    Dispatcher::new(UpstreamClient::new(&config.upstream), balancer, retries)
+    Dispatcher::new(UpstreamClient::new(&config.upstream), balancer, retries, registry)
 }
 
 /// What all workers share.
@@ -318,6 +355,8 @@ struct Shared {
     config: Arc<Config>,
     retries: Arc<Retries>,
     tokens: Arc<TokenSet>,
+    registry: Arc<Registry>,
+    sealer: Sealer,
     metrics: Arc<Metrics>,
     queue: Arc<LogQueue>,
     supervisor: Addr<Supervisor>,
@@ -330,13 +369,19 @@ struct Shared {
 }
 
 impl Shared {
+    fn dispatcher(&self) -> Dispatcher {
+        let (egress, retries) = (self.egress.clone(), self.retries.clone());
+        dispatcher(&self.config, &self.supervisor, egress, retries, self.registry.clone())
+    }
+
     /// One worker's share; made on its thread.
     fn gateway(&self) -> Gateway {
         let config = &self.config;
         Gateway {
-            dispatcher: dispatcher(config, &self.supervisor, self.egress.clone(), self.retries.clone())
-                .into(),
+            dispatcher: self.dispatcher().into(),
             tokens: self.tokens.clone(),
+            registry: self.registry.clone(),
+            sealer: self.sealer.clone(),
             catalog: self.catalog.clone(),
             models: self.models.clone(),
             supervisor: self.supervisor.clone(),

@@ -181,7 +181,7 @@ impl Balancer {
         let model = waiting.acquire.model.clone();
         // Those who wait for this model come first.
         let unavailable = if self.room.is_awaited(&model) {
-            self.table.outlook(&model, None)
+            self.table.prospects(&waiting.ask(), None)
         } else {
             match self.pick(&waiting, now, &ctx.address()) {
                 Ok(lease) => return waiting.answer(Ok(lease)),
@@ -275,8 +275,8 @@ impl Balancer {
         self.alarm = None;
         self.serve_all(ctx);
         let now = Now::read();
-        for (model, waiting) in self.room.give_up(now.instant) {
-            let outlook = self.table.outlook(&model, None);
+        for (_, waiting) in self.room.give_up(now.instant) {
+            let outlook = self.table.prospects(&waiting.ask(), None);
             self.refuse(waiting, outlook);
         }
         self.set_alarm(now, ctx);

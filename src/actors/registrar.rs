@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, PoisonError, RwLock,
+        PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -66,8 +66,9 @@ impl Registry {
         self.write(|owners, now_ms| owners.together(client, now_ms))
     }
 
-    /// The resource exists, and that key made it.
-    pub fn insert(&self, name: ResourceName, owned: Owned) {
+    /// The resource exists until then (Unix milliseconds), and that key made it, for this client if it is news.
+    pub fn insert(&self, name: ResourceName, key: KeyId, client: &TokenId, expires_at_ms: i64) {
+        let owned = Owned { key, client: client.clone(), expires_at_ms };
         let (stored, forgotten) = self.write(|owners, now_ms| {
             let (is_news, forgotten) = owners.insert(&name, owned, now_ms);
             (is_news.then(|| owners.get(&name).cloned()).flatten(), forgotten)

@@ -47,6 +47,8 @@ pub enum ApiError {
     Parameter { name: &'static str, value: String },
     #[error("`{name}` is not a model name")]
     ModelName { name: String },
+    #[error("the upload has ended, or there never was one of this upload_id; begin it again")]
+    UnknownUpload,
     #[error("the model `{model}` does not exist or is hidden on this gateway (FILTERED_MODELS)")]
     UnknownModel { model: String },
     #[error(transparent)]
@@ -69,6 +71,7 @@ pub enum ErrorKind {
     TooLarge,
     Timeout,
     ModelNotFound,
+    ResourceNotFound,
     RateLimited,
     Internal,
     Unavailable,
@@ -94,6 +97,7 @@ impl ApiError {
                 ErrorKind::InvalidRequest
             }
             Self::UnknownModel { .. } => ErrorKind::ModelNotFound,
+            Self::UnknownUpload => ErrorKind::ResourceNotFound,
             Self::Upstream(error) => upstream_kind(error),
             Self::Internal => ErrorKind::Internal,
         }
@@ -107,6 +111,7 @@ impl ApiError {
                 | UpstreamError::Busy { retry_after, .. }
                 | UpstreamError::OutOfBudget { retry_after, .. },
             ) => Some(*retry_after),
+            Self::Upstream(UpstreamError::OwnerAway { retry_after, .. }) => *retry_after,
             _ => None,
         }
     }
@@ -130,6 +135,7 @@ impl ApiError {
             ErrorKind::TooLarge => "too_large",
             ErrorKind::Timeout => "timeout",
             ErrorKind::ModelNotFound => "model_not_found",
+            ErrorKind::ResourceNotFound => "resource_not_found",
             ErrorKind::RateLimited => "all_cooling",
             ErrorKind::Internal => "internal",
             ErrorKind::Unavailable if self.retry_after().is_some() => "busy",
@@ -149,6 +155,10 @@ fn upstream_kind(error: &UpstreamError) -> ErrorKind {
         UpstreamError::AllCooling { .. } => ErrorKind::RateLimited,
         UpstreamError::Busy { .. } | UpstreamError::NoUsableKey { .. } => ErrorKind::Unavailable,
         UpstreamError::ModelUnavailable { .. } => ErrorKind::ModelNotFound,
+        UpstreamError::NotYours { .. } => ErrorKind::ResourceNotFound,
+        UpstreamError::Apart { .. } => ErrorKind::InvalidRequest,
+        UpstreamError::OwnerAway { is_quota: true, .. } => ErrorKind::RateLimited,
+        UpstreamError::OwnerAway { .. } => ErrorKind::Unavailable,
         UpstreamError::Transport(error) => match error.fault() {
             crate::domain::outcome::ServerFault::TimedOut => ErrorKind::Upstream(504),
             _ => ErrorKind::Upstream(502),
@@ -171,7 +181,7 @@ pub fn usual_status(kind: ErrorKind) -> u16 {
     match kind {
         ErrorKind::InvalidRequest => 400,
         ErrorKind::MissingToken | ErrorKind::WrongToken => 401,
-        ErrorKind::UnknownPath | ErrorKind::ModelNotFound => 404,
+        ErrorKind::UnknownPath | ErrorKind::ModelNotFound | ErrorKind::ResourceNotFound => 404,
         ErrorKind::WrongMethod => 405,
         ErrorKind::Timeout => 408,
         ErrorKind::TooLarge => 413,

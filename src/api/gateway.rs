@@ -8,10 +8,10 @@ use tokio::sync::watch;
 
 use super::{error::ApiError, outbox::Outbox};
 use crate::{
-    actors::supervisor::Supervisor,
+    actors::{registrar::Registry, supervisor::Supervisor},
     db::Database,
     domain::model::ModelName,
-    secrets::TokenSet,
+    secrets::{Sealer, TokenSet},
     services::catalog::{Catalog, ModelList},
     telemetry::metrics::Metrics,
     upstream::dispatch::Dispatcher,
@@ -29,6 +29,10 @@ pub struct Limits {
 pub struct Gateway {
     pub dispatcher: Rc<Dispatcher>,
     pub tokens: Arc<TokenSet>,
+    /// Who owns what lies at Google.
+    pub registry: Arc<Registry>,
+    /// Makes the ids of uploads.
+    pub sealer: Sealer,
     pub catalog: Addr<Catalog>,
     pub models: watch::Receiver<Arc<ModelList>>,
     pub supervisor: Addr<Supervisor>,

@@ -76,7 +76,12 @@ impl Owners {
 
     /// Takes in that the resource exists. What is known stays its first client's. Answers whether that is news, and
     /// which resource was forgotten for it.
-    pub fn insert(&mut self, name: &ResourceName, mut owned: Owned, now_ms: i64) -> (bool, Option<ResourceName>) {
+    pub fn insert(
+        &mut self,
+        name: &ResourceName,
+        mut owned: Owned,
+        now_ms: i64,
+    ) -> (bool, Option<ResourceName>) {
         if let Some(known) = self.resources.get(name) {
             if known.expires_at_ms > now_ms {
                 owned.client = known.client.clone();
@@ -86,7 +91,8 @@ impl Owners {
             }
         }
         self.remove(name);
-        let forgotten = (self.resources.len() >= self.capacity).then(|| self.by_end.first().cloned()).flatten();
+        let forgotten =
+            (self.resources.len() >= self.capacity).then(|| self.by_end.first().cloned()).flatten();
         if let Some((_, first)) = &forgotten {
             self.remove(first);
         }
@@ -206,9 +212,13 @@ mod tests {
     #[test]
     fn pages_hold_what_the_client_may_see_of_one_collection() {
         let mut owners = Owners::new(10, true);
-        for (text, of) in
-            [("files/a", "anna"), ("files/b", "bert"), ("files/c", "anna"), ("files/d", "anna"), ("filesX/e", "anna")]
-        {
+        for (text, of) in [
+            ("files/a", "anna"),
+            ("files/b", "bert"),
+            ("files/c", "anna"),
+            ("files/d", "anna"),
+            ("filesX/e", "anna"),
+        ] {
             owners.insert(&name(text), owned(1, of, 100), 0);
         }
 

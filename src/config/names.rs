@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::LazyLock};
 use super::layers;
 
 /// Settings of the Python original that have no effect here yet; accepted, so that its `.env` files are.
-pub(super) const WITHOUT_EFFECT: [&str; 51] = [
+pub(super) const WITHOUT_EFFECT: [&str; 50] = [
     "ADMIN_SESSION_EXPIRE",
     "CLOUDFLARE_IMGBED_AUTH_CODE",
     "CLOUDFLARE_IMGBED_UPLOAD_FOLDER",
@@ -16,7 +16,6 @@ pub(super) const WITHOUT_EFFECT: [&str; 51] = [
     "FAKE_STREAM_ENABLED",
     "FILES_CLEANUP_ENABLED",
     "FILES_CLEANUP_INTERVAL_HOURS",
-    "FILES_USER_ISOLATION_ENABLED",
     "GITHUB_REPO_NAME",
     "GITHUB_REPO_OWNER",
     "IMAGE_MODELS",

@@ -32,7 +32,8 @@ impl ResourceName {
     /// `/v1beta/files/abc:download`, `/upload/v1/fileSearchStores/s:uploadToFileSearchStore`.
     pub fn in_path(path: &str) -> Option<InPath> {
         let path = path.split('?').next()?.strip_prefix('/')?;
-        let path = ["upload/", "download/"].iter().find_map(|prefix| path.strip_prefix(prefix)).unwrap_or(path);
+        let path =
+            ["upload/", "download/"].iter().find_map(|prefix| path.strip_prefix(prefix)).unwrap_or(path);
         let (version, rest) = path.split_once('/')?;
         is_version(version).then(|| Self::read(rest)).flatten()
     }
@@ -156,7 +157,9 @@ mod tests {
             named("https://generativelanguage.googleapis.com/v1beta/files/abc").as_deref(),
             Some("files/abc")
         );
-        for other in ["https://www.youtube.com/watch?v=1", "gs://bucket/v1/files", "https://x", "Hello", "a/b c"] {
+        for other in
+            ["https://www.youtube.com/watch?v=1", "gs://bucket/v1/files", "https://x", "Hello", "a/b c"]
+        {
             assert_eq!(named(other), None, "{other}");
         }
     }

@@ -36,11 +36,7 @@ impl TokenSet {
 
     /// The tokens of the configuration: `ALLOWED_TOKENS`, and `AUTH_TOKEN`, which opens the client API as well.
     pub fn configured(allowed: &[Secret], auth: Option<&Secret>) -> Self {
-        let named = |(index, token): (usize, &Secret)| {
-            (TokenId::new(format!("allowed-{}", index + 1)), token.clone())
-        };
-        let allowed = allowed.iter().enumerate().map(named);
-        Self::new(allowed.chain(auth.map(|token| (TokenId::new("auth"), token.clone()))))
+        Self::new(named_tokens(allowed, auth))
     }
 
     /// The name of this token; `None` when it is not ours. Costs one hash, however many tokens there are.
@@ -61,6 +57,14 @@ impl TokenSet {
         mac.update(token.as_bytes());
         mac.finalize().into_bytes().into()
     }
+}
+
+/// The configured tokens with the names that they go by.
+pub fn named_tokens(allowed: &[Secret], auth: Option<&Secret>) -> impl Iterator<Item = (TokenId, Secret)> {
+    let named =
+        |(index, token): (usize, &Secret)| (TokenId::new(format!("allowed-{}", index + 1)), token.clone());
+    let auth = auth.map(|token| (TokenId::new("auth"), token.clone()));
+    allowed.iter().enumerate().map(named).chain(auth)
 }
 
 impl fmt::Debug for TokenSet {

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use super::{
     Gemini,
     method::ModelMethod,
+    relay,
     safety::with_safety_settings,
     writer::{JsonArray, Sse},
 };
@@ -64,7 +65,10 @@ pub async fn call_method(
         credential: Credential::ApiKeyHeader,
         answer: method.answer(),
     };
-    if is_stream {
+    if let ModelMethod::Other(_) = method {
+        // Such as batches and films, which leave something behind at Google.
+        relay::fetch(&gateway, call, journal).await
+    } else if is_stream {
         open_stream(&request, &gateway, call, journal).await
     } else {
         fetch(&gateway, call, journal).await

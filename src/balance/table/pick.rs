@@ -142,7 +142,7 @@ impl<T> RoutingTable<T> {
                 }
             }
         }
-        Err(self.outlook(ask.model, unfit.into_iter().map(|(at, _)| at).min()))
+        Err(self.prospects(ask, unfit.into_iter().map(|(at, _)| at).min()))
     }
 
     fn choose(
