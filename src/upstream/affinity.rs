@@ -42,7 +42,7 @@ pub fn preference(call: &Call, client: &TokenId, registry: &Registry) -> Result<
         return Ok(Bond { preference: Some(Preference::Owner(key)), resource: Some(resource) });
     }
     let preference = if call.target.starts_with("/upload/") {
-        Some(Preference::Same(registry.together(client)))
+        Some(Preference::Together(registry.together(client)))
     } else {
         likeness(call, client)
     };

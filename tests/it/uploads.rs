@@ -174,7 +174,8 @@ async fn a_file_may_be_larger_than_a_body_that_is_held() {
     app.upstream.replies(google);
     let film: Vec<u8> = (0..5_000_000u32).map(|n| (n % 251) as u8).collect();
 
-    let request = app.client().post("/upload/v1beta/files?uploadType=media").header("content-type", "video/mp4");
+    let request =
+        app.client().post("/upload/v1beta/files?uploadType=media").header("content-type", "video/mp4");
     let answer = request.body(film.clone()).send().await;
 
     assert_eq!(answer.status(), 200, "{}", answer.text());

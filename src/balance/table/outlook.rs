@@ -66,7 +66,7 @@ impl<T> RoutingTable<T> {
         match ask.preference {
             Some(Preference::Owner(owner)) if ask.tried.contains(&owner) => Unavailable::NoUsableKey,
             Some(Preference::Owner(owner)) => self.prospects_of(owner, ask.model, unfit),
-            Some(Preference::Same(_)) | None => self.outlook(ask.model, unfit),
+            Some(Preference::Same(_) | Preference::Together(_)) | None => self.outlook(ask.model, unfit),
         }
     }
 
