@@ -19,6 +19,7 @@ use gemini_balance::{
         table::{Ask, Place, RoutingTable},
     },
     convert::{
+        anthropic::{MessageMeta, MessageStream},
         gemini::GenerateContentResponse,
         openai::{ChatMeta, ChatOptions, ChatStream, chat_request, to_gemini, to_openai},
         traits::ModelTraits,
@@ -39,6 +40,10 @@ use gemini_balance::{
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::time::Instant;
+
+/// As in the gateway.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const MODEL: &str = "gemini-2.5-flash";
 /// Events of the stream that is cut and converted.
@@ -229,6 +234,9 @@ fn meta() -> ChatMeta {
         model: MODEL.to_owned(),
         show_thoughts: true,
         parallel_tool_calls: true,
+        are_functions: false,
+        log_probabilities: None,
+        speech: None,
         names: Arc::default(),
     }
 }
@@ -289,7 +297,30 @@ fn streams(c: &mut Criterion) {
             out
         });
     });
+    group.bench_function("events to those of a message", |b| {
+        b.iter(|| {
+            let (mut stream, mut out) = (MessageStream::new(message_meta()), Vec::new());
+            for _ in 0..EVENTS {
+                let event: GenerateContentResponse =
+                    serde_json::from_str(black_box(&event)).expect("an event");
+                stream.event(&event, &mut out);
+            }
+            out
+        });
+    });
     group.finish();
+}
+
+fn message_meta() -> MessageMeta {
+    MessageMeta {
+        id: "msg_bench".to_owned(),
+        model: MODEL.to_owned(),
+        gemini_model: MODEL.to_owned(),
+        show_thoughts: true,
+        parallel_tool_use: true,
+        names: Arc::default(),
+        own_stops: Vec::new(),
+    }
 }
 
 criterion_group!(benches, pick, lease, ledger, look, conversion, streams);

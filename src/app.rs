@@ -1,10 +1,13 @@
 //! Starts everything in order, and stops it in reverse with a deadline.
 
+mod switches;
+
 use std::{
     any::Any,
     collections::HashMap,
     io,
     net::{SocketAddr, TcpListener, ToSocketAddrs},
+    rc::Rc,
     sync::Arc,
     time::Duration,
 };
@@ -13,7 +16,7 @@ use actix::prelude::*;
 use actix_web::{
     App, HttpServer,
     dev::{Server, ServerHandle},
-    middleware::from_fn,
+    middleware::{Condition, from_fn},
     rt::net::TcpStream,
     web::Data,
 };
@@ -34,15 +37,19 @@ use crate::{
     },
     api::{
         self,
-        gateway::{Gateway, Limits},
+        gateway::{Gateway, Limits, Streams},
         health::{NO_KEYS, NO_TOKENS},
+        normalize::normalize_path,
         outbox::Outbox,
         request_id::name_request,
+        signatures::Signatures,
     },
     balance::{egress::Egress, owners::Owners},
-    config::{Auth, Config, Gemini, Storage},
+    config::{self, Auth, Config, Gemini, Storage},
+    convert::switches::Switches,
     db::{Database, DbError, keys, ledgers, resources},
     domain::time::Now,
+    media::{self, Fetcher},
     secrets::{Sealer, TokenSet, load_or_create_admin_token, load_or_create_key_file, named_tokens},
     services::{
         catalog::{Catalog, ModelList},
@@ -142,7 +149,9 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let scheduler = start_schedule(&config, &service_arbiter, &logger, forgetting, recheck.clone());
 
     let (outbox_guard, outboxes) = mpsc::channel(1);
+    let names = Arc::new(switches::switches(&config));
     let shared = Shared {
+        switches: names,
         config: Arc::new(config),
         retries,
         tokens,
@@ -157,6 +166,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         models,
         database: storage.database.clone(),
         outbox_guard: outbox_guard.downgrade(),
+        signatures: Signatures::default(),
     };
     let server = serve(listener, shared)?;
     Ok(Running {
@@ -366,6 +376,8 @@ struct Shared {
     models: watch::Receiver<Arc<ModelList>>,
     database: Database,
     outbox_guard: mpsc::WeakSender<()>,
+    signatures: Signatures,
+    switches: Arc<Switches>,
 }
 
 impl Shared {
@@ -387,12 +399,16 @@ impl Shared {
             supervisor: self.supervisor.clone(),
             database: self.database.clone(),
             outbox: Outbox::new(self.logger.clone(), self.queue.clone(), self.outbox_guard.upgrade()),
+            signatures: self.signatures.clone(),
+            switches: self.switches.clone(),
+            streams: Streams { fake: config.streams.fake, smoothing: switches::smoothing(&config.streams) },
+            heartbeat: config.upstream.stream_heartbeat,
+            media: fetcher(&config.media),
             metrics: self.metrics.clone(),
             limits: Limits {
                 max_body_bytes: config.server.max_body_bytes,
                 body_timeout: config.server.body_timeout,
             },
-            heartbeat: config.upstream.stream_heartbeat,
             safety_settings: safety_settings(&config.gemini),
             filtered_models: config.gemini.filtered_models.clone().into(),
             show_thoughts: config.gemini.show_thinking_process,
@@ -400,6 +416,13 @@ impl Shared {
             node: config.server.node_name.clone(),
         }
     }
+}
+
+/// Fetches remote media for the worker that calls this.
+fn fetcher(media: &config::Media) -> Option<Rc<Fetcher>> {
+    let private_hosts = Arc::new(media.private_hosts.iter().cloned().collect());
+    let limits = media::Limits { max_bytes: media.max_bytes, timeout: media.timeout, private_hosts };
+    media.fetch_enabled.then(|| Fetcher::new(limits))
 }
 
 fn safety_settings(gemini: &Gemini) -> Option<Box<RawValue>> {
@@ -416,6 +439,7 @@ fn serve(listener: TcpListener, shared: Shared) -> Result<Server, StartError> {
         App::new()
             .app_data(Data::new(shared.gateway()))
             .wrap(from_fn(name_request))
+            .wrap(Condition::new(shared.config.switches.url_normalization, from_fn(normalize_path)))
             .wrap(cors(&shared.config.server.cors_allowed_origins))
             .configure(api::routes)
     };

@@ -26,6 +26,7 @@ pub mod config;
 pub mod convert;
 pub mod db;
 pub mod domain;
+pub mod media;
 pub mod secrets;
 pub mod services;
 pub mod sim;

@@ -12,6 +12,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("balance", &["domain"]),
     ("convert", &["domain"]),
+    ("media", &[]),
     ("secrets", &["domain"]),
     ("config", &["domain", "secrets"]),
     ("db", &["domain", "secrets"]),
@@ -19,12 +20,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("upstream", &["domain", "balance", "config", "actors"]),
     ("services", &["domain", "config", "actors", "upstream"]),
     ("telemetry", &["domain", "config", "actors"]),
-    ("api", &["domain", "convert", "secrets", "db", "actors", "upstream", "services", "telemetry"]),
+    ("api", &["domain", "convert", "media", "secrets", "db", "actors", "upstream", "services", "telemetry"]),
     (
         "app",
         &[
             "domain",
             "balance",
+            "convert",
+            "media",
             "secrets",
             "config",
             "db",

@@ -23,6 +23,8 @@ WORKERS = int(os.environ.get("BENCH_WORKERS", "1"))
 ROUNDS = 3
 KEYS = 12
 MANY_KEYS = 1000
+VERY_MANY_KEYS = 100_000
+IN_TURN = {"BALANCE_POLICY": "round_robin"}
 STREAMS = 1000
 STARTS = 5
 EVENTS, GAP_MS = 150, 20
@@ -45,12 +47,14 @@ def cpu_and_latency(binaries: Path, folder: Path) -> list[Row]:
         nginx_upstream(folder) as upstream,
         nginx_proxy(folder, upstream.port, WORKERS) as proxy,
         gateway(binaries, folder / "loaded", upstream.port, KEYS, WORKERS) as ours,
+        gateway(binaries, folder / "in-turn", upstream.port, KEYS, WORKERS, IN_TURN) as in_turn,
     ):
         path = samples.NATIVE_PATH
         targets = [
             Target("nginx", proxy.url(path), native, NATIVE_AUTH, proxy.pid),
             Target("native", ours.url(path), native, NATIVE_AUTH, ours.pid),
             Target("chat", ours.url(samples.CHAT_PATH), chat, CHAT_AUTH, ours.pid),
+            Target("in turn", in_turn.url(path), native, NATIVE_AUTH, in_turn.pid),
         ]
         for target in targets:
             drive(target, 64, 2)
@@ -64,6 +68,8 @@ def cpu_and_latency(binaries: Path, folder: Path) -> list[Row]:
     return [
         ratio("CPU per native generateContent", cpu["native"], cpu["nginx"], 1.6),
         ratio("CPU per converted chat completion", cpu["chat"], cpu["nginx"], 2.2),
+        ratio("CPU of a converted chat beside native", cpu["chat"], cpu["native"], 1.3, "native"),
+        ratio("CPU with p2c beside round_robin", cpu["native"], cpu["in turn"], 1.1, "in turn"),
         difference("p50 of one client, native", p50["native"], p50["nginx"], "nginx", 0.15),
         difference("p50 of one client, chat", p50["chat"], p50["nginx"], "nginx", 0.15),
     ]
@@ -140,6 +146,24 @@ def start(binaries: Path, folder: Path) -> list[Row]:
     ]
 
 
+def very_many_keys(binaries: Path, folder: Path) -> list[Row]:
+    """A pool that comes from the database: how soon it is there, and what a key costs that nobody uses."""
+    with gateway(binaries, folder / "few", 9, 1, WORKERS) as ours:
+        time.sleep(1)
+        few = rss_mb(ours.pid)
+    with gateway(binaries, folder / "very-many", 9, VERY_MANY_KEYS, WORKERS):
+        pass
+    began = time.monotonic()
+    with gateway(binaries, folder / "very-many", 9, None, WORKERS) as ours:
+        seconds = time.monotonic() - began
+        time.sleep(1)
+        per_key = (rss_mb(ours.pid) - few) * 1000 / VERY_MANY_KEYS
+    return [
+        plain(f"start to /ready, {VERY_MANY_KEYS} known keys", seconds, 3, "s"),
+        plain(f"memory of a key, {VERY_MANY_KEYS} of them", per_key, 2, "KB"),
+    ]
+
+
 def main(binaries: Path) -> int:
     # Both become exceptions, so that every process is ended on the way out.
     for number in (signal.SIGTERM, signal.SIGALRM):
@@ -149,7 +173,7 @@ def main(binaries: Path) -> int:
     print(f"{ROUNDS} rounds of {SECONDS} s, {WORKERS} worker(s) each on {os.cpu_count()} cores", flush=True)
     rows = []
     with tempfile.TemporaryDirectory(prefix="gemini-balance-bench-") as name:
-        for measure in (cpu_and_latency, streaming_delay, memory, start):
+        for measure in (cpu_and_latency, streaming_delay, memory, start, very_many_keys):
             rows += measure(binaries, Path(name))
     print(table(rows))
     loads = " → ".join(f"{load[0]:.1f} {load[1]:.1f} {load[2]:.1f}" for load in (load_before, os.getloadavg()))

@@ -18,13 +18,13 @@ class Row:
         return self.value <= self.limit
 
 
-def ratio(what: str, ours: list[float], nginx: list[float], limit: float) -> Row:
-    """Ours as a multiple of nginx, both in microseconds of CPU; the median of the rounds' ratios.
+def ratio(what: str, ours: list[float], reference: list[float], limit: float, name: str = "nginx") -> Row:
+    """Ours as a multiple of the reference, both in microseconds of CPU; the median of the rounds' ratios.
 
     The two loads of a round follow each other, so they see the same weather; those of different rounds may not.
     """
-    ratios = [mine / theirs for mine, theirs in zip(ours, nginx)]
-    return Row(what, f"{median(ours):.1f} µs", f"nginx {median(nginx):.1f} µs", median(ratios), limit, "×")
+    ratios = [mine / theirs for mine, theirs in zip(ours, reference)]
+    return Row(what, f"{median(ours):.1f} µs", f"{name} {median(reference):.1f} µs", median(ratios), limit, "×")
 
 
 def difference(what: str, ours: float, reference: float, name: str, limit: float) -> Row:

@@ -124,18 +124,28 @@ def api_keys(count: int) -> list[str]:
 
 
 @contextmanager
-def gateway(binaries: Path, folder: Path, upstream_port: int, keys: int, workers: int):
-    """The gateway with its defaults, once it is ready; the folder keeps its database."""
+def gateway(
+    binaries: Path, folder: Path, upstream_port: int, keys: int | None, workers: int, settings: dict[str, str] = {}
+):
+    """The gateway with its defaults, once it is ready; the folder keeps its database.
+
+    Without a number of keys it has those that the folder's database has.
+    """
     folder.mkdir(exist_ok=True)
     port, log = free_port(), folder / "gateway.log"
     env = {
         "PATH": os.environ["PATH"],
         "PORT": str(port),
         "WORKERS": str(workers),
-        "API_KEYS": json.dumps(api_keys(keys)),
         "ALLOWED_TOKENS": json.dumps([TOKEN]),
         "BASE_URL": f"http://127.0.0.1:{upstream_port}/v1beta",
+        **settings,
     }
+    # The environment has no room for a hundred thousand keys.
+    keys_file = folder / ".env"
+    keys_file.unlink(missing_ok=True)
+    if keys is not None:
+        keys_file.write_text(f"API_KEYS={json.dumps(api_keys(keys))}\n")
     with running([str(binaries / "gemini-balance")], log, folder, env) as process:
         wait_until_ready(process, port, log)
         yield Server(process, port)

@@ -28,9 +28,12 @@ use crate::{
     },
 };
 
+mod delivery;
 mod projects;
 mod suspects;
 
+use delivery::Undelivered;
+pub use delivery::{ForgiveKeys, SettleKeys};
 pub use projects::ProjectSettings;
 use projects::{LEDGERS_SAVED_EVERY, Projects};
 pub use suspects::{FindSuspects, RecheckNow, Suspect, Suspects};
@@ -61,6 +64,8 @@ pub struct PoolSnapshot {
     /// Actors that were started again since this process started, by cause.
     pub respawned_after_panic: u64,
     pub respawned_after_stop: u64,
+    /// Settlements that wait for the successor of a dead actor.
+    pub undelivered: usize,
     /// Health changes that are not in the database yet.
     pub unsaved: usize,
 }
@@ -99,6 +104,7 @@ pub struct Supervisor {
     unsaved: HashMap<KeyId, HealthSnapshot>,
     /// On its way to the database.
     saving: Option<HashMap<KeyId, HealthSnapshot>>,
+    undelivered: Undelivered,
     respawned_after_panic: u64,
     respawned_after_stop: u64,
 }
@@ -115,6 +121,7 @@ impl Supervisor {
             balancers: Vec::new(),
             unsaved: HashMap::new(),
             saving: None,
+            undelivered: Undelivered::new(),
             respawned_after_panic: 0,
             respawned_after_stop: 0,
         }
@@ -153,6 +160,7 @@ impl Supervisor {
         entry.actor =
             KeyActor::new(key, entry.incarnation, health, entry.place.gauge.clone(), ctx.address()).start();
         info!(key.id = %key, incarnation = entry.incarnation, "the actor of key {key} is back");
+        self.deliver_kept(key, ctx);
     }
 
     /// A fault of the project concerns its other keys too: they go with it, or are looked at.
@@ -217,6 +225,7 @@ impl Supervisor {
             in_flight: self.keys.values().map(|entry| u64::from(entry.place.gauge.in_flight())).sum(),
             respawned_after_panic: self.respawned_after_panic,
             respawned_after_stop: self.respawned_after_stop,
+            undelivered: self.undelivered.values().map(Vec::len).sum(),
             unsaved: self.unsaved.len(),
         }
     }
@@ -246,7 +255,6 @@ impl Entry {
             key,
             secret: self.secret.clone(),
             place: self.place.clone(),
-            actor: self.actor.clone(),
             routing: self.routing.clone(),
         }
     }
@@ -255,7 +263,7 @@ impl Entry {
 /// What a balancer has to know of one key.
 #[derive(Debug, Clone)]
 pub enum KeyRoute {
-    Changed { key: KeyId, secret: ApiKey, place: Place, actor: Addr<KeyActor>, routing: Routing },
+    Changed { key: KeyId, secret: ApiKey, place: Place, routing: Routing },
     Removed { key: KeyId },
 }
 

@@ -403,13 +403,13 @@ async fn a_storm_pauses_the_address_and_is_forgiven_to_the_keys() {
     let after = pool.pool().await;
     assert_eq!((after.states.active, after.partly_cooling), (KEYS, 0));
     let refused = pool.acquire("flash").await.unwrap_err();
-    let Unavailable::Until { at, cause: Cause::Egress } = refused else { panic!("{refused:?}") };
+    let Unavailable::Until { at, cause: Cause::Quota } = refused else { panic!("{refused:?}") };
     assert_eq!(at.saturating_duration_since(Instant::now()).as_secs_f32().round(), 5.0);
     advance(Duration::from_secs(5)).await;
 
     let probe = pool.acquire("flash").await.expect("one request probes");
     let refused = pool.acquire("flash").await.unwrap_err();
-    assert!(matches!(refused, Unavailable::Until { cause: Cause::Egress, .. }), "{refused:?}");
+    assert!(matches!(refused, Unavailable::Until { cause: Cause::Quota, .. }), "{refused:?}");
     probe.settle(Outcome::Success, Duration::ZERO);
     pool.settled().await;
     refuse_bare(&pool, 11).await;

@@ -5,9 +5,12 @@ use std::{
     marker::PhantomData,
 };
 
-use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header::AUTHORIZATION, web::Data};
+use actix_web::{
+    FromRequest, HttpRequest, dev::Payload, guard::GuardContext, http::header::AUTHORIZATION, web::Data,
+};
 
 use super::{
+    anthropic::Anthropic,
     error::{ApiError, Envelope, Failure},
     gateway::Gateway,
     gemini::Gemini,
@@ -24,6 +27,12 @@ pub trait Credentials: Envelope {
 impl Credentials for OpenAi {
     fn tokens(request: &HttpRequest) -> impl Iterator<Item = String> {
         bearer(request).into_iter().chain(header(request, "x-api-key"))
+    }
+}
+
+impl Credentials for Anthropic {
+    fn tokens(request: &HttpRequest) -> impl Iterator<Item = String> {
+        header(request, "x-api-key").into_iter().chain(bearer(request))
     }
 }
 
@@ -66,6 +75,18 @@ pub fn speaks_gemini(request: &HttpRequest) -> bool {
     let headers = request.head().headers();
     !headers.contains_key("anthropic-version")
         && (headers.contains_key("x-goog-api-key") || query_key(request).is_some())
+}
+
+/// What under `/v1` speaks Anthropic: its own paths, and with its version header those that it shares.
+pub fn speaks_anthropic(guarded: &GuardContext<'_>) -> bool {
+    let path = guarded.head().uri.path().strip_prefix("/v1/").unwrap_or_default();
+    match path.split('/').next() {
+        Some("messages" | "complete") => true,
+        Some("models" | "files") => {
+            guarded.head().headers().contains_key("anthropic-version") && !path.contains(':')
+        }
+        _ => false,
+    }
 }
 
 /// Query parameters that Google takes for credentials; a client's own never leave the gateway.

@@ -64,6 +64,10 @@ async fn read(gateway: &Gateway, mut payload: Payload, announced: Option<usize>)
         if whole.is_empty() && announced == Some(chunk.len()) {
             return Ok(chunk);
         }
+        // A large one is held once, and not again with each doubling of the buffer.
+        if let Some(announced) = announced.filter(|_| whole.is_empty()) {
+            whole.reserve(announced.max(chunk.len()));
+        }
         whole.extend_from_slice(&chunk);
     }
 }

@@ -3,18 +3,21 @@
 use std::{rc::Rc, sync::Arc, time::Duration};
 
 use actix::Addr;
+use actix_web::http::header::{HeaderName, HeaderValue};
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 
-use super::{error::ApiError, outbox::Outbox};
+use super::{error::ApiError, outbox::Outbox, signatures::Signatures, source::Shape};
 use crate::{
     actors::{registrar::Registry, supervisor::Supervisor},
+    convert::switches::{Edits, Smoothing, Switches, Wanted},
     db::Database,
     domain::model::ModelName,
+    media::Fetcher,
     secrets::{Sealer, TokenSet},
     services::catalog::{Catalog, ModelList},
     telemetry::metrics::Metrics,
-    upstream::dispatch::Dispatcher,
+    upstream::{call::Call, dispatch::Dispatcher},
 };
 
 /// Bounds on what clients may do.
@@ -23,6 +26,21 @@ pub struct Limits {
     pub max_body_bytes: usize,
     /// Longest silence while a body arrives.
     pub body_timeout: Duration,
+}
+
+/// How streams are made to look.
+#[derive(Debug, Clone, Copy)]
+pub struct Streams {
+    /// Streams are made of whole answers, with signs of life so often meanwhile.
+    pub fake: Option<Duration>,
+    pub smoothing: Option<Smoothing>,
+}
+
+/// A model with what its name and the settings ask for.
+#[derive(Debug)]
+pub struct Asked {
+    pub model: ModelName,
+    pub wanted: Wanted,
 }
 
 /// One worker's share of the gateway.
@@ -38,6 +56,12 @@ pub struct Gateway {
     pub supervisor: Addr<Supervisor>,
     pub database: Database,
     pub outbox: Rc<Outbox>,
+    pub signatures: Signatures,
+    /// What names of models and the settings ask for.
+    pub switches: Arc<Switches>,
+    pub streams: Streams,
+    /// For pictures by their address; `None` when none are fetched.
+    pub media: Option<Rc<Fetcher>>,
     pub metrics: Arc<Metrics>,
     pub limits: Limits,
     /// A silent stream gets a sign of life this often; never, if `None`.
@@ -50,7 +74,50 @@ pub struct Gateway {
     pub node: Option<String>,
 }
 
+impl Asked {
+    /// Changes what is ready to be sent, as the name and the settings ask for.
+    pub fn change(&self, call: &mut Call) {
+        if let Some(body) = self.wanted.changes.apply(&call.body) {
+            call.body = body.into();
+        }
+        let Edits { set, defaults, remove } = &self.wanted.headers;
+        call.headers.retain(|(name, _)| !remove.iter().any(|removed| name == removed.as_str()));
+        for (name, value) in defaults {
+            if !call.headers.iter().any(|(known, _)| known == name.as_str()) {
+                call.headers.extend(header(name, value));
+            }
+        }
+        for (name, value) in set {
+            call.headers.retain(|(known, _)| known != name.as_str());
+            call.headers.extend(header(name, value));
+        }
+    }
+}
+
+/// The configuration has looked at the name; a value that no header can carry is left out.
+fn header(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {
+    Some((name.parse().ok()?, value.parse().ok()?))
+}
+
 impl Gateway {
+    /// How the streams of Gemini's answers look.
+    pub fn shape(&self) -> Shape {
+        let heartbeat = self.streams.fake.into_iter().chain(self.heartbeat).min();
+        Shape { heartbeat, smoothing: self.streams.smoothing }
+    }
+
+    /// The model that a client's name stands for, unless it is hidden here.
+    pub fn asked(&self, name: &str) -> Result<Asked, ApiError> {
+        let real = self.models.borrow();
+        let is_real = |name: &str| {
+            // A hidden model is not taken for another one.
+            let name = ModelName::parse(name);
+            name.is_some_and(|name| real.find(&name).is_some() || self.filtered_models.contains(&name))
+        };
+        let wanted = self.switches.resolve(name, is_real);
+        Ok(Asked { model: self.model(&wanted.model)?, wanted })
+    }
+
     /// The model of that name, unless it is hidden here.
     pub fn model(&self, name: &str) -> Result<ModelName, ApiError> {
         let model = ModelName::parse(name).ok_or_else(|| ApiError::ModelName { name: name.to_owned() })?;

@@ -1,24 +1,38 @@
 //! The HTTP edge: thin handlers, one file per endpoint, and the whole route table.
 
 pub mod address;
+pub mod anthropic;
 pub mod auth;
 pub mod body;
+pub mod converted;
 pub mod error;
 pub mod gateway;
 pub mod gemini;
 pub mod health;
 pub mod journal;
+pub mod media;
+pub mod normalize;
 pub mod openai;
 pub mod outbox;
 pub mod request_id;
+pub mod signatures;
+pub mod source;
 pub mod stream;
 
 use actix_web::{
     HttpRequest, Resource, Scope,
+    dev::HttpServiceFactory,
+    guard::fn_guard,
+    middleware::from_fn,
     web::{self, ServiceConfig, delete, get, post},
 };
 
 use self::{
+    anthropic::{
+        Anthropic, count_tokens::count_tokens, hello::hello, messages::create_message,
+        models as anthropic_models, naming::name_answer,
+    },
+    auth::speaks_anthropic,
     error::{ApiError, Envelope, Failure},
     gemini::{
         Gemini,
@@ -70,6 +84,10 @@ pub fn routes(config: &mut ServiceConfig) {
                 .default_service(web::to(unknown_path::<OpenAi>)),
         )
         .service(openai_scope("/hf/v1"))
+        .service(anthropic_scope(web::scope("/anthropic/v1")))
+        .service(anthropic_scope(web::scope("/v1").guard(fn_guard(speaks_anthropic))))
+        .service(hello_resource("/api/hello"))
+        .service(hello_resource("/anthropic/api/hello"))
         .service(openai_scope("/v1"))
         .default_service(web::to(unknown_path::<OpenAi>));
 }
@@ -95,6 +113,22 @@ fn openai_scope(prefix: &str) -> Scope {
         .route(OPERATIONS, web::to(relay))
         .service(only::<OpenAi>("/models/{model:[^:]+}", "GET").route(get().to(models::find_model_of_either)))
         .default_service(web::to(relay_unless_openai))
+}
+
+fn anthropic_scope(scope: Scope) -> impl HttpServiceFactory {
+    scope
+        .service(only::<Anthropic>("/messages", "POST").route(post().to(create_message)))
+        .service(only::<Anthropic>("/messages/count_tokens", "POST").route(post().to(count_tokens)))
+        .service(only::<Anthropic>("/models", "GET").route(get().to(anthropic_models::list_models)))
+        .service(
+            only::<Anthropic>("/models/{model:[^:]+}", "GET").route(get().to(anthropic_models::find_model)),
+        )
+        .default_service(web::to(unknown_path::<Anthropic>))
+        .wrap(from_fn(name_answer))
+}
+
+fn hello_resource(path: &str) -> Resource {
+    only::<Anthropic>(path, "GET, HEAD").route(get().to(hello)).route(web::head().to(hello))
 }
 
 fn model_methods(model: &str) -> Resource {

@@ -25,14 +25,17 @@ use tokio::{
 use super::{
     error::{ApiError, Envelope, Failure},
     journal::Journal,
+    source::{Shape, Source},
 };
-use crate::upstream::{
-    answer::AnswerStream,
-    dispatch::{Refusal, UpstreamError},
+use crate::{
+    convert::switches::Smoother,
+    upstream::dispatch::{Refusal, UpstreamError},
 };
 
 /// Events that are passed on in one write, when so many have come at once.
 const LARGEST_WRITE: usize = 64 * 1024;
+/// Events that wait to leave; a source is not read while so many do.
+const LARGEST_QUEUE: usize = 10_000;
 /// A client that reads hears of the deadline first, and what it hears ends the stream as usual.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -57,24 +60,25 @@ pub trait Writer: Unpin + 'static {
 }
 
 /// Opens the upstream's side; one source for each candidate that the client asked for.
-pub type Opening = LocalBoxFuture<'static, (Result<Vec<AnswerStream>, UpstreamError>, Journal)>;
+pub type Opening = LocalBoxFuture<'static, (Result<Vec<Source>, UpstreamError>, Journal)>;
 
 /// Waits for the first content; an error until then has its own status. After a silence the answer begins with a
 /// heartbeat, and an error can only come as an event.
 pub async fn respond<F: Envelope, W: Writer>(
     mut opening: Opening,
     writer: W,
-    heartbeat: Option<Duration>,
+    shape: impl Into<Shape>,
 ) -> Result<HttpResponse, Failure<F>> {
-    let patience = heartbeat.unwrap_or(Duration::MAX);
+    let shape = shape.into();
+    let patience = shape.heartbeat.unwrap_or(Duration::MAX);
     let body = match tokio::time::timeout(patience, &mut opening).await {
-        Ok((Ok(sources), journal)) => StreamBody::new(State::Open(sources), Some(journal), writer, heartbeat),
+        Ok((Ok(sources), journal)) => StreamBody::new(State::Open(sources), Some(journal), writer, shape),
         Ok((Err(error), journal)) => {
             let failure = Failure::<F>::from(error);
             journal.fail(failure.status(), &failure.error);
             return Err(failure);
         }
-        Err(_) => StreamBody::new(State::Opening(opening), None, writer, heartbeat),
+        Err(_) => StreamBody::new(State::Opening(opening), None, writer, shape),
     };
     let mut response = HttpResponse::Ok();
     response.insert_header((CONTENT_TYPE, W::CONTENT_TYPE)).insert_header((CACHE_CONTROL, "no-cache"));
@@ -85,8 +89,14 @@ pub async fn respond<F: Envelope, W: Writer>(
 
 enum State {
     Opening(Opening),
-    Open(Vec<AnswerStream>),
+    Open(Vec<Source>),
     Over,
+}
+
+/// Events that wait to leave little by little.
+struct Pace {
+    waiting: Smoother,
+    timer: Pin<Box<Sleep>>,
 }
 
 struct StreamBody<W> {
@@ -97,12 +107,14 @@ struct StreamBody<W> {
     writer: W,
     interval: Option<Duration>,
     silence: Pin<Box<Sleep>>,
+    pace: Option<Pace>,
     /// What was to be said when nobody was reading.
     last_words: Vec<u8>,
 }
 
 impl<W: Writer> StreamBody<W> {
-    fn new(state: State, journal: Option<Journal>, writer: W, interval: Option<Duration>) -> Self {
+    fn new(state: State, journal: Option<Journal>, writer: W, shape: Shape) -> Self {
+        let interval = shape.heartbeat;
         let running = match &state {
             State::Open(sources) => vec![true; sources.len()],
             State::Opening(_) | State::Over => Vec::new(),
@@ -117,6 +129,10 @@ impl<W: Writer> StreamBody<W> {
             writer,
             interval,
             silence: Box::pin(sleep(first)),
+            pace: shape.smoothing.map(|smoothing| Pace {
+                waiting: Smoother::new(smoothing),
+                timer: Box::pin(sleep(Duration::ZERO)),
+            }),
             last_words: Vec::new(),
         }
     }
@@ -139,7 +155,7 @@ impl<W: Writer> StreamBody<W> {
     /// When the last of the sources must have ended; `None` while there are none.
     fn deadline(&self) -> Option<Instant> {
         match &self.state {
-            State::Open(sources) => sources.iter().map(AnswerStream::deadline).max(),
+            State::Open(sources) => sources.iter().filter_map(Source::deadline).max(),
             State::Opening(_) | State::Over => None,
         }
     }
@@ -147,7 +163,7 @@ impl<W: Writer> StreamBody<W> {
     /// Ends an answer that nobody reads. The key did its part, so it counts as abandoned.
     fn time_out(&mut self) {
         let State::Open(sources) = &self.state else { return };
-        let Some(fault) = sources.first().map(AnswerStream::overdue) else { return };
+        let Some(fault) = sources.iter().find_map(Source::overdue) else { return };
         let error = UpstreamError::Refused(Box::new(Refusal::inside(*fault))).into();
         let mut last_words = Vec::new();
         self.conclude(Some(&error), &mut last_words);
@@ -172,15 +188,28 @@ impl<W: Writer> StreamBody<W> {
         let State::Open(sources) = &mut self.state else { return };
         let mut failed = None;
         'sources: for (index, source) in sources.iter_mut().enumerate() {
-            while self.running[index] && out.len() < LARGEST_WRITE {
+            let has_room = |out: &[u8], pace: &Option<Pace>| {
+                out.len() < LARGEST_WRITE
+                    && pace.as_ref().is_none_or(|pace| pace.waiting.len() < LARGEST_QUEUE)
+            };
+            while self.running[index] && has_room(out, &self.pace) {
                 let written = match source.poll_event(cx) {
-                    Poll::Ready(Some(Ok(data))) => self.writer.event(index, &data, out),
+                    Poll::Ready(Some(Ok(data))) => match &mut self.pace {
+                        Some(pace) => {
+                            pace.waiting.push(index, data, Instant::now());
+                            Ok(())
+                        }
+                        None => self.writer.event(index, &data, out),
+                    },
                     Poll::Ready(Some(Err(fault))) => {
                         Err(UpstreamError::Refused(Box::new(Refusal::inside(*fault))).into())
                     }
                     Poll::Ready(None) => {
                         self.running[index] = false;
-                        self.writer.source_ends(index, out);
+                        match &mut self.pace {
+                            Some(pace) => pace.waiting.end(index, Instant::now()),
+                            None => self.writer.source_ends(index, out),
+                        }
                         Ok(())
                     }
                     Poll::Pending => break,
@@ -191,9 +220,35 @@ impl<W: Writer> StreamBody<W> {
                 }
             }
         }
-        if failed.is_some() || !self.running.contains(&true) {
+        let left = self.poll_pace(failed.is_some(), cx, out);
+        failed = left.err().or(failed);
+        let is_waiting = self.pace.as_ref().is_some_and(|pace| !pace.waiting.is_empty());
+        if failed.is_some() || !is_waiting && !self.running.contains(&true) {
             self.conclude(failed.as_ref(), out);
         }
+    }
+
+    /// Writes what may leave now; everything, when nothing more will come.
+    fn poll_pace(&mut self, is_last: bool, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Result<(), ApiError> {
+        let Some(Pace { waiting, timer }) = &mut self.pace else { return Ok(()) };
+        let now = Instant::now();
+        if is_last {
+            waiting.hurry(now);
+        }
+        while let Some((index, data)) = waiting.pop(now) {
+            match data {
+                Some(data) => self.writer.event(index, &data, out)?,
+                None => self.writer.source_ends(index, out),
+            }
+        }
+        if let Some(due) = waiting.next_due() {
+            timer.as_mut().reset(due);
+            // Registers the wake-up; one that is due already is told at once.
+            if timer.as_mut().poll(cx).is_ready() {
+                cx.waker().wake_by_ref();
+            }
+        }
+        Ok(())
     }
 
     fn poll_silence(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) {

@@ -21,12 +21,13 @@ pub struct Standing {
 const LEAST: f32 = 0.02;
 
 impl Standing {
-    /// The expected wait, stretched by what speaks against the key. 1 is an idle key of which nothing bad is known.
+    /// The expected wait, stretched by what speaks against the key. 1 is an idle key of which nothing bad is known, and
+    /// the least that a key can cost.
     ///
     /// Each factor has a floor or ceiling, so that no single one decides alone for ever. The weight counts with the
     /// load alone: among idle keys the turn follows it already.
     pub fn cost(self) -> f32 {
-        let wait = (1.0 + self.in_flight as f32 / self.share.max(LEAST)) * self.slowness.clamp(0.25, 20.0);
+        let wait = (1.0 + self.in_flight as f32 / self.share.max(LEAST)) * self.slowness.clamp(1.0, 20.0);
         let doubt = 1.0 + self.faults.clamp(0.0, 10.0);
         let worth = self.headroom.max(LEAST) * self.warmth.max(LEAST);
         wait * doubt / worth

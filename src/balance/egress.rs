@@ -29,12 +29,13 @@ impl Egress {
         self.detector().admit(now)
     }
 
-    /// Until when nothing leaves, if that is so now.
-    pub fn paused_until(&self, now: Instant) -> Option<Instant> {
+    /// Until when nothing leaves, if that is so now, and how the storm shows.
+    pub fn pause(&self, now: Instant) -> Option<(Instant, Sign)> {
         if !self.is_watching.load(Ordering::Acquire) {
             return None;
         }
-        self.detector().paused_until(now)
+        let detector = self.detector();
+        Some((detector.paused_until(now)?, detector.sign()))
     }
 
     /// Takes in what an attempt came to, and says whose that is. `in_use` is the number of parties that have a usable

@@ -135,6 +135,8 @@ struct Failure {
 #[derive(Debug)]
 pub struct StormDetector {
     weather: Weather,
+    /// How the last storm showed.
+    sign: Sign,
     /// Failures of the last seconds with no success between, oldest first.
     failures: VecDeque<Failure>,
     /// The next pause.
@@ -144,7 +146,13 @@ pub struct StormDetector {
 
 impl Default for StormDetector {
     fn default() -> Self {
-        Self { weather: Weather::Calm, failures: VecDeque::new(), pause: FIRST_PAUSE, ended_at: None }
+        Self {
+            weather: Weather::Calm,
+            sign: Sign::BareLimit,
+            failures: VecDeque::new(),
+            pause: FIRST_PAUSE,
+            ended_at: None,
+        }
     }
 }
 
@@ -152,6 +160,11 @@ impl StormDetector {
     /// Whether nothing is going on, so that successes need not be recorded and requests need not ask.
     pub fn is_quiet(&self) -> bool {
         self.weather == Weather::Calm && self.failures.is_empty()
+    }
+
+    /// How the storm shows that is on, or was last.
+    pub fn sign(&self) -> Sign {
+        self.sign
     }
 
     /// Until when nothing leaves; the next look may find a probe free.
@@ -198,7 +211,8 @@ impl StormDetector {
             // Sent before the pause.
             (Weather::Paused { .. }, Some(_)) => Reading::OfStorm,
             (Weather::Paused { .. }, None) => Reading::OfKey,
-            (Weather::Probing { .. }, Some(_)) => {
+            (Weather::Probing { .. }, Some(sign)) => {
+                self.sign = sign;
                 self.pause_from(now);
                 Reading::OfStorm
             }
@@ -229,6 +243,7 @@ impl StormDetector {
         if self.ended_at.is_none_or(|ended| ended + CALM_AFTER < now) {
             self.pause = FIRST_PAUSE;
         }
+        self.sign = sign;
         let until = self.pause_from(now);
         Reading::Begins(Storm { sign, since, keys: keys.into_iter().collect(), until })
     }

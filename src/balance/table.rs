@@ -70,7 +70,7 @@ impl Default for Place {
     }
 }
 
-/// One key as a balancer knows it; `T` is whatever else belongs to a lease (the secret, the actor's address).
+/// One key as a balancer knows it; `T` is whatever else belongs to a lease: the secret.
 #[derive(Debug)]
 struct Slot<T> {
     key: KeyId,
@@ -135,11 +135,6 @@ impl<T> RoutingTable<T> {
     /// Number of keys that could be picked for a model that no key is kept from.
     pub fn ready_len(&self) -> usize {
         self.ready.len()
-    }
-
-    pub fn payload_mut(&mut self, key: KeyId) -> Option<&mut T> {
-        let index = *self.by_key.get(&key)?;
-        self.slots[index as usize].as_mut().map(|slot| &mut slot.payload)
     }
 
     /// What belongs to the key in every balancer alike.

@@ -3,10 +3,7 @@
 //! Each model has a queue of its own, in which clients take turns, so that one who sends a thousand requests at once
 //! delays another's single one by one place and not by a thousand.
 
-use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
-    mem,
-};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use tokio::time::Instant;
 
@@ -169,18 +166,6 @@ impl<W> WaitingRoom<W> {
         gone
     }
 
-    /// Everyone, for a pool that has nothing to wait for.
-    pub fn close(&mut self) -> Vec<(ModelName, W)> {
-        self.taken = 0;
-        self.deadlines.clear();
-        let lines = mem::take(&mut self.queues).into_iter();
-        lines
-            .flat_map(|(model, queue)| {
-                queue.lines.into_values().flatten().map(move |waiter| (model.clone(), waiter.whom))
-            })
-            .collect()
-    }
-
     /// Whose line is longest, if it is longer than the client's own by more than the seat in question.
     fn longest_line(&self, newcomer: &TokenId) -> Option<(ModelName, TokenId)> {
         let mut lengths: HashMap<&TokenId, usize> = HashMap::new();
@@ -324,7 +309,7 @@ mod tests {
         assert_eq!(room.next_deadline(), Some(soon));
         assert_eq!(room.give_up(soon), [(model("flash"), "soon")]);
         assert_eq!(room.next_deadline(), Some(late));
-        assert_eq!(room.close(), [(model("pro"), "late")]);
+        assert_eq!(room.give_up(late), [(model("pro"), "late")]);
         assert_eq!((room.len(), room.next_deadline()), (0, None));
     }
 
@@ -359,7 +344,7 @@ mod tests {
                 prop_assert!(room.len() <= 12);
                 prop_assert_eq!(room.len() + left.len(), entered as usize);
             }
-            left.extend(room.close().into_iter().map(|(_, whom)| whom));
+            left.extend(room.give_up(start + Duration::from_secs(60)).into_iter().map(|(_, whom)| whom));
             left.sort_unstable();
             prop_assert_eq!(left, (0..entered).collect::<Vec<_>>());
         }

@@ -9,6 +9,7 @@ mod error_rules;
 mod gemini;
 mod layers;
 mod logs;
+mod media;
 mod names;
 mod pool;
 mod quotas;
@@ -16,6 +17,7 @@ mod reader;
 mod retries;
 mod server;
 mod storage;
+mod switches;
 #[cfg(test)]
 mod tests;
 mod upstream;
@@ -27,10 +29,12 @@ pub use error_rules::ErrorRule;
 pub use gemini::{Gemini, SafetySetting};
 pub use layers::Origin;
 pub use logs::{LogFormat, LogLevel, Logs};
+pub use media::Media;
 pub use pool::Pool;
 pub use retries::Retries;
 pub use server::Server;
 pub use storage::Storage;
+pub use switches::{Optimizer, Streams, Switches};
 pub use upstream::{BaseUrl, Upstream};
 
 use reader::Reader;
@@ -44,6 +48,9 @@ pub struct Config {
     pub upstream: Upstream,
     pub retries: Retries,
     pub gemini: Gemini,
+    pub switches: Switches,
+    pub streams: Streams,
+    pub media: Media,
     pub logs: Logs,
     pub storage: Storage,
 }
@@ -95,8 +102,22 @@ impl Config {
         let (pool, upstream) = (Pool::read(reader, &sources.dir), Upstream::read(reader));
         let retries = Retries::read(reader);
         let (gemini, logs) = (Gemini::read(reader), Logs::read(reader));
+        let media = Media::read(reader);
+        let (switches, streams) = (Switches::read(reader), Streams::read(reader));
         let storage = Storage::read(reader, &sources.dir);
-        Some(Self { server, auth, pool: pool?, upstream: upstream?, retries, gemini, logs: logs?, storage })
+        Some(Self {
+            server,
+            auth,
+            pool: pool?,
+            upstream: upstream?,
+            retries,
+            gemini,
+            switches,
+            streams,
+            media,
+            logs: logs?,
+            storage,
+        })
     }
 }
 

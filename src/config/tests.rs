@@ -153,7 +153,7 @@ SAFETY_SETTINGS=[{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "OFF"}, {
     assert_eq!(config.gemini.filtered_models[1].as_str(), "chat-bison-001");
     assert_eq!(config.gemini.safety_settings[1].threshold, "BLOCK_NONE");
     assert_eq!(config.logs.level, LogLevel::Warn);
-    assert_eq!(notices, ["these settings have no effect yet: MYSQL_HOST, MYSQL_PORT, THINKING_BUDGET_MAP"]);
+    assert_eq!(notices, ["these settings have no effect yet: MYSQL_HOST, MYSQL_PORT"]);
 }
 
 #[test]

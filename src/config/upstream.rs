@@ -135,6 +135,11 @@ const OURS: [&str; 9] = [
     "x-goog-api-key",
 ];
 
+/// Whether a header may be set by a rule; `name` is one and not the gateway's own.
+pub(super) fn is_settable_header(name: &str) -> bool {
+    is_header_name(name) && !OURS.contains(&&*name.to_ascii_lowercase())
+}
+
 /// A token of RFC 9110, section 5.6.2.
 fn is_header_name(name: &str) -> bool {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);

@@ -41,11 +41,9 @@ pub enum ConvertError {
     #[error("Unsupported parameter: '{param}' is not supported {reason}")]
     Unsupported { param: String, reason: String },
 
-    #[error(
-        "Invalid '{param}': remote media is not fetched. Send it as a data URL instead (data:image/png;base64,...); \
-         of remote addresses only YouTube videos and Gemini file URIs are accepted."
-    )]
-    RemoteMedia { param: String },
+    /// A medium that was to be fetched from its address, and was not.
+    #[error("Invalid '{param}': {reason}")]
+    RemoteMedia { param: String, reason: String },
 
     #[error(
         "Invalid parameter: messages with role 'tool' must be a response to a preceding message with 'tool_calls': \
@@ -67,7 +65,7 @@ impl ConvertError {
             | Self::EmptyArray { param }
             | Self::ArrayTooLong { param, .. }
             | Self::Unsupported { param, .. }
-            | Self::RemoteMedia { param }
+            | Self::RemoteMedia { param, .. }
             | Self::OrphanToolResult { param, .. } => Some(param),
         }
     }

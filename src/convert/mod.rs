@@ -4,9 +4,14 @@
 //! never meet each other. Nothing here does I/O, keeps the time or draws random numbers; sending, retrying and choosing a key
 //! is left to the callers.
 
+pub mod anthropic;
+pub mod cures;
 pub mod error;
+pub mod fate;
 pub mod gemini;
+mod json;
 pub mod openai;
+pub mod switches;
 pub mod traits;
 
 #[cfg(test)]

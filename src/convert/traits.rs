@@ -44,6 +44,10 @@ pub struct ModelTraits {
     pub prefill: bool,
     /// Takes a `systemInstruction`; others get that text in front of the first user turn.
     pub system_instruction: bool,
+    /// Google Search, code execution and URL context, alone or together.
+    pub built_in_tools: bool,
+    /// Speaks its answers.
+    pub speech: bool,
 }
 
 const GEMINI_2: ModelTraits = ModelTraits {
@@ -54,6 +58,8 @@ const GEMINI_2: ModelTraits = ModelTraits {
     penalties: true,
     prefill: true,
     system_instruction: true,
+    built_in_tools: true,
+    speech: false,
 };
 
 const GEMINI_2_5: ModelTraits = ModelTraits {
@@ -70,11 +76,22 @@ const GEMINI_3: ModelTraits = ModelTraits {
     penalties: false,
     prefill: false,
     system_instruction: true,
+    built_in_tools: true,
+    speech: false,
 };
 
 /// Speech, pictures, embeddings and the like: no thinking, no system text.
-const SPECIAL: ModelTraits =
-    ModelTraits { penalties: false, prefill: false, system_instruction: false, ..GEMINI_2 };
+const SPECIAL: ModelTraits = ModelTraits {
+    penalties: false,
+    prefill: false,
+    system_instruction: false,
+    built_in_tools: false,
+    ..GEMINI_2
+};
+
+/// Pictures, from Gemini 3 on.
+const PICTURES_3: ModelTraits =
+    ModelTraits { thinking: Thinking::None, system_instruction: false, built_in_tools: false, ..GEMINI_3 };
 
 const FROM_LOW: &[Level] = &[Level::Low, Level::Medium, Level::High];
 const FROM_MINIMAL: &[Level] = &[Level::Minimal, Level::Low, Level::Medium, Level::High];
@@ -82,18 +99,22 @@ const MINIMAL_OR_HIGH: &[Level] = &[Level::Minimal, Level::High];
 
 /// Patterns (`*` stands for anything) and what the models that fit can do.
 const TABLE: &[(&str, ModelTraits)] = &[
-    ("*-tts*", SPECIAL),
+    ("*-tts*", ModelTraits { speech: true, ..SPECIAL }),
+    ("*-native-audio*", ModelTraits { speech: true, ..GEMINI_2_5 }),
     ("*embedding*", SPECIAL),
     ("gemini-2.5-flash-image*", SPECIAL),
     ("gemini-2.0-flash*-image*", SPECIAL),
     (
         "gemini-3.1-flash-lite-image*",
-        ModelTraits { thinking: Thinking::Levels(MINIMAL_OR_HIGH), system_instruction: false, ..GEMINI_3 },
+        ModelTraits { thinking: Thinking::Levels(MINIMAL_OR_HIGH), ..PICTURES_3 },
     ),
-    ("*-image*", ModelTraits { thinking: Thinking::None, system_instruction: false, ..GEMINI_3 }),
-    ("*nano-banana*", ModelTraits { thinking: Thinking::None, system_instruction: false, ..GEMINI_3 }),
+    ("*-image*", PICTURES_3),
+    ("*nano-banana*", PICTURES_3),
     ("*-transcribe*", ModelTraits { thinking: Thinking::None, ..GEMINI_3 }),
-    ("gemma-*", ModelTraits { penalties: false, system_instruction: false, ..GEMINI_2 }),
+    (
+        "gemma-*",
+        ModelTraits { penalties: false, system_instruction: false, built_in_tools: false, ..GEMINI_2 },
+    ),
     ("gemini-1.*", GEMINI_2),
     ("gemini-2.0-*", GEMINI_2),
     (
@@ -139,7 +160,7 @@ impl ModelTraits {
 }
 
 /// Whether a name fits a pattern in which `*` stands for any text, also none.
-fn fits(pattern: &str, name: &str) -> bool {
+pub fn fits(pattern: &str, name: &str) -> bool {
     let Some((head, rest)) = pattern.split_once('*') else {
         return pattern == name;
     };

@@ -83,7 +83,7 @@ pub enum UpstreamError {
     )]
     Apart { first: ResourceName, second: ResourceName },
     /// Only one key can see it, and that one cannot be had.
-    #[error("the API key that `{resource}` was made with {}", state_of_owner(.retry_after))]
+    #[error("the API key that `{resource}` was made with {}", state_of_owner(*.retry_after))]
     OwnerAway {
         resource: ResourceName,
         /// `None`: it does not come back by itself.
@@ -115,7 +115,7 @@ impl UpstreamError {
     }
 }
 
-fn state_of_owner(retry_after: &Option<Duration>) -> &'static str {
+fn state_of_owner(retry_after: Option<Duration>) -> &'static str {
     match retry_after {
         Some(_) => "has no quota left at the moment or rests, and no other key can see it",
         None => "is out of use, and no other key can see it; make it again",

@@ -43,7 +43,7 @@ pub enum RelayedBody {
     /// JSON, which is looked at.
     Whole(Bytes),
     /// Anything else, which may be of any size.
-    Arriving(Arriving),
+    Arriving(Box<Arriving>),
 }
 
 /// What one attempt got.
@@ -67,7 +67,7 @@ pub struct Arriving {
 
 impl Arriving {
     /// The bytes as they come. It ends with an error when Google breaks off or falls silent.
-    pub fn into_stream(self) -> impl Stream<Item = Result<Bytes, TransportError>> + 'static {
+    pub fn into_stream(self: Box<Self>) -> impl Stream<Item = Result<Bytes, TransportError>> + 'static {
         stream::unfold(Some(self), async |arriving| {
             let mut arriving = arriving?;
             match tokio::time::timeout(arriving.idle_timeout, arriving.response.next()).await {
@@ -176,9 +176,11 @@ impl Dispatcher {
                 sent.lease.settle(Outcome::Success, spent);
                 RelayedBody::Whole(body)
             }
-            HeadBody::Arriving(response) => {
-                RelayedBody::Arriving(Arriving { response, sent, idle_timeout: self.client.idle_timeout })
-            }
+            HeadBody::Arriving(response) => RelayedBody::Arriving(Box::new(Arriving {
+                response,
+                sent,
+                idle_timeout: self.client.idle_timeout,
+            })),
         };
         Relayed { status, headers, key, body }
     }

@@ -1,6 +1,9 @@
 //! The gateway as its clients meet it: over HTTP, with an upstream that follows a script.
 
+mod anthropic;
 mod blame;
+mod chat;
+mod clients;
 mod continuation;
 mod crash;
 mod failover;
@@ -9,6 +12,7 @@ mod harness;
 mod health;
 mod hedging;
 mod logs;
+mod media;
 mod native;
 mod openai;
 mod passthrough;
@@ -19,5 +23,6 @@ mod services;
 mod stop;
 mod storm;
 mod streaming;
+mod switches;
 mod timeouts;
 mod uploads;

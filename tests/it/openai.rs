@@ -163,13 +163,9 @@ async fn when_one_of_several_candidates_fails_the_request_does() {
 async fn what_cannot_be_honoured_is_refused_by_name() {
     let app = TestApp::with_keys(["k1"]).await;
 
-    for (name, value) in [
-        ("logit_bias", json!({"50256": -100})),
-        ("logprobs", json!(true)),
-        ("functions", json!([{"name": "f"}])),
-        ("frequency_penalty", json!(0.5)),
-    ] {
-        let reply = ask(&app, &chat_with(json!({name: value}))).await;
+    for (name, value) in [("logit_bias", json!({"50256": -100})), ("modalities", json!(["audio"]))] {
+        let reply =
+            ask(&app, &chat_with(json!({name: value, "audio": {"voice": "alloy", "format": "wav"}}))).await;
 
         assert_eq!(reply.status(), 400, "{name}");
         let error = &reply.json()["error"];
@@ -301,7 +297,9 @@ async fn models_are_listed_in_the_dialect_of_who_asks() {
         let list = app.client().get(path).send().await.json();
         let ids: Vec<_> = list["data"].as_array().expect("a list").iter().map(|model| &model["id"]).collect();
         assert_eq!(list["object"], "list");
-        assert_eq!(ids, ["gemini-2.5-flash", "gemini-2.5-pro", "gemini-embedding-001"]);
+        for model in ["gemini-2.5-flash", "gemini-2.5-pro", "gemini-embedding-001"] {
+            assert!(ids.contains(&&json!(model)), "{ids:?}");
+        }
     }
     let one = app.client().get("/v1/models/gemini-2.5-pro").send().await.json();
     assert_eq!(

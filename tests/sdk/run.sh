@@ -68,7 +68,7 @@ fi
 export GATEWAY_URL GATEWAY_TOKEN SIM_URL
 
 status=0
-echo "Python: $("$cache/venv/bin/pip" list --format=freeze | grep -E '^(openai|google-genai)=' | tr '\n' ' ')"
+echo "Python: $("$cache/venv/bin/pip" list --format=freeze | grep -E '^(anthropic|openai|google-genai)=' | tr '\n' ' ')"
 PYTHONDONTWRITEBYTECODE=1 "$cache/venv/bin/pytest" --quiet -p no:cacheprovider "$suites/python" || status=1
 
 echo "Node $(node --version): $(cd "$cache/node" && node -p \

@@ -26,7 +26,7 @@ use crate::{
         error::{ApiError, Failure},
         gateway::Gateway,
         journal::{Asked, Journal},
-        stream,
+        source, stream,
     },
     domain::model::ModelName,
     upstream::{
@@ -52,36 +52,49 @@ pub async fn call_method(
     let is_stream = method == ModelMethod::StreamGenerate;
     let asked = Asked::of("gemini", method.label()).model(&name).stream(is_stream);
     let journal = Journal::begin(&gateway, &request, token.id, asked, &body.bytes);
-    let model = match gateway.model(&name) {
-        Ok(model) => model,
+    let wanted = match gateway.asked(&name) {
+        Ok(wanted) => wanted,
         Err(error) => return journal.conclude(Err(error)),
     };
-    let call = Call {
+    let is_fake = is_stream && gateway.streams.fake.is_some();
+    let mut call = Call {
         method: Method::POST,
-        target: target(&request, &model, &method),
-        model,
+        target: target(&request, &wanted.model, if is_fake { &ModelMethod::Generate } else { &method }),
+        model: wanted.model.clone(),
         headers: forwarded_headers(&request),
         body: prepared_body(&gateway, &method, body.bytes),
         credential: Credential::ApiKeyHeader,
         answer: method.answer(),
     };
+    if method.generates() {
+        wanted.change(&mut call);
+    }
+    let links = wanted.wanted.links && method.generates();
     if let ModelMethod::Other(_) = method {
         // Such as batches and films, which leave something behind at Google.
         relay::fetch(&gateway, call, journal).await
     } else if is_stream {
-        open_stream(&request, &gateway, call, journal).await
+        open_stream(&request, &gateway, call, links, journal).await
     } else {
-        fetch(&gateway, call, journal).await
+        fetch_with_links(&gateway, call, links, journal).await
     }
 }
 
 /// Gets an answer whole and passes it on as it is.
-pub async fn fetch(
+pub async fn fetch(gateway: &Gateway, call: Call, journal: Journal) -> Result<HttpResponse, Failure<Gemini>> {
+    fetch_with_links(gateway, call, false, journal).await
+}
+
+async fn fetch_with_links(
     gateway: &Gateway,
     call: Call,
+    links: bool,
     mut journal: Journal,
 ) -> Result<HttpResponse, Failure<Gemini>> {
-    let answer = gateway.dispatcher.fetch(&call, &mut journal.trail).await;
+    let mut answer = gateway.dispatcher.fetch(&call, &mut journal.trail).await;
+    if let (Ok(answer), true) = (&mut answer, links) {
+        source::add_links(answer);
+    }
     journal.conclude(answer.map(respond))
 }
 
@@ -89,17 +102,18 @@ async fn open_stream(
     request: &HttpRequest,
     gateway: &Gateway,
     call: Call,
+    links: bool,
     mut journal: Journal,
 ) -> Result<HttpResponse, Failure<Gemini>> {
-    let dispatcher = gateway.dispatcher.clone();
+    let (dispatcher, is_fake) = (gateway.dispatcher.clone(), gateway.streams.fake.is_some());
     let opening = Box::pin(async move {
-        let opened = dispatcher.open(&call, &mut journal.trail).await;
-        (opened.map(|source| vec![source]), journal)
+        let opened = source::open(&dispatcher, &call, &mut journal.trail, is_fake).await;
+        (opened.map(|source| vec![source.with_links(links)]), journal)
     });
     if wants_events(request) {
-        stream::respond::<Gemini, _>(opening, Sse, gateway.heartbeat).await
+        stream::respond::<Gemini, _>(opening, Sse, gateway.shape()).await
     } else {
-        stream::respond::<Gemini, _>(opening, JsonArray::default(), gateway.heartbeat).await
+        stream::respond::<Gemini, _>(opening, JsonArray::default(), gateway.shape()).await
     }
 }
 
@@ -118,7 +132,7 @@ fn target(request: &HttpRequest, model: &ModelName, method: &ModelMethod) -> Str
     if !is_stream && request.query_string().is_empty() {
         return target;
     }
-    let kept = query(request).filter(|(name, _)| !(is_credential(name) || is_stream && name == "alt"));
+    let kept = query(request).filter(|(name, _)| !(is_credential(name) || name == "alt" && streams(request)));
     let alt = is_stream.then_some((Cow::Borrowed("alt"), Cow::Borrowed("sse")));
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     query.extend_pairs(kept.chain(alt));
@@ -138,6 +152,11 @@ pub fn version(request: &HttpRequest) -> &str {
 
 fn query(request: &HttpRequest) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
     url::form_urlencoded::parse(request.query_string().as_bytes())
+}
+
+/// Whether the client asks for a stream, whatever Google is asked for.
+fn streams(request: &HttpRequest) -> bool {
+    request.path().ends_with(":streamGenerateContent")
 }
 
 fn wants_events(request: &HttpRequest) -> bool {

@@ -21,6 +21,7 @@ use crate::{
         gateway::Gateway,
         journal::{Asked, Journal},
     },
+    domain::model::ModelName,
     services::catalog::{ModelList, Refresh},
     upstream::call::{AnswerKind, Call, Credential},
 };
@@ -74,7 +75,7 @@ pub async fn list_models(
 async fn list_page(gateway: &Gateway, query: &str) -> Result<Value, ApiError> {
     let paging = Paging::read(query)?;
     let list = catalogue(gateway).await?;
-    Ok(page(&list.models, &paging))
+    Ok(page(&gateway.switches.with_derived(&list.models), &paging))
 }
 
 fn page(models: &[Value], paging: &Paging) -> Value {
@@ -101,7 +102,7 @@ pub async fn find_model(
         Ok(model) => model,
         Err(error) => return journal.conclude(Err(error)),
     };
-    if let Some(found) = gateway.models.borrow().find(&model) {
+    if let Some(found) = known(&gateway, &model) {
         return journal.conclude(Ok::<_, ApiError>(HttpResponse::Ok().json(found)));
     }
     let call = Call {
@@ -114,6 +115,17 @@ pub async fn find_model(
         answer: AnswerKind::Plain,
     };
     fetch(&gateway, call, journal).await
+}
+
+/// The entry of a model that Google has, or that is made of one here.
+fn known(gateway: &Gateway, model: &ModelName) -> Option<Value> {
+    let list = gateway.models.borrow();
+    if let Some(found) = list.find(model) {
+        return Some(found.clone());
+    }
+    let resource = model.resource();
+    let all = gateway.switches.with_derived(&list.models);
+    all.into_iter().find(|model| model["name"] == *resource)
 }
 
 /// The list that this worker has; fetched now when there is none yet.

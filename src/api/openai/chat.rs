@@ -17,10 +17,13 @@ use crate::{
     api::{
         auth::ClientToken,
         body::{Body, Glance, require_json},
+        converted,
         error::{ApiError, Failure},
         gateway::Gateway,
         journal::{Asked, Journal},
-        stream,
+        media::fetch_remote,
+        signatures::Remembered,
+        source, stream,
     },
     convert::{
         ConvertError,
@@ -28,12 +31,12 @@ use crate::{
         openai::{
             chat::{ChatRequest, chat_request},
             request::{ChatOptions, to_gemini},
-            response::{ChatMeta, to_openai},
+            response::{ChatMeta, to_openai_signed},
             stream::ChatStream,
         },
         traits::ModelTraits,
     },
-    domain::{model::ModelName, time::Now},
+    domain::{client::TokenId, model::ModelName, time::Now},
     upstream::{
         call::{AnswerKind, Call, Credential},
         dispatch::{Answer, Refusal, UpstreamError, malformed},
@@ -47,32 +50,53 @@ pub async fn create_chat_completion(
     body: Body<OpenAi>,
 ) -> Result<HttpResponse, Failure<OpenAi>> {
     let asked = Asked::of("openai", "chat/completions");
-    let mut journal = Journal::begin(&gateway, &request, token.id, asked, &body.bytes);
-    let (chat, call) = match prepare(&request, &gateway, &body.bytes, &mut journal) {
+    let mut journal = Journal::begin(&gateway, &request, token.id.clone(), asked, &body.bytes);
+    let prepared = match prepare(&request, &gateway, token.id, body.bytes, &mut journal).await {
         Ok(prepared) => prepared,
         Err(error) => return journal.conclude(Err(error)),
     };
-    let id = format!("chatcmpl-{}", Uuid::now_v7().simple());
-    let meta = ChatMeta::new(&chat, id, Now::read().utc.timestamp(), gateway.show_thoughts);
-    if chat.stream {
-        open_stream(&gateway, call, &chat, meta, journal).await
+    if prepared.is_stream {
+        open_stream(&gateway, prepared, journal).await
     } else {
-        fetch(&gateway, call, chat.n(), &meta, journal).await
+        fetch(&gateway, prepared, journal).await
     }
 }
 
+/// What is left of a request once it is translated.
+struct Prepared {
+    call: Call,
+    n: usize,
+    is_stream: bool,
+    include_usage: bool,
+    /// The answer ends with the links that a search found.
+    links: bool,
+    meta: ChatMeta,
+    remembered: Remembered,
+}
+
 /// Everything that can be refused before Google is asked.
-fn prepare(
+async fn prepare(
     request: &HttpRequest,
     gateway: &Gateway,
-    body: &[u8],
+    owner: TokenId,
+    body: Bytes,
     journal: &mut Journal,
-) -> Result<(ChatRequest, Call), ApiError> {
-    let chat = read(request, body, journal, chat_request)?;
+) -> Result<Prepared, ApiError> {
+    let mut chat = read(request, &body, journal, chat_request)?;
+    // With pictures in it, it is large, and what follows holds them again.
+    let size = body.len();
+    drop(body);
     journal.asks_for(&chat.model, chat.stream);
-    let model = model_name(gateway, &chat.model)?;
-    let call = to_call(gateway, &chat, &model)?;
-    Ok((chat, call))
+    let asked = gateway.asked(&chat.model)?;
+    let remembered = gateway.signatures.of(owner, asked.model.clone());
+    chat.recall_signatures(|id, function| remembered.recall(id, function));
+    fetch_remote(gateway.media.as_deref(), chat.media_mut()).await?;
+    let mut call = to_call(gateway, &chat, &asked.model, size)?;
+    asked.change(&mut call);
+    let id = format!("chatcmpl-{}", Uuid::now_v7().simple());
+    let meta = ChatMeta::new(&chat, id, Now::read().utc.timestamp(), gateway.show_thoughts);
+    let (n, is_stream, include_usage) = (chat.n(), chat.stream, chat.include_usage);
+    Ok(Prepared { call, n, is_stream, include_usage, links: asked.wanted.links, meta, remembered })
 }
 
 /// Reads a JSON body; the journal learns what can be read of one that is refused.
@@ -89,19 +113,19 @@ pub fn read<T>(
     })
 }
 
-/// The model that Gemini is asked for. `google/` is how routers of several vendors name Gemini's models.
-pub fn model_name(gateway: &Gateway, name: &str) -> Result<ModelName, ApiError> {
-    gateway.model(name.strip_prefix("google/").unwrap_or(name))
-}
-
-fn to_call(gateway: &Gateway, chat: &ChatRequest, model: &ModelName) -> Result<Call, ApiError> {
+/// `size` is that of the client's body, in bytes.
+fn to_call(gateway: &Gateway, chat: &ChatRequest, model: &ModelName, size: usize) -> Result<Call, ApiError> {
     let options = ChatOptions {
         show_thoughts: gateway.show_thoughts,
         safety_settings: gateway.safety_settings.as_deref(),
         model: ModelTraits::of(model.as_str()),
     };
-    let body = to_gemini(chat, &options)?.to_json();
-    let method = if chat.stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
+    let body = to_gemini(chat, &options)?.to_json_like(size);
+    let method = if chat.stream && gateway.streams.fake.is_none() {
+        "streamGenerateContent?alt=sse"
+    } else {
+        "generateContent"
+    };
     Ok(gemini_call(model, method, body.into(), AnswerKind::Generation))
 }
 
@@ -121,18 +145,23 @@ pub fn gemini_call(model: &ModelName, method: &str, body: Bytes, answer: AnswerK
 /// Gemini's models take one candidate a request, so `n` answers are `n` requests side by side.
 async fn fetch(
     gateway: &Gateway,
-    call: Call,
-    n: usize,
-    meta: &ChatMeta,
+    prepared: Prepared,
     mut journal: Journal,
 ) -> Result<HttpResponse, Failure<OpenAi>> {
+    let Prepared { call, n, links, meta, remembered, .. } = prepared;
     let branches = journal.branches(n).iter_mut();
-    let answers = try_join_all(branches.map(|trail| gateway.dispatcher.fetch(&call, trail))).await;
-    let converted = answers.map_err(ApiError::from).and_then(|answers| convert(&answers, meta));
+    let fetches = branches.map(|trail| converted::fetch(&gateway.dispatcher, &call, trail));
+    let answers = try_join_all(fetches).await;
+    let converted = answers.map_err(ApiError::from).and_then(|mut answers| {
+        if links {
+            answers.iter_mut().for_each(source::add_links);
+        }
+        convert(&answers, &meta, &remembered)
+    });
     journal.conclude(converted.map(|json| HttpResponse::Ok().content_type(ContentType::json()).body(json)))
 }
 
-fn convert(answers: &[Answer], meta: &ChatMeta) -> Result<Vec<u8>, ApiError> {
+fn convert(answers: &[Answer], meta: &ChatMeta, remembered: &Remembered) -> Result<Vec<u8>, ApiError> {
     let parsed: Result<Vec<_>, _> = answers
         .iter()
         .map(|answer| serde_json::from_slice::<GenerateContentResponse>(&answer.body))
@@ -141,23 +170,27 @@ fn convert(answers: &[Answer], meta: &ChatMeta) -> Result<Vec<u8>, ApiError> {
         let fault = malformed("Gemini's answer has an unknown shape");
         UpstreamError::Refused(Box::new(Refusal::inside(fault)))
     })?;
-    Ok(to_openai(&parsed, meta).to_json())
+    let (completion, signed) = to_openai_signed(&parsed, meta);
+    signed.iter().for_each(|call| remembered.remember(&call.id, &call.function, &call.signature));
+    Ok(completion.to_json())
 }
 
 async fn open_stream(
     gateway: &Gateway,
-    call: Call,
-    chat: &ChatRequest,
-    meta: ChatMeta,
+    prepared: Prepared,
     mut journal: Journal,
 ) -> Result<HttpResponse, Failure<OpenAi>> {
-    let (dispatcher, n) = (gateway.dispatcher.clone(), chat.n());
+    let Prepared { call, n, include_usage, links, meta, remembered, .. } = prepared;
+    let (dispatcher, is_fake) = (gateway.dispatcher.clone(), gateway.streams.fake.is_some());
     let opening = Box::pin(async move {
         let branches = journal.branches(n).iter_mut();
-        let sources = try_join_all(branches.map(|trail| dispatcher.open(&call, trail))).await;
+        let opens = branches.map(|trail| converted::open_source(&dispatcher, &call, trail, is_fake));
+        let sources = try_join_all(opens).await;
+        let sources =
+            sources.map(|sources| sources.into_iter().map(|source| source.with_links(links)).collect());
         journal.join();
         (sources, journal)
     });
-    let writer = Chunks(ChatStream::new(meta, n, chat.include_usage));
-    stream::respond::<OpenAi, _>(opening, writer, gateway.heartbeat).await
+    let writer = Chunks { stream: ChatStream::new(meta, n, include_usage), remembered };
+    stream::respond::<OpenAi, _>(opening, writer, gateway.shape()).await
 }

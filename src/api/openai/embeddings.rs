@@ -5,7 +5,7 @@ use futures_util::future::try_join_all;
 
 use super::{
     OpenAi,
-    chat::{gemini_call, model_name, read},
+    chat::{gemini_call, read},
 };
 use crate::{
     api::{
@@ -47,7 +47,7 @@ fn prepare(
 ) -> Result<(EmbeddingsRequest, ModelName), ApiError> {
     let wanted = read(request, body, journal, embeddings_request)?;
     journal.asks_for(&wanted.model, false);
-    let model = model_name(gateway, &wanted.model)?;
+    let model = gateway.asked(&wanted.model)?.model;
     Ok((wanted, model))
 }
 

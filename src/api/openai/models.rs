@@ -7,7 +7,7 @@ use actix_web::{
 
 use bytes::Bytes;
 
-use super::{OpenAi, chat::model_name};
+use super::OpenAi;
 use crate::{
     api::{
         auth::{ClientToken, speaks_gemini},
@@ -27,7 +27,11 @@ pub async fn list_models(
     let asked = Asked::of("openai", "models.list");
     let journal = Journal::begin(&gateway, &request, token.id, asked, &Bytes::new());
     let list = catalogue(&gateway).await;
-    journal.conclude(list.map(|list| HttpResponse::Ok().json(models::models_list(list.names()))))
+    journal.conclude(list.map(|list| {
+        let all = gateway.switches.with_derived(&list.models);
+        let names = all.iter().filter_map(|model| model["name"].as_str());
+        HttpResponse::Ok().json(models::models_list(names))
+    }))
 }
 
 pub async fn find_model(
@@ -43,10 +47,16 @@ pub async fn find_model(
 }
 
 async fn find(gateway: &Gateway, id: String) -> Result<HttpResponse, ApiError> {
-    let name = model_name(gateway, &id)?;
+    let name = id.strip_prefix("google/").unwrap_or(&id);
+    let hidden = gateway.model(name);
     let list = catalogue(gateway).await?;
-    let model = list.find(&name).ok_or(ApiError::UnknownModel { model: id })?;
-    Ok(HttpResponse::Ok().json(models::model(model["name"].as_str().unwrap_or_default())))
+    let all = gateway.switches.with_derived(&list.models);
+    let resource = format!("models/{}", name.strip_prefix("models/").unwrap_or(name));
+    match all.iter().filter_map(|model| model["name"].as_str()).find(|name| *name == resource) {
+        Some(name) => Ok(HttpResponse::Ok().json(models::model(name))),
+        // A name that no model can have is told as such.
+        None => Err(hidden.err().unwrap_or(ApiError::UnknownModel { model: id })),
+    }
 }
 
 /// `GET /v1/models` belongs to two dialects; the credential tells which one is spoken.

@@ -9,7 +9,7 @@ use actix_web::{
     web::Data,
 };
 
-use super::{OpenAi, chat::model_name, writer::AsTheyCome};
+use super::{OpenAi, writer::AsTheyCome};
 use crate::{
     api::{
         address::{climbs, with_query},
@@ -76,7 +76,7 @@ fn named_by(path: &str) -> &str {
 /// The model of that name; a stand-in for calls that name no model, such as the list of models. What could be no model's
 /// name is left to Google.
 fn model_of(gateway: &Gateway, name: &str) -> Result<ModelName, ApiError> {
-    match model_name(gateway, name) {
+    match gateway.model(name.strip_prefix("google/").unwrap_or(name)) {
         Err(ApiError::ModelName { .. }) => Ok(ModelName::parse("openai.other").expect("a plain name")),
         named => named,
     }
@@ -101,7 +101,7 @@ async fn open_stream(
     let dispatcher = gateway.dispatcher.clone();
     let opening = Box::pin(async move {
         let opened = dispatcher.open(&call, &mut journal.trail).await;
-        (opened.map(|source| vec![source]), journal)
+        (opened.map(|source| vec![source.into()]), journal)
     });
     stream::respond::<OpenAi, _>(opening, AsTheyCome, gateway.heartbeat).await
 }

@@ -6,6 +6,7 @@ use super::{OpenAi, envelope::words};
 use crate::{
     api::{
         error::{ApiError, Envelope},
+        signatures::Remembered,
         stream::Writer,
     },
     convert::{gemini::GenerateContentResponse, openai::stream::ChatStream},
@@ -16,8 +17,10 @@ use crate::{
 const HEARTBEAT: &[u8] = b": keep-alive\n\n";
 
 /// Gemini's events as chunks of a chat completion.
-#[derive(Debug)]
-pub struct Chunks(pub ChatStream);
+pub struct Chunks {
+    pub stream: ChatStream,
+    pub remembered: Remembered,
+}
 
 impl Writer for Chunks {
     const CONTENT_TYPE: &'static str = "text/event-stream";
@@ -27,12 +30,15 @@ impl Writer for Chunks {
             let fault = malformed("Gemini sent an event that is not an answer");
             return Err(UpstreamError::Refused(Box::new(Refusal::inside(fault))).into());
         };
-        self.0.event(index, &response, out);
+        self.stream.event(index, &response, out);
+        for call in self.stream.take_signed() {
+            self.remembered.remember(&call.id, &call.function, &call.signature);
+        }
         Ok(())
     }
 
     fn source_ends(&mut self, index: usize, out: &mut Vec<u8>) {
-        self.0.finish(index, out);
+        self.stream.finish(index, out);
     }
 
     fn heartbeat(&mut self, out: &mut Vec<u8>) {
@@ -40,7 +46,7 @@ impl Writer for Chunks {
     }
 
     fn end(&mut self, out: &mut Vec<u8>) {
-        self.0.done(out);
+        self.stream.done(out);
     }
 
     fn failure(&mut self, error: &ApiError, out: &mut Vec<u8>) {

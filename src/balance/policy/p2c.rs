@@ -10,17 +10,25 @@ use super::{Candidates, Policy, ReadyList, Turn};
 /// Draws for a second key that is allowed and another one than the first.
 const DRAWS: usize = 3;
 
+/// A key that costs no more than this is idle, and nothing much speaks against it: no other could be better by far, and
+/// in a large pool every look at one is a look at cold memory.
+const GOOD_ENOUGH: f32 = 1.1;
+
 #[derive(Debug)]
 pub struct P2c(pub Turn);
 
 impl Policy for P2c {
     fn choose(&mut self, ready: &ReadyList, candidates: &dyn Candidates) -> Option<u32> {
         let first = self.0.take(ready, candidates)?;
+        let cost = candidates.cost(first);
+        if cost <= GOOD_ENOUGH {
+            return Some(first);
+        }
         let drawn = (0..DRAWS).find_map(|_| {
             let slot = ready.at(self.0.chance.random_range(0..ready.len()));
             (slot != first && candidates.is_allowed(slot) && self.0.accepts(slot, candidates)).then_some(slot)
         });
-        let second = drawn.filter(|&second| candidates.cost(second) < candidates.cost(first));
+        let second = drawn.filter(|&second| candidates.cost(second) < cost);
         Some(second.unwrap_or(first))
     }
 }

@@ -1,6 +1,8 @@
 //! Pictures, sound and files inside a request: data URLs, MIME types, and the few addresses that Google fetches itself.
 
-use super::Part;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use super::{Part, sniff};
 
 /// A medium as the hub takes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,6 +11,8 @@ pub enum Media {
     Inline { mime_type: String, text: String, data_at: usize },
     /// An address that Google fetches itself.
     Uri(String),
+    /// An address that has to be fetched before the request goes to Google, and where it stood in the client's request.
+    Remote { url: String, param: String },
 }
 
 /// Why an address cannot be used.
@@ -20,6 +24,8 @@ pub enum MediaError {
     Malformed,
     /// A picture in a format that Gemini refuses.
     Format,
+    /// A text in the place of a picture.
+    NoPicture,
 }
 
 impl Media {
@@ -28,15 +34,33 @@ impl Media {
         if let Some(rest) = url.strip_prefix("data:") {
             let (header, data) = rest.split_once(',').ok_or(MediaError::Malformed)?;
             let types = header.strip_suffix(";base64").ok_or(MediaError::Malformed)?;
-            let mime_type = mime_type(types.split(';').next().unwrap_or_default())?;
+            let mime_type = true_type(types.split(';').next().unwrap_or_default(), data)?;
             let data_at = url.len() - data.len();
             return Ok(Self::Inline { mime_type, text: url, data_at });
         }
         if fetched_by_google(&url) {
             return Ok(Self::Uri(url));
         }
-        let remote = url.starts_with("http://") || url.starts_with("https://");
-        Err(if remote { MediaError::Remote } else { MediaError::Malformed })
+        Err(if is_remote(&url) { MediaError::Remote } else { MediaError::Malformed })
+    }
+
+    /// The same, with an address that somebody has to fetch for a medium of its own; `param` is its place in the request.
+    pub fn from_any_url(url: String, param: impl FnOnce() -> String) -> Result<Self, MediaError> {
+        if is_remote(&url) && !fetched_by_google(&url) {
+            return Ok(Self::Remote { url, param: param() });
+        }
+        Self::from_url(url)
+    }
+
+    /// What was fetched from an address. `announced` is the type that the server told, for texts, which have no other.
+    pub fn from_bytes(bytes: &[u8], announced: &str) -> Result<Self, MediaError> {
+        let mime_type = match sniff::sniff(bytes) {
+            Some(known) => mime_type(known)?,
+            None if sniff::is_text(bytes) && announced.starts_with("text/plain") => "text/plain".to_owned(),
+            None if sniff::is_text(bytes) => return Err(MediaError::NoPicture),
+            None => return Err(MediaError::Format),
+        };
+        Ok(Self::from_base64(&mime_type, STANDARD.encode(bytes)))
     }
 
     /// Bare base64 of a known type.
@@ -44,11 +68,38 @@ impl Media {
         Self::Inline { mime_type: mime_type.to_owned(), text: data, data_at: 0 }
     }
 
+    /// Bare base64 of the type that the client names.
+    pub fn of_type(mime: &str, data: String) -> Result<Self, MediaError> {
+        Ok(Self::Inline { mime_type: mime_type(mime)?, text: data, data_at: 0 })
+    }
+
     pub fn to_part(&self) -> Part<'_> {
         match self {
             Self::Inline { mime_type, text, data_at } => Part::inline(mime_type.as_str(), &text[*data_at..]),
-            Self::Uri(uri) => Part::file(uri.as_str()),
+            // An address that nobody fetched is Google's to refuse.
+            Self::Uri(uri) | Self::Remote { url: uri, .. } => Part::file(uri.as_str()),
         }
+    }
+}
+
+fn is_remote(url: &str) -> bool {
+    let has_scheme =
+        |scheme: &str| url.get(..scheme.len()).is_some_and(|head| head.eq_ignore_ascii_case(scheme));
+    has_scheme("http://") || has_scheme("https://")
+}
+
+/// The type of a data URL: what its bytes are, where the client calls them a picture or nothing in particular.
+fn true_type(declared: &str, data: &str) -> Result<String, MediaError> {
+    let declared = mime_type(declared)?;
+    let is_picture = declared.starts_with("image/");
+    if !is_picture && declared != "application/octet-stream" {
+        return Ok(declared);
+    }
+    let head = sniff::head(data).ok_or(MediaError::Malformed)?;
+    match sniff::sniff(&head) {
+        Some(known) => mime_type(known),
+        None if is_picture && sniff::is_text(&head) => Err(MediaError::NoPicture),
+        None => Ok(declared),
     }
 }
 
@@ -118,6 +169,35 @@ mod tests {
         assert_eq!(Media::from_url("a.png".into()), Err(MediaError::Malformed));
         assert_eq!(Media::from_url("data:image/png,%00".into()), Err(MediaError::Malformed));
         assert_eq!(Media::from_url("data:image/gif;base64,R0lG".into()), Err(MediaError::Format));
+    }
+
+    #[test]
+    fn the_bytes_of_a_picture_decide_over_its_name() {
+        let mime_type = |url: &str| match Media::from_url(url.into()) {
+            Ok(Media::Inline { mime_type, .. }) => Ok(mime_type),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error),
+        };
+
+        assert_eq!(mime_type("data:image/png;base64,/9j/4AAQ"), Ok("image/jpeg".into()));
+        assert_eq!(
+            mime_type("data:application/octet-stream;base64,JVBERi0xLjc="),
+            Ok("application/pdf".into())
+        );
+        assert_eq!(mime_type("data:image/png;base64,R0lGODlh"), Err(MediaError::Format));
+        assert_eq!(mime_type("data:image/png;base64,PGh0bWw+PC9odG1sPg=="), Err(MediaError::NoPicture));
+        assert_eq!(mime_type("data:image/png;base64,%%%%"), Err(MediaError::Malformed));
+        assert_eq!(mime_type("data:image/new;base64,AA=="), Ok("image/new".into()), "Google may know it");
+    }
+
+    #[test]
+    fn what_was_fetched_is_what_its_bytes_say() {
+        let png = Media::from_bytes(b"\x89PNG\r\n\x1a\n", "text/html").unwrap();
+
+        assert_eq!(png, Media::from_base64("image/png", "iVBORw0KGgo=".into()));
+        assert_eq!(Media::from_bytes(b"<!doctype html>", "image/png"), Err(MediaError::NoPicture));
+        assert_eq!(Media::from_bytes(b"GIF89a", "image/gif"), Err(MediaError::Format));
+        assert!(Media::from_bytes(b"plain words", "text/plain; charset=utf-8").is_ok());
     }
 
     #[test]

@@ -34,7 +34,17 @@ pub struct GenerateContentRequest<'a> {
 impl GenerateContentRequest<'_> {
     /// The JSON that goes to Google.
     pub fn to_json(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("strings, numbers and maps with string keys always serialise")
+        self.to_json_like(0)
+    }
+
+    /// The same of a request that came as so many bytes, of which most are pictures if they are many: room for them is made
+    /// once, since a buffer that grows holds them twice for a moment.
+    pub fn to_json_like(&self, size: usize) -> Vec<u8> {
+        const USUAL: usize = 1024;
+        let mut json = Vec::with_capacity(size + USUAL);
+        let written = serde_json::to_writer(&mut json, self);
+        written.expect("strings, numbers and maps with string keys always serialise");
+        json
     }
 }
 
@@ -148,6 +158,10 @@ pub struct Tool<'a> {
     pub function_declarations: Vec<FunctionDeclaration<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub google_search: Option<Empty>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url_context: Option<Empty>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code_execution: Option<Empty>,
 }
 
 /// `{}`.
@@ -215,6 +229,13 @@ pub struct GenerationConfig<'a> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub response_modalities: &'static [&'static str],
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub speech_config: Option<SpeechConfig>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub response_logprobs: bool,
+    /// Alternatives to each token, 0 to 20.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logprobs: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub thinking_config: Option<ThinkingConfig<'a>>,
 }
 
@@ -229,8 +250,23 @@ impl GenerationConfig<'_> {
             && self.seed.is_none();
         let shapes = self.response_mime_type.is_none()
             && self.response_modalities.is_empty()
+            && self.speech_config.is_none()
+            && !self.response_logprobs
             && self.thinking_config.is_none();
         numbers && shapes && self.stop_sequences.is_empty()
+    }
+}
+
+/// `{"voiceConfig": {"prebuiltVoiceConfig": {"voiceName": …}}}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpeechConfig {
+    pub voice: &'static str,
+}
+
+impl Serialize for SpeechConfig {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serde_json::json!({"voiceConfig": {"prebuiltVoiceConfig": {"voiceName": self.voice}}})
+            .serialize(serializer)
     }
 }
 

@@ -45,6 +45,8 @@ pub struct Candidate<'a> {
     pub finish_message: Option<Text<'a>>,
     #[serde(borrow)]
     pub grounding_metadata: Option<GroundingMetadata<'a>>,
+    #[serde(borrow)]
+    pub logprobs_result: Option<LogprobsResult<'a>>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -163,6 +165,32 @@ pub struct Segment<'a> {
     pub end_index: usize,
     #[serde(borrow)]
     pub text: Option<Text<'a>>,
+}
+
+/// Log probabilities of the tokens of an answer, or of one event.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LogprobsResult<'a> {
+    #[serde(borrow, deserialize_with = "null_as_default")]
+    pub chosen_candidates: Vec<TokenCandidate<'a>>,
+    /// One list for each chosen token.
+    #[serde(borrow, deserialize_with = "null_as_default")]
+    pub top_candidates: Vec<TopCandidates<'a>>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct TopCandidates<'a> {
+    #[serde(borrow, deserialize_with = "null_as_default")]
+    pub candidates: Vec<TokenCandidate<'a>>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TokenCandidate<'a> {
+    #[serde(borrow)]
+    pub token: Text<'a>,
+    pub log_probability: f64,
 }
 
 /// Counts of tokens; those that are missing are 0.

@@ -47,6 +47,11 @@ pub fn parameters(schema: &Value) -> Option<Value> {
     (has_properties || takes_any || has_shape).then_some(schema)
 }
 
+/// The schema as an instruction, for models that refuse a JSON type beside tools.
+pub fn in_words(schema: &Value) -> String {
+    format!("Give the final answer as one JSON value and nothing else, valid by this JSON Schema: {schema}")
+}
+
 /// A schema with nothing but keywords that Gemini reads.
 pub fn clean(schema: &Value) -> Value {
     let Value::Object(schema) = schema else {

@@ -200,6 +200,14 @@ fn no_result<'a>() -> (Cow<'a, RawValue>, Vec<Part<'a>>) {
     (to_raw(&json!({"error": "no result"})), Vec::new())
 }
 
+/// What a function said, as Gemini takes it: a JSON object goes as it is; anything else is a text and becomes `{"result": text}`.
+pub fn object_or_result(text: &str) -> Cow<'_, RawValue> {
+    match serde_json::from_str::<&RawValue>(text) {
+        Ok(raw) if raw.get().starts_with('{') => Cow::Borrowed(raw),
+        Ok(_) | Err(_) => to_raw(&json!({ "result": text })),
+    }
+}
+
 /// A value of ours as raw JSON.
 pub fn to_raw<'a>(value: &impl serde::Serialize) -> Cow<'a, RawValue> {
     let raw = serde_json::value::to_raw_value(value);

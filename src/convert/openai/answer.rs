@@ -4,14 +4,16 @@ use std::borrow::Cow;
 
 use super::{
     citations::Citations,
+    logprobs::{self, Logprobs},
     markdown,
     response::ChatMeta,
     tool_call,
     types::{Annotation, ChatUsage, ToolCall},
     usage,
 };
-use crate::convert::gemini::response::{
-    Blob, Candidate, GenerateContentResponse, Part, PromptFeedback, Text,
+use crate::convert::gemini::{
+    finish::{FinishKind, block_reason},
+    response::{Blob, Candidate, GenerateContentResponse, Part},
 };
 
 /// What one event adds to the answer, in order.
@@ -20,7 +22,27 @@ pub(super) enum Piece<'a> {
     Thought(&'a str),
     Text(Cow<'a, str>),
     Call(ToolCall<'a>),
+    Audio(&'a Blob<'a>),
+    Logprobs(Logprobs),
     Citations(Vec<Annotation>),
+}
+
+/// A call of the model's that has a signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedCall {
+    /// As the client knows it.
+    pub id: String,
+    /// Gemini's name of the function.
+    pub function: String,
+    pub signature: String,
+}
+
+impl SignedCall {
+    fn of(part: &Part<'_>, id: &str) -> Option<Self> {
+        let signature = part.thought_signature.as_deref().filter(|signature| !signature.is_empty())?;
+        let function = part.function_call.as_ref()?.name.as_deref()?;
+        Some(Self { id: id.to_owned(), function: function.to_owned(), signature: signature.to_owned() })
+    }
 }
 
 /// How an answer ended.
@@ -45,6 +67,8 @@ pub(super) struct Answer {
     citations: Citations,
     finish: Option<Finish>,
     block: Option<String>,
+    /// Calls with signatures, for whoever remembers them.
+    pub signed: Vec<SignedCall>,
     pub usage: ChatUsage,
     pub service_tier: Option<&'static str>,
 }
@@ -55,17 +79,6 @@ struct Finish {
     /// Google's name and words for it.
     name: String,
     message: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum FinishKind {
-    Stop,
-    Length,
-    Filter,
-    /// The model failed to write a usable function call.
-    Malformed,
-    /// No fault of the prompt's, or a name that we have not heard of.
-    Unclear,
 }
 
 impl Answer {
@@ -103,6 +116,9 @@ impl Answer {
         for part in &candidate.content.parts {
             self.read_part(part, meta, each);
         }
+        if let (Some(result), Some(alternatives)) = (&candidate.logprobs_result, meta.log_probabilities) {
+            each(Piece::Logprobs(logprobs::read(result, alternatives)));
+        }
         if let Some(grounding) = &candidate.grounding_metadata {
             let found = self.citations.read(grounding);
             if !found.is_empty() {
@@ -125,20 +141,26 @@ impl Answer {
                 each(Piece::Thought(text));
             }
         }
-        if let Some(image) = part.inline_data.as_ref().and_then(markdown_image) {
+        if let Some(image) = part.inline_data.as_ref().and_then(markdown::picture) {
             self.write_block(image, each);
+        }
+        if let Some(sound) = part.inline_data.as_ref().filter(|blob| is_sound(blob) && meta.speech.is_some())
+        {
+            self.wrote = true;
+            each(Piece::Audio(sound));
         }
         if let Some(code) = &part.executable_code {
             let language = code.language.as_deref().unwrap_or_default().to_ascii_lowercase();
-            self.write_block(fenced(&language, code.code.as_deref().unwrap_or_default()), each);
+            self.write_block(markdown::fenced(&language, code.code.as_deref().unwrap_or_default()), each);
         }
         if let Some(output) = part.code_execution_result.as_ref().and_then(|result| result.output.as_deref())
         {
-            self.write_block(fenced("", output), each);
+            self.write_block(markdown::fenced("", output), each);
         }
-        let wanted = self.calls == 0 || meta.parallel_tool_calls;
+        let wanted = self.calls == 0 || meta.parallel_tool_calls && !meta.are_functions;
         if let Some(call) = tool_call::read(part, meta, self.choice, self.calls).filter(|_| wanted) {
             self.calls += 1;
+            self.signed.extend(SignedCall::of(part, &call.id));
             each(Piece::Call(call));
         }
     }
@@ -168,7 +190,7 @@ impl Answer {
     }
 
     /// How the answer ended; calls decide, whatever Gemini's own reason says.
-    pub fn end(&self) -> End {
+    pub fn end(&self, meta: &ChatMeta) -> End {
         let end = |reason| End { reason, text: None, refusal: None };
         if let Some(reason) = &self.block {
             return End {
@@ -177,7 +199,7 @@ impl Answer {
             };
         }
         if self.calls > 0 {
-            return end("tool_calls");
+            return end(if meta.are_functions { "function_call" } else { "tool_calls" });
         }
         let Some(finish) = &self.finish else {
             return end("stop");
@@ -197,48 +219,8 @@ impl Answer {
     }
 }
 
-impl FinishKind {
-    fn of(name: &str) -> Self {
-        match name {
-            "STOP" => Self::Stop,
-            "MAX_TOKENS" => Self::Length,
-            "SAFETY"
-            | "PROHIBITED_CONTENT"
-            | "BLOCKLIST"
-            | "SPII"
-            | "RECITATION"
-            | "IMAGE_SAFETY"
-            | "IMAGE_PROHIBITED_CONTENT"
-            | "IMAGE_RECITATION"
-            | "MODEL_ARMOR" => Self::Filter,
-            "MALFORMED_FUNCTION_CALL"
-            | "UNEXPECTED_TOOL_CALL"
-            | "TOO_MANY_TOOL_CALLS"
-            | "MALFORMED_RESPONSE" => Self::Malformed,
-            _ => Self::Unclear,
-        }
-    }
-}
-
-fn block_reason(feedback: &PromptFeedback<'_>) -> Option<String> {
-    let reason = feedback.block_reason.as_deref().filter(|reason| *reason != "BLOCK_REASON_UNSPECIFIED")?;
-    Some(match feedback.block_reason_message.as_deref() {
-        Some(message) if !message.is_empty() => format!("{reason} ({message})"),
-        _ => reason.to_owned(),
-    })
-}
-
-/// A picture as a Markdown image with a data URL; other media have no place in a chat message.
-fn markdown_image(blob: &Blob<'_>) -> Option<String> {
-    let mime_type = blob.mime_type.as_deref().filter(|mime_type| mime_type.starts_with("image/"))?;
-    let Text(data) = &blob.data;
-    Some(markdown::image(mime_type, data))
-}
-
-/// A block of code, in a fence that the code itself does not hold.
-fn fenced(language: &str, code: &str) -> String {
-    let fence = if code.contains("```") { "````" } else { "```" };
-    format!("{fence}{language}\n{}\n{fence}", code.trim_end_matches('\n'))
+fn is_sound(blob: &Blob<'_>) -> bool {
+    blob.mime_type.as_deref().is_some_and(|mime_type| mime_type.starts_with("audio/"))
 }
 
 #[cfg(test)]
@@ -250,7 +232,7 @@ mod tests {
         let mut answer = Answer::new(0);
         let meta = ChatMeta::test();
         answer.read(&response, &meta, &mut |_| {});
-        answer.end()
+        answer.end(&meta)
     }
 
     fn ended(reason: &str, parts: &str) -> &'static str {

@@ -11,9 +11,12 @@ use super::{
     json::{self, At, Object, array, string, wrong_type},
     message::Message,
     thinking::{Effort, ThinkingOverride},
-    tools::{ToolChoice, Tools},
+    tools::{ToolChoice, Tools, without_references},
 };
-use crate::convert::{ConvertError, gemini::tool_names::ToolNames};
+use crate::convert::{
+    ConvertError,
+    gemini::{media::Media, tool_names::ToolNames, voices::voice},
+};
 
 /// Most answers to one request; each is a request of its own to Gemini.
 const MAX_N: u64 = 8;
@@ -51,6 +54,12 @@ pub struct ChatRequest {
     pub web_search: bool,
     /// `modalities` named pictures.
     pub image_output: bool,
+    /// `modalities` named sound.
+    pub speech: Option<Speech>,
+    /// How many alternatives to each token, 0 to 20, shall be told with the probability of the token; `None` for neither.
+    pub log_probabilities: Option<u64>,
+    /// The tools came as `functions`, and so do their calls go back.
+    pub are_functions: bool,
     /// Gemini's name of the tier.
     pub service_tier: Option<&'static str>,
     pub google: GoogleOptions,
@@ -64,6 +73,22 @@ pub enum ResponseFormat {
     Json,
     /// A JSON Schema, as the client wrote it.
     Schema(Value),
+}
+
+/// A spoken answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Speech {
+    /// Gemini's name.
+    pub voice: &'static str,
+    pub format: AudioFormat,
+}
+
+/// What can be made of Gemini's samples without an encoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AudioFormat {
+    Wav,
+    /// The samples alone: 16 bits, 24 kHz, one channel.
+    Pcm16,
 }
 
 /// `extra_body.google` or `google`, as Google's own OpenAI layer takes them.
@@ -81,18 +106,17 @@ pub fn chat_request(body: &[u8]) -> Result<ChatRequest, ConvertError> {
     fields::refuse(&mut request)?;
     let model = request.require_string("model")?;
     let messages = messages(request.require("messages")?, at.key("messages"))?;
-    let tools =
-        request.take("tools").map_or(Ok(Tools::default()), |tools| Tools::read(tools, at.key("tools")))?;
-    let tool_choice = request.take("tool_choice");
-    let tool_choice = tool_choice
-        .map_or(Ok(ToolChoice::Auto), |choice| ToolChoice::read(choice, at.key("tool_choice"), &tools))?;
+    let ToolFields { tools, tool_choice, are_functions } = tools(&mut request)?;
+    let outputs = modalities(&mut request)?;
+    let speech = if outputs.contains(&Modality::Audio) { Some(speech(&mut request)?) } else { None };
+    let stream = request.boolean("stream")?.unwrap_or(false);
     let effort = request.string("reasoning_effort")?;
     let mut max_tokens = request.integer("max_tokens", 1..=u64::MAX)?;
     max_tokens = request.integer("max_completion_tokens", 1..=u64::MAX)?.or(max_tokens);
     Ok(ChatRequest {
         model,
         messages,
-        stream: request.boolean("stream")?.unwrap_or(false),
+        stream,
         include_usage: include_usage(&mut request)?,
         max_tokens,
         temperature: request.number("temperature", 0.0..=2.0)?,
@@ -109,7 +133,10 @@ pub fn chat_request(body: &[u8]) -> Result<ChatRequest, ConvertError> {
         parallel_tool_calls: request.boolean("parallel_tool_calls")?.unwrap_or(true),
         reasoning_effort: effort.map(|word| Effort::read(word, at.key("reasoning_effort"))).transpose()?,
         web_search: request.object("web_search_options")?.is_some(),
-        image_output: image_output(&mut request)?,
+        log_probabilities: log_probabilities(&mut request)?,
+        are_functions,
+        image_output: outputs.contains(&Modality::Image),
+        speech,
         service_tier: service_tier(&mut request)?,
         google: google(&mut request)?,
         n: request.integer("n", 1..=MAX_N)?.unwrap_or(1),
@@ -120,6 +147,21 @@ impl ChatRequest {
     /// How many answers are wanted, 1 to 8: the caller sends that many requests.
     pub fn n(&self) -> usize {
         usize::try_from(self.n).unwrap_or(1)
+    }
+
+    /// Every picture, sound and file of the conversation.
+    pub fn media_mut(&mut self) -> impl Iterator<Item = &mut Media> {
+        self.messages.iter_mut().flat_map(Message::media_mut)
+    }
+
+    /// Gives calls that came back without their signature the one that `recall` knows, by id and Gemini's name.
+    pub fn recall_signatures(&mut self, recall: impl Fn(&str, &str) -> Option<String>) {
+        for message in &mut self.messages {
+            let Message::Assistant { calls, .. } = message else { continue };
+            for call in calls.iter_mut().filter(|call| call.signature.is_none()) {
+                call.signature = recall(&call.id, &self.names.to_gemini(&call.name));
+            }
+        }
     }
 
     /// Whether thoughts go to the client: its own word, else the setting.
@@ -195,8 +237,9 @@ fn response_format(request: &mut Object<'_>) -> Result<ResponseFormat, ConvertEr
         "json_object" => Ok(ResponseFormat::Json),
         "json_schema" => {
             let mut named = Object::read(format.require("json_schema")?, at.key("json_schema"))?;
-            let schema = named.object("schema")?;
-            Ok(schema.map_or(ResponseFormat::Json, |schema| ResponseFormat::Schema(Value::Object(schema))))
+            let Some(schema) = named.object("schema")? else { return Ok(ResponseFormat::Json) };
+            let place = at.key("json_schema");
+            without_references(Value::Object(schema), &place.key("schema")).map(ResponseFormat::Schema)
         }
         _ => {
             let supported = "'text', 'json_object', and 'json_schema'";
@@ -205,16 +248,92 @@ fn response_format(request: &mut Object<'_>) -> Result<ResponseFormat, ConvertEr
     }
 }
 
-fn image_output(request: &mut Object<'_>) -> Result<bool, ConvertError> {
+struct ToolFields {
+    tools: Tools,
+    tool_choice: ToolChoice,
+    are_functions: bool,
+}
+
+/// `tools` and `tool_choice`, or the older `functions` and `function_call` of a client that sends no tools.
+fn tools(request: &mut Object<'_>) -> Result<ToolFields, ConvertError> {
+    let at = request.at();
+    let (functions, function_call) = (request.take("functions"), request.take("function_call"));
+    let (tools, tool_choice) = (request.take("tools"), request.take("tool_choice"));
+    if let (Some(functions), None) = (functions, &tools) {
+        let tools = Tools::read_functions(functions, at.key("functions"))?;
+        let read = |choice| ToolChoice::read_function_call(choice, at.key("function_call"), &tools);
+        let tool_choice = function_call.map(read).transpose()?.unwrap_or_default();
+        return Ok(ToolFields { tools, tool_choice, are_functions: true });
+    }
+    let tools = tools.map(|tools| Tools::read(tools, at.key("tools"))).transpose()?.unwrap_or_default();
+    let read = |choice| ToolChoice::read(choice, at.key("tool_choice"), &tools);
+    let tool_choice = tool_choice.map(read).transpose()?.unwrap_or_default();
+    Ok(ToolFields { tools, tool_choice, are_functions: false })
+}
+
+fn log_probabilities(request: &mut Object<'_>) -> Result<Option<u64>, ConvertError> {
+    let wanted = request.boolean("logprobs")?.unwrap_or(false);
+    let alternatives = request.integer("top_logprobs", 0..=20)?;
+    if !wanted && alternatives.is_some_and(|count| count > 0) {
+        let reason = "'top_logprobs' is only allowed when 'logprobs' is true.".to_owned();
+        return Err(ConvertError::InvalidValue { param: "top_logprobs".to_owned(), reason });
+    }
+    Ok(wanted.then(|| alternatives.unwrap_or(0)))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Modality {
+    Text,
+    Image,
+    Audio,
+}
+
+fn modalities(request: &mut Object<'_>) -> Result<Vec<Modality>, ConvertError> {
     let at = request.at();
     let at = at.key("modalities");
     let list = request.take("modalities").map_or(Ok(Vec::new()), |list| array(list, &at))?;
-    let has = |modality: &str| list.iter().any(|entry| entry == modality);
-    if has("audio") {
-        let reason = "with 'audio' for chat completions here: spoken answers are not converted.".to_owned();
-        return Err(ConvertError::Unsupported { param: at.to_string(), reason });
-    }
-    Ok(has("image"))
+    let read = |(index, modality): (usize, Value)| {
+        let modality = string(modality, &at.index(index))?;
+        match modality.as_str() {
+            "text" => Ok(Modality::Text),
+            "image" => Ok(Modality::Image),
+            "audio" => Ok(Modality::Audio),
+            _ => Err(ConvertError::UnknownValue {
+                param: at.index(index).to_string(),
+                value: modality,
+                supported: "'text', 'audio', and 'image'",
+            }),
+        }
+    };
+    list.into_iter().enumerate().map(read).collect()
+}
+
+fn speech(request: &mut Object<'_>) -> Result<Speech, ConvertError> {
+    let at = request.at();
+    let at = at.key("audio");
+    let is_stream = request.peek("stream") == Some(&Value::Bool(true));
+    let mut audio = Object::read(request.require("audio")?, at)?;
+    let name = match audio.require("voice")? {
+        Value::Object(voice) => Object::read(Value::Object(voice), at.key("voice"))?.require_string("id")?,
+        name => string(name, &at.key("voice"))?,
+    };
+    let unknown = |name, value, supported| ConvertError::UnknownValue {
+        param: at.key(name).to_string(),
+        value,
+        supported,
+    };
+    let voice = voice(&name);
+    let voice = voice.ok_or_else(|| {
+        unknown("voice", name, "the voices of OpenAI and of Gemini, such as 'alloy' or 'Kore'")
+    })?;
+    let format = audio.require_string("format")?;
+    let format = match (format.as_str(), is_stream) {
+        ("pcm16" | "pcm", _) => AudioFormat::Pcm16,
+        ("wav", false) => AudioFormat::Wav,
+        (_, false) => return Err(unknown("format", format, "'wav' and 'pcm16'")),
+        (_, true) => return Err(unknown("format", format, "'pcm16' when 'stream' is true")),
+    };
+    Ok(Speech { voice, format })
 }
 
 fn service_tier(request: &mut Object<'_>) -> Result<Option<&'static str>, ConvertError> {
@@ -332,7 +451,67 @@ mod tests {
     }
 
     #[test]
-    fn spoken_answers_are_refused() {
-        assert_eq!(read(json!({"modalities": ["text", "audio"]})).unwrap_err().param(), Some("modalities"));
+    fn a_voice_and_a_format_belong_to_spoken_answers() {
+        let spoken = |audio: Value, stream: bool| {
+            read(json!({"modalities": ["text", "audio"], "audio": audio, "stream": stream}))
+                .map(|request| request.speech)
+        };
+
+        let wav = Speech { voice: "Kore", format: AudioFormat::Wav };
+        assert_eq!(spoken(json!({"voice": "alloy", "format": "wav"}), false), Ok(Some(wav)));
+        assert_eq!(
+            spoken(json!({"voice": "alloy", "format": "wav"}), true).unwrap_err().param(),
+            Some("audio.format")
+        );
+        assert_eq!(
+            spoken(json!({"voice": "alloy", "format": "mp3"}), false).unwrap_err().param(),
+            Some("audio.format")
+        );
+        assert_eq!(
+            spoken(json!({"voice": "x", "format": "wav"}), false).unwrap_err().param(),
+            Some("audio.voice")
+        );
+        assert_eq!(read(json!({"modalities": ["audio"]})).unwrap_err().param(), Some("audio"));
+        assert_eq!(read(json!({"modalities": ["smell"]})).unwrap_err().param(), Some("modalities[0]"));
+    }
+
+    #[test]
+    fn alternatives_to_tokens_need_the_tokens_probabilities() {
+        assert_eq!(read(json!({"logprobs": true, "top_logprobs": 3})).unwrap().log_probabilities, Some(3));
+        assert_eq!(read(json!({"logprobs": false, "top_logprobs": 0})).unwrap().log_probabilities, None);
+        assert_eq!(read(json!({"top_logprobs": 3})).unwrap_err().param(), Some("top_logprobs"));
+        assert_eq!(
+            read(json!({"logprobs": true, "top_logprobs": 21})).unwrap_err().param(),
+            Some("top_logprobs")
+        );
+    }
+
+    #[test]
+    fn functions_of_old_clients_are_tools() {
+        let functions = json!({"functions": [{"name": "f"}], "function_call": {"name": "f"}});
+
+        let request = read(functions).unwrap();
+
+        assert!(request.are_functions);
+        assert_eq!(request.tool_choice, ToolChoice::Named("f".into()));
+        assert_eq!(read(json!({"functions": [{}]})).unwrap_err().param(), Some("functions[0].name"));
+        assert_eq!(
+            read(json!({"functions": [{"name": "f"}], "function_call": {"name": "g"}})).unwrap_err().param(),
+            Some("function_call")
+        );
+    }
+
+    #[test]
+    fn a_schema_that_names_itself_is_refused_by_its_place() {
+        let tree = json!({"$ref": "#/$defs/T", "$defs": {"T": {"properties": {"t": {"$ref": "#/$defs/T"}}}}});
+        let tools = json!([{"type": "function", "function": {"name": "f", "parameters": tree}}]);
+        let format = json!({"type": "json_schema", "json_schema": {"name": "t", "schema": tree}});
+
+        let of_tools = read(json!({ "tools": tools })).unwrap_err();
+        let of_format = read(json!({ "response_format": format })).unwrap_err();
+
+        assert_eq!(of_tools.param(), Some("tools[0].function.parameters"));
+        assert!(of_tools.to_string().contains("recursive"), "{of_tools}");
+        assert_eq!(of_format.param(), Some("response_format.json_schema.schema"));
     }
 }

@@ -1,22 +1,10 @@
 //! What becomes of every field of a chat completion request. Nothing is dropped that is not listed here with its reason.
 
-use serde_json::Value;
-
 use super::json::Object;
-use crate::convert::ConvertError;
-
-/// What the gateway does with a field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// Gemini, or the gateway itself, does the same thing.
-    Honoured,
-    /// Gemini does something close, which the text tells.
-    Mapped(&'static str),
-    /// Has no effect on the answer, for the reason given.
-    Ignored(&'static str),
-    /// Answered with 400 when it asks for something; the text ends the sentence "'x' is not supported …".
-    Refused(&'static str),
-}
+use crate::convert::{
+    ConvertError,
+    fate::{self, Fate},
+};
 
 use Fate::{Honoured, Ignored, Mapped, Refused};
 
@@ -31,8 +19,14 @@ pub const FIELD_FATES: &[(&str, Fate)] = &[
     ("temperature", Honoured),
     ("top_p", Honoured),
     ("top_k", Mapped("a vendor field with the meaning of Gemini's topK")),
-    ("presence_penalty", Mapped("0 is left out; refused on models that take no penalties")),
-    ("frequency_penalty", Mapped("0 is left out; refused on models that take no penalties")),
+    (
+        "presence_penalty",
+        Mapped("left out on models that take no penalties, which are those since Gemini 2.5"),
+    ),
+    (
+        "frequency_penalty",
+        Mapped("left out on models that take no penalties, which are those since Gemini 2.5"),
+    ),
     ("seed", Mapped("reduced to 32 bits")),
     ("n", Mapped("as that many requests to Gemini, at most 8")),
     ("stop", Mapped("at most 5 different texts")),
@@ -41,7 +35,8 @@ pub const FIELD_FATES: &[(&str, Fate)] = &[
     ("tool_choice", Honoured),
     ("parallel_tool_calls", Mapped("false passes on the first call of an answer only")),
     ("reasoning_effort", Mapped("to the nearest level or budget; no effect on models that do not think")),
-    ("modalities", Mapped("text and image; audio is refused")),
+    ("modalities", Mapped("text and image; audio with models that speak")),
+    ("audio", Mapped("a voice of Gemini's; wav, or pcm16, which streams need")),
     ("web_search_options", Mapped("Google Search; its size and place have no counterpart")),
     ("service_tier", Mapped("flex and priority; others are the standard tier")),
     (
@@ -49,12 +44,11 @@ pub const FIELD_FATES: &[(&str, Fate)] = &[
         Mapped("thinking_config, cached_content and safety_settings, as on Google's own OpenAI layer"),
     ),
     ("extra_body", Mapped("its `google` field, as above")),
-    ("logprobs", Refused("by Gemini's models: they do not report log probabilities.")),
-    ("top_logprobs", Refused("by Gemini's models: they do not report log probabilities.")),
+    ("logprobs", Mapped("null in the answers of models that do not tell them")),
+    ("top_logprobs", Mapped("with logprobs, 0 to 20")),
     ("logit_bias", Refused("by Gemini's models: tokens cannot be weighted.")),
-    ("audio", Refused("for chat completions here: spoken answers are not converted.")),
-    ("functions", Refused("here: it is deprecated, use 'tools' instead.")),
-    ("function_call", Refused("here: it is deprecated, use 'tool_choice' instead.")),
+    ("functions", Mapped("as tools; calls go back as function_call")),
+    ("function_call", Mapped("as tool_choice; without functions it has no effect")),
     ("prediction", Ignored("only speeds up OpenAI's own models")),
     ("store", Ignored("the gateway stores no answers")),
     ("metadata", Ignored("labels of stored answers")),
@@ -67,36 +61,14 @@ pub const FIELD_FATES: &[(&str, Fate)] = &[
     ("verbosity", Ignored("a hint that Gemini has no switch for")),
 ];
 
-/// Fails on a refused field that asks for something; `null`, `false`, 0, `"none"` and empty lists ask for nothing.
+/// Fails on a refused field that asks for something.
 pub(super) fn refuse(request: &mut Object<'_>) -> Result<(), ConvertError> {
-    for (name, fate) in FIELD_FATES {
-        let Refused(reason) = fate else {
-            continue;
-        };
-        if request.take(name).is_some_and(|value| !asks_for_nothing(&value)) {
-            return Err(ConvertError::Unsupported {
-                param: (*name).to_owned(),
-                reason: (*reason).to_owned(),
-            });
-        }
-    }
-    Ok(())
-}
-
-fn asks_for_nothing(value: &Value) -> bool {
-    match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::Bool(true) => false,
-        Value::Number(number) => number.as_f64() == Some(0.0),
-        Value::String(text) => text == "none",
-        Value::Array(list) => list.is_empty(),
-        Value::Object(map) => map.is_empty(),
-    }
+    fate::refuse(request, FIELD_FATES)
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::convert::{
@@ -136,7 +108,11 @@ mod tests {
         for (name, value) in sdk_fields().as_object().unwrap() {
             let fate = FIELD_FATES.iter().find(|(field, _)| field == name).map(|(_, fate)| fate);
 
-            let outcome = convert(&[(name, value)]);
+            // Means something only beside another.
+            let beside = (name == "top_logprobs").then_some(("logprobs", &Value::Bool(true)));
+            let fields: Vec<_> = std::iter::once((name.as_str(), value)).chain(beside).collect();
+
+            let outcome = convert(&fields);
 
             match fate.unwrap_or_else(|| panic!("{name} has no fate")) {
                 Honoured | Mapped(_) => assert!(outcome.is_ok(), "{name}: {outcome:?}"),
@@ -150,6 +126,28 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// The table as `FIELDS.md` prints it.
+    fn printed() -> String {
+        let row = |(name, fate): &(&str, Fate)| {
+            let (word, text) = match fate {
+                Honoured => ("honoured", ""),
+                Mapped(text) => ("mapped", *text),
+                Ignored(text) => ("ignored", *text),
+                Refused(text) => ("refused", *text),
+            };
+            format!("| `{name}` | {word} | {text} |\n")
+        };
+        FIELD_FATES.iter().map(row).collect()
+    }
+
+    #[test]
+    fn the_documents_print_this_table() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/FIELDS.md");
+        let document = std::fs::read_to_string(path).unwrap();
+
+        assert!(document.contains(&printed()), "FIELDS.md has to hold these rows:\n{}", printed());
     }
 
     #[test]

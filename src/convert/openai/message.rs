@@ -55,7 +55,7 @@ impl Message {
             "user" => Ok(Self::User(user_parts(&mut message)?)),
             "assistant" => read_assistant(&mut message),
             "tool" => read_tool(&mut message),
-            "function" => Err(deprecated(&at, "role 'tool'")),
+            "function" => read_function(&mut message),
             _ => Err(ConvertError::UnknownValue {
                 param: at.key("role").to_string(),
                 value: role,
@@ -65,27 +65,49 @@ impl Message {
     }
 }
 
-fn deprecated(at: &At<'_>, instead: &str) -> ConvertError {
-    let reason = format!("here: messages with function calls are deprecated, use {instead} instead.");
-    ConvertError::Unsupported { param: at.to_string(), reason }
+impl Message {
+    /// Every picture, sound and file of the message.
+    pub fn media_mut(&mut self) -> impl Iterator<Item = &mut Media> {
+        let (parts, media): (&mut [UserPart], &mut [Media]) = match self {
+            Self::User(parts) => (parts, &mut []),
+            Self::Tool { media, .. } => (&mut [], media),
+            Self::System(_) | Self::Assistant { .. } => (&mut [], &mut []),
+        };
+        let of_parts = parts.iter_mut().filter_map(|part| match part {
+            UserPart::Media(medium) => Some(medium),
+            UserPart::Text(_) => None,
+        });
+        of_parts.chain(media)
+    }
 }
 
 fn read_assistant(message: &mut Object<'_>) -> Result<Message, ConvertError> {
     let at = message.at();
-    if message.take("function_call").is_some() {
-        return Err(deprecated(&at.key("function_call"), "'tool_calls'"));
-    }
+    let function_call = message.take("function_call");
     let mut texts = texts(message)?;
     texts.extend(message.string_or_none("refusal").filter(|text| !text.is_empty()));
     let at_calls = at.key("tool_calls");
     let calls = message.take("tool_calls").map_or(Ok(Vec::new()), |list| array(list, &at_calls))?;
     let read = |(index, call)| ToolCall::read(call, at_calls.index(index));
-    let calls = calls.into_iter().enumerate().map(read).collect::<Result<_, _>>()?;
+    let mut calls = calls.into_iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?;
+    if let Some(call) = function_call {
+        calls.push(ToolCall::read_function(call, at.key("function_call"))?);
+    }
     Ok(Message::Assistant { texts, calls })
 }
 
 fn read_tool(message: &mut Object<'_>) -> Result<Message, ConvertError> {
     let id = message.require_string("tool_call_id")?;
+    read_result(message, id)
+}
+
+/// The result of a call from before calls had ids; it belongs to the call before it.
+fn read_function(message: &mut Object<'_>) -> Result<Message, ConvertError> {
+    message.require_string("name")?;
+    read_result(message, String::new())
+}
+
+fn read_result(message: &mut Object<'_>, id: String) -> Result<Message, ConvertError> {
     let (mut text, mut media) = (String::new(), Vec::new());
     for part in user_parts_or_none(message)?.unwrap_or_default() {
         match part {
@@ -112,6 +134,13 @@ impl ToolCall {
             (function.require_string("name")?, arguments)
         };
         Ok(Self { id, name, args: object_text(args), signature })
+    }
+
+    /// `function_call`, from before calls had ids.
+    fn read_function(value: Value, at: At<'_>) -> Result<Self, ConvertError> {
+        let mut function = Object::read(value, at)?;
+        let args = object_text(function.take("arguments").unwrap_or_default());
+        Ok(Self { id: String::new(), name: function.require_string("name")?, args, signature: None })
     }
 }
 
@@ -201,15 +230,19 @@ fn address(part: &mut Object<'_>, name: &'static str) -> Result<Media, ConvertEr
         Value::String(url) => url,
         object => Object::read(object, at)?.require_string("url")?,
     };
-    Media::from_url(url).map_err(|error| media_error(error, &at))
+    Media::from_any_url(url, || at.to_string()).map_err(|error| media_error(error, &at.to_string()))
 }
 
-fn media_error(error: MediaError, at: &At<'_>) -> ConvertError {
-    let param = at.to_string();
+/// What is wrong with a medium, in words.
+pub fn media_error(error: MediaError, param: &str) -> ConvertError {
+    let param = param.to_owned();
     let reason = match error {
-        MediaError::Remote => return ConvertError::RemoteMedia { param },
+        MediaError::Remote => "a remote address cannot stand here; send a data URL.",
         MediaError::Malformed => "expected a base64 data URL such as data:image/png;base64,....",
-        MediaError::Format => "Gemini does not read this format; send png, jpeg, webp, heic or heif.",
+        MediaError::Format => {
+            "Gemini does not read this format; of pictures send png, jpeg, webp, heic or heif."
+        }
+        MediaError::NoPicture => "this is a text and no picture.",
     };
     ConvertError::InvalidValue { param, reason: reason.to_owned() }
 }
@@ -232,7 +265,8 @@ fn file(part: &mut Object<'_>) -> Result<Media, ConvertError> {
     let mut file = Object::read(part.require("file")?, at)?;
     if let Some(data) = file.string("file_data")? {
         if data.starts_with("data:") {
-            return Media::from_url(data).map_err(|error| media_error(error, &at.key("file_data")));
+            return Media::from_url(data)
+                .map_err(|error| media_error(error, &at.key("file_data").to_string()));
         }
         let name = file.string_or_none("filename").unwrap_or_default();
         return Ok(Media::from_base64(mime_type_of_file(&name), data));
@@ -256,12 +290,14 @@ mod tests {
     }
 
     #[test]
-    fn remote_pictures_are_refused_by_their_place() {
+    fn a_remote_picture_waits_to_be_fetched_and_knows_its_place() {
         let picture = json!({"type": "image_url", "image_url": {"url": "https://example.com/a.png"}});
-        let error =
-            read(json!({"role": "user", "content": [{"type": "text", "text": "?"}, picture]})).unwrap_err();
+        let mut message =
+            read(json!({"role": "user", "content": [{"type": "text", "text": "?"}, picture]})).unwrap();
 
-        assert_eq!(error, ConvertError::RemoteMedia { param: "messages[0].content[1].image_url".into() });
+        let param = "messages[0].content[1].image_url".to_owned();
+        let url = "https://example.com/a.png".to_owned();
+        assert_eq!(message.media_mut().collect::<Vec<_>>(), [&mut Media::Remote { url, param }]);
     }
 
     #[test]

@@ -4,12 +4,12 @@
 //! fed by one `Answer`, so that a stream says what the whole answer would have said.
 
 mod answer;
+mod audio;
 pub mod chat;
 mod citations;
 pub mod embeddings;
 pub mod fields;
-mod json;
-mod markdown;
+mod logprobs;
 pub mod message;
 pub mod models;
 #[cfg(test)]
@@ -23,6 +23,8 @@ pub mod tools;
 pub mod types;
 mod usage;
 
+use super::{gemini::markdown, json};
+pub use answer::SignedCall;
 pub use chat::{ChatRequest, chat_request};
 pub use embeddings::{EmbeddingsRequest, embeddings_request, embeddings_response};
 pub use models::{model, models_list};

@@ -3,8 +3,10 @@
 use std::{borrow::Cow, sync::Arc};
 
 use super::{
-    answer::{Answer, Piece},
-    chat::ChatRequest,
+    answer::{Answer, Piece, SignedCall},
+    audio::Spoken,
+    chat::{AudioFormat, ChatRequest},
+    logprobs::Logprobs,
     types::{ChatCompletion, Choice, Message, ToolCall},
     usage,
 };
@@ -23,6 +25,12 @@ pub struct ChatMeta {
     pub show_thoughts: bool,
     /// Otherwise only the first call of an answer is passed on.
     pub parallel_tool_calls: bool,
+    /// Calls go back as `function_call`.
+    pub are_functions: bool,
+    /// Alternatives to each token, when probabilities were asked for.
+    pub log_probabilities: Option<u64>,
+    /// What the answer shall sound as.
+    pub speech: Option<AudioFormat>,
     pub names: Arc<ToolNames>,
 }
 
@@ -35,6 +43,9 @@ impl ChatMeta {
             model: request.model.clone(),
             show_thoughts: request.shows_thoughts(show_thoughts),
             parallel_tool_calls: request.parallel_tool_calls,
+            are_functions: request.are_functions,
+            log_probabilities: request.log_probabilities,
+            speech: request.speech.map(|speech| speech.format),
             names: Arc::clone(&request.names),
         }
     }
@@ -47,6 +58,9 @@ impl ChatMeta {
             model: "m".to_owned(),
             show_thoughts: true,
             parallel_tool_calls: true,
+            are_functions: false,
+            log_probabilities: None,
+            speech: None,
             names: Arc::default(),
         }
     }
@@ -54,10 +68,19 @@ impl ChatMeta {
 
 /// One choice for each answer, in order.
 pub fn to_openai<'a>(responses: &'a [GenerateContentResponse<'a>], meta: &'a ChatMeta) -> ChatCompletion<'a> {
+    to_openai_signed(responses, meta).0
+}
+
+/// The same with the signed calls, for whoever remembers them.
+pub fn to_openai_signed<'a>(
+    responses: &'a [GenerateContentResponse<'a>],
+    meta: &'a ChatMeta,
+) -> (ChatCompletion<'a>, Vec<SignedCall>) {
     let mut answers: Vec<Answer> = (0..responses.len()).map(Answer::new).collect();
     let read = |(index, (response, answer))| choice(index, response, answer, meta);
     let choices = responses.iter().zip(&mut answers).enumerate().map(read).collect();
-    ChatCompletion {
+    let signed = answers.iter_mut().flat_map(|answer| std::mem::take(&mut answer.signed)).collect();
+    let completion = ChatCompletion {
         id: &meta.id,
         object: "chat.completion",
         created: meta.created,
@@ -65,7 +88,8 @@ pub fn to_openai<'a>(responses: &'a [GenerateContentResponse<'a>], meta: &'a Cha
         choices,
         usage: usage::together(answers.iter().map(|answer| answer.usage)),
         service_tier: answers.first().and_then(|answer| answer.service_tier),
-    }
+    };
+    (completion, signed)
 }
 
 fn choice<'a>(
@@ -80,23 +104,36 @@ fn choice<'a>(
         refusal: None,
         reasoning_content: None,
         tool_calls: Vec::new(),
+        function_call: None,
+        audio: None,
         annotations: Vec::new(),
     };
+    let (mut spoken, mut logprobs) = (Spoken::default(), None::<Logprobs>);
     answer.read(response, meta, &mut |piece| match piece {
         Piece::Thought(text) => append(&mut message.reasoning_content, Cow::Borrowed(text)),
         Piece::Text(text) => append(&mut message.content, text),
+        Piece::Call(call) if meta.are_functions => message.function_call = call.function,
         Piece::Call(call) => message.tool_calls.push(ToolCall { index: None, ..call }),
         Piece::Citations(found) => message.annotations.extend(found),
+        Piece::Audio(sound) => spoken.add(sound),
+        Piece::Logprobs(more) => logprobs.get_or_insert_default().content.extend(more.content),
     });
-    let end = answer.end();
+    let end = answer.end(meta);
     if let Some(text) = end.text {
         append(&mut message.content, Cow::Owned(text));
     }
     message.refusal = end.refusal;
-    if message.tool_calls.is_empty() && message.refusal.is_none() {
+    message.audio = spoken.finish(meta, index);
+    if answer_is_text(&message) {
         message.content.get_or_insert(Cow::Borrowed(""));
     }
-    Choice { index, message, logprobs: (), finish_reason: end.reason }
+    Choice { index, message, logprobs, finish_reason: end.reason }
+}
+
+/// Only then the content is never `null`.
+fn answer_is_text(message: &Message<'_>) -> bool {
+    let has_call = !message.tool_calls.is_empty() || message.function_call.is_some();
+    !has_call && message.refusal.is_none() && message.audio.is_none()
 }
 
 /// A single text stays borrowed; only a second one makes a copy.

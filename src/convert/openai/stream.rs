@@ -9,7 +9,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
-    answer::{Answer, Piece},
+    answer::{Answer, Piece, SignedCall},
+    audio,
+    logprobs::Logprobs,
     response::ChatMeta,
     types::Delta,
     usage,
@@ -61,8 +63,13 @@ impl ChatStream {
         };
         answer.read(response, &self.meta, &mut |piece| {
             frame.start(started, out);
-            frame.piece(piece, out);
+            frame.piece(piece, &self.meta, index, out);
         });
+    }
+
+    /// The signed calls that came since this was last asked.
+    pub fn take_signed(&mut self) -> Vec<SignedCall> {
+        self.choices.iter_mut().flat_map(|choice| std::mem::take(&mut choice.answer.signed)).collect()
     }
 
     /// Appends the end of one choice; more events of it must not follow.
@@ -74,7 +81,11 @@ impl ChatStream {
             return;
         }
         frame.start(started, out);
-        let end = answer.end();
+        let end = answer.end(&self.meta);
+        if self.meta.speech.is_some() {
+            let last = audio::end(&self.meta, index);
+            frame.delta(&Delta { audio: Some(&last), ..Delta::default() }, out);
+        }
         if let Some(text) = &end.text {
             frame.delta(&Delta { content: Some(text), ..Delta::default() }, out);
         }
@@ -123,13 +134,20 @@ impl Frame {
         }
     }
 
-    fn piece(&self, piece: Piece<'_>, out: &mut Vec<u8>) {
+    fn piece(&self, piece: Piece<'_>, meta: &ChatMeta, index: usize, out: &mut Vec<u8>) {
         let nothing = Delta::default();
         match piece {
             Piece::Thought(text) => self.delta(&Delta { reasoning_content: Some(text), ..nothing }, out),
             Piece::Text(text) => self.delta(&Delta { content: Some(&text), ..nothing }, out),
             Piece::Citations(found) => self.delta(&Delta { annotations: &found, ..nothing }, out),
+            Piece::Call(call) if meta.are_functions => {
+                self.delta(&Delta { function_call: call.function.as_ref(), ..nothing }, out);
+            }
             Piece::Call(call) => self.delta(&Delta { tool_calls: &[call], ..nothing }, out),
+            Piece::Audio(sound) => {
+                self.delta(&Delta { audio: Some(&audio::piece(sound, meta, index)), ..nothing }, out);
+            }
+            Piece::Logprobs(found) => self.logprobs(&found, out),
         }
     }
 
@@ -141,6 +159,14 @@ impl Frame {
         out.extend_from_slice(&self.before);
         delta(out);
         out.extend_from_slice(b",\"logprobs\":null,\"finish_reason\":null");
+        out.extend_from_slice(self.after);
+    }
+
+    fn logprobs(&self, found: &Logprobs, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.before);
+        out.extend_from_slice(b"{},\"logprobs\":");
+        write_json(found, out);
+        out.extend_from_slice(b",\"finish_reason\":null");
         out.extend_from_slice(self.after);
     }
 

@@ -6,19 +6,10 @@ use super::json::{At, Object};
 use crate::convert::{
     ConvertError,
     gemini::request::{ThinkingConfig, ThinkingLevel},
-    traits::{Level, ModelTraits, Thinking},
+    traits::{ModelTraits, Thinking},
 };
 
-/// `reasoning_effort`; `xhigh` and `max` are one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effort {
-    None,
-    Minimal,
-    Low,
-    Medium,
-    High,
-    Max,
-}
+pub use crate::convert::gemini::effort::Effort;
 
 impl Effort {
     pub(super) fn read(word: String, at: At<'_>) -> Result<Self, ConvertError> {
@@ -34,30 +25,6 @@ impl Effort {
                 Err(ConvertError::UnknownValue { param: at.to_string(), value: word, supported })
             }
         }
-    }
-
-    /// Tokens for thinking, within the model's range. Source: the mapping of Google's own OpenAI layer.
-    fn budget(self, min: u32, max: u32, can_disable: bool) -> u32 {
-        let wanted = match self {
-            Self::None if can_disable => return 0,
-            Self::None => min,
-            Self::Minimal | Self::Low => 1024,
-            Self::Medium => 8192,
-            Self::High => 24_576,
-            Self::Max => max,
-        };
-        wanted.clamp(min, max)
-    }
-
-    /// The model's own level that is nearest from above; its highest when there is none.
-    fn level(self, levels: &[Level]) -> Option<Level> {
-        let wanted = match self {
-            Self::None | Self::Minimal => Level::Minimal,
-            Self::Low => Level::Low,
-            Self::Medium => Level::Medium,
-            Self::High | Self::Max => Level::High,
-        };
-        levels.iter().find(|level| **level >= wanted).or(levels.last()).copied()
     }
 }
 
@@ -107,13 +74,16 @@ pub(super) fn config<'a>(
         config.thinking_budget = client.budget;
         config.thinking_level = client.level.as_deref().map(ThinkingLevel::Named);
     }
-    config.include_thoughts = client.include_thoughts.or((show_thoughts && traits.thinks()).then_some(true));
+    // Google refuses to show what there is not.
+    let shown = show_thoughts && traits.thinks() && config.thinking_budget != Some(0);
+    config.include_thoughts = client.include_thoughts.or(shown.then_some(true));
     (config != ThinkingConfig::default()).then_some(config)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::convert::traits::Level;
 
     fn budget(model: &str, effort: Effort) -> Option<i64> {
         config(Some(effort), &ThinkingOverride::default(), false, &ModelTraits::of(model))?.thinking_budget
@@ -162,6 +132,16 @@ mod tests {
         let traits = ModelTraits::of("gemini-2.0-flash");
 
         assert_eq!(config(Some(Effort::High), &ThinkingOverride::default(), true, &traits), None);
+    }
+
+    #[test]
+    fn thoughts_that_there_are_not_are_not_asked_for() {
+        let shown = |effort| {
+            let traits = ModelTraits::of("gemini-2.5-flash");
+            config(Some(effort), &ThinkingOverride::default(), true, &traits).unwrap().include_thoughts
+        };
+
+        assert_eq!((shown(Effort::None), shown(Effort::Low)), (None, Some(true)));
     }
 
     #[test]

@@ -1,9 +1,6 @@
 //! One function call of Gemini's as a tool call of OpenAI's.
 
-use std::{
-    borrow::Cow,
-    hash::{DefaultHasher, Hash, Hasher},
-};
+use std::borrow::Cow;
 
 use serde::Deserialize;
 
@@ -11,10 +8,7 @@ use super::{
     response::ChatMeta,
     types::{CustomText, ExtraContent, FunctionText, GoogleContent, ToolCall},
 };
-use crate::convert::gemini::response::Part;
-
-/// Longest id of a call that OpenAI's clients and servers take, in bytes.
-const MAX_ID_BYTES: usize = 40;
+use crate::convert::gemini::{call_ids, response::Part};
 
 /// Reads the call of a part; `None` when it has none, or one without a name.
 pub(super) fn read<'a>(
@@ -27,8 +21,9 @@ pub(super) fn read<'a>(
     let gemini_name = call.name.as_deref().filter(|name| !name.is_empty())?;
     let name = meta.names.to_client(gemini_name);
     let args = call.args.map_or("{}", |args| args.get());
-    let own_id = call.id.as_deref().filter(|id| fits(id));
-    let id = own_id.map_or_else(|| Cow::Owned(mint(&meta.id, choice, index)), Cow::Borrowed);
+    let own_id = call.id.as_deref().filter(|id| call_ids::fits(id));
+    let id =
+        own_id.map_or_else(|| Cow::Owned(call_ids::mint("call_", &meta.id, choice, index)), Cow::Borrowed);
     let signature = part.thought_signature.as_deref().filter(|signature| !signature.is_empty());
     let (kind, function, custom) = if meta.names.is_free_text(gemini_name) {
         ("custom", None, Some(CustomText { name, input: free_text(args) }))
@@ -38,27 +33,6 @@ pub(super) fn read<'a>(
     let extra_content =
         signature.map(|thought_signature| ExtraContent { google: GoogleContent { thought_signature } });
     Some(ToolCall { index: Some(index), id, kind, function, custom, extra_content })
-}
-
-fn fits(id: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
-    !id.is_empty() && id.len() <= MAX_ID_BYTES && id.bytes().all(plain)
-}
-
-/// `call_` and 24 letters or digits: a hash of the answer's id and the place in it, as unique as that id.
-fn mint(answer: &str, choice: usize, index: usize) -> String {
-    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    let mut id = String::from("call_");
-    for half in 0..2_u8 {
-        let mut hasher = DefaultHasher::new();
-        (half, answer, choice, index).hash(&mut hasher);
-        let mut rest = hasher.finish();
-        for _ in 0..12 {
-            id.push(char::from(DIGITS[(rest % 62) as usize]));
-            rest /= 62;
-        }
-    }
-    id
 }
 
 /// The text of a custom tool, from its one argument.
@@ -98,21 +72,5 @@ mod tests {
 
         assert_eq!(compact(pretty), r#"{"a b":[1.0,2],"q":"say \"hi there\" \\"}"#);
         assert!(matches!(compact("{}"), Cow::Borrowed("{}")));
-    }
-
-    #[test]
-    fn minted_ids_differ_by_answer_choice_and_place() {
-        let ids = [mint("a", 0, 0), mint("a", 0, 1), mint("a", 1, 0), mint("b", 0, 0)];
-
-        for (index, id) in ids.iter().enumerate() {
-            assert!(fits(id) && id.len() == 29 && id.starts_with("call_"), "{id}");
-            assert!(!ids[..index].contains(id));
-        }
-        assert_eq!(ids[0], mint("a", 0, 0));
-    }
-
-    #[test]
-    fn an_id_that_clients_could_not_carry_is_replaced() {
-        assert!(fits("call_54402") && !fits("") && !fits("a b") && !fits(&"x".repeat(41)));
     }
 }

@@ -1,5 +1,7 @@
 //! Tools and the choice among them.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
 use super::{
@@ -9,6 +11,7 @@ use super::{
 use crate::convert::{
     ConvertError,
     gemini::{
+        references,
         request::{CallingMode, Empty, FunctionCallingConfig, FunctionDeclaration, Tool, ToolConfig},
         schema,
         tool_names::ToolNames,
@@ -66,15 +69,7 @@ impl Tools {
         let kind = tool.require_string("type")?;
         match kind.as_str() {
             "function" => {
-                let mut function = Object::read(tool.require("function")?, at.key("function"))?;
-                let name = function.require_string("name")?;
-                if name == "googleSearch" {
-                    self.search = true;
-                    return Ok(());
-                }
-                let (description, parameters) =
-                    (function.string("description")?, function.take("parameters"));
-                self.functions.push(Function { name, description, parameters, free_text: false });
+                self.add_function(tool.require("function")?, at.key("function"))?;
             }
             "custom" => self.functions.push(custom(tool.require("custom")?, at.key("custom"))?),
             "google_search" | "googleSearch" | "web_search" | "web_search_preview" => self.search = true,
@@ -90,6 +85,30 @@ impl Tools {
         Ok(())
     }
 
+    /// `functions`, from before there were other tools.
+    pub(super) fn read_functions(value: Value, at: At<'_>) -> Result<Self, ConvertError> {
+        let mut tools = Self::default();
+        for (index, function) in bounded(value, &at)?.into_iter().enumerate() {
+            tools.add_function(function, at.index(index))?;
+        }
+        Ok(tools)
+    }
+
+    fn add_function(&mut self, value: Value, at: At<'_>) -> Result<(), ConvertError> {
+        let mut function = Object::read(value, at)?;
+        let name = function.require_string("name")?;
+        if name == "googleSearch" {
+            self.search = true;
+            return Ok(());
+        }
+        let description = function.string("description")?;
+        let parameters = function.take("parameters");
+        let parameters =
+            parameters.map(|schema| without_references(schema, &at.key("parameters"))).transpose()?;
+        self.functions.push(Function { name, description, parameters, free_text: false });
+        Ok(())
+    }
+
     pub fn names(&self) -> ToolNames {
         let mut names = ToolNames::new(self.functions.iter().map(|function| function.name.as_str()));
         for function in self.functions.iter().filter(|function| function.free_text) {
@@ -101,6 +120,19 @@ impl Tools {
     fn has(&self, name: &str) -> bool {
         self.functions.iter().any(|function| function.name == name)
     }
+}
+
+/// A schema as Gemini takes it; fails on one that only references can express.
+pub(super) fn without_references(schema: Value, at: &At<'_>) -> Result<Value, ConvertError> {
+    let resolved = references::resolve(&schema).map(|resolved| match resolved {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(resolved) => Some(resolved),
+    });
+    let invalid = |error: references::ReferenceError| ConvertError::InvalidValue {
+        param: at.to_string(),
+        reason: error.to_string(),
+    };
+    Ok(resolved.map_err(invalid)?.unwrap_or(schema))
 }
 
 /// A list of tools, of which nobody has more than `MAX_TOOLS`.
@@ -135,6 +167,17 @@ impl ToolChoice {
             Value::String(word) => Self::from_word(word, &at)?,
             Value::Object(_) => Self::from_object(value, at)?,
             other => return Err(wrong_type(&at, "a string or an object", &other)),
+        };
+        choice.check(tools, &at)?;
+        Ok(choice)
+    }
+
+    /// `function_call`, from before there were other tools.
+    pub(super) fn read_function_call(value: Value, at: At<'_>, tools: &Tools) -> Result<Self, ConvertError> {
+        let choice = match value {
+            Value::String(word) if word != "required" => Self::from_word(word, &at)?,
+            Value::Object(_) => Self::Named(Object::read(value, at)?.require_string("name")?),
+            other => return Err(wrong_type(&at, "'none', 'auto' or an object", &other)),
         };
         choice.check(tools, &at)?;
         Ok(choice)

@@ -7,6 +7,8 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
+use super::logprobs::Logprobs;
+
 #[derive(Debug, Serialize)]
 pub struct ChatCompletion<'a> {
     pub id: &'a str,
@@ -30,8 +32,8 @@ impl ChatCompletion<'_> {
 pub struct Choice<'a> {
     pub index: usize,
     pub message: Message<'a>,
-    /// Always `null`: no model gives them.
-    pub logprobs: (),
+    /// `null` when they were not asked for, and from models that do not tell them.
+    pub logprobs: Option<Logprobs>,
     pub finish_reason: &'static str,
 }
 
@@ -45,6 +47,11 @@ pub struct Message<'a> {
     pub reasoning_content: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCall<'a>>,
+    /// The one call of a client that sent `functions`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub function_call: Option<FunctionText<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audio: Option<Audio>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub annotations: Vec<Annotation>,
 }
@@ -60,8 +67,27 @@ pub(super) struct Delta<'a> {
     pub reasoning_content: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub tool_calls: &'a [ToolCall<'a>],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub function_call: Option<&'a FunctionText<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audio: Option<&'a Audio>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub annotations: &'a [Annotation],
+}
+
+/// Sound; a whole answer has all fields, a chunk of a stream those that it adds.
+#[derive(Debug, Serialize)]
+pub struct Audio {
+    pub id: String,
+    /// Base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+    /// Gemini tells none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transcript: Option<&'static str>,
+    /// Unix seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<i64>,
 }
 
 #[derive(Debug, Serialize)]

@@ -13,20 +13,6 @@ pub fn fixture(name: &str) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Recorded streams below `gemini` of the shared fixtures, which are read in place and are no part of the repository;
-/// `None` where they are missing, which only a machine without them may take lightly.
-pub fn recorded_streams(names: &[&str]) -> Option<Vec<String>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/fixtures/gemini");
-    if folder.is_dir() {
-        return Some(
-            names.iter().map(|name| std::fs::read_to_string(folder.join(name)).expect(name)).collect(),
-        );
-    }
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "no recorded fixtures in {}", folder.display());
-    println!("skipped: no recorded fixtures");
-    None
-}
-
 pub fn fixture_json(name: &str) -> Value {
     serde_json::from_slice(&fixture(name)).expect("fixtures of that kind are JSON")
 }

@@ -5,6 +5,7 @@ mod bodies;
 mod client;
 mod host;
 mod hung;
+mod recordings;
 mod script;
 mod upstream;
 mod wire;
@@ -14,9 +15,10 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 pub use app::{MODEL, TOKEN, TestApp};
-pub use bodies::{event, fixture, google_error, last_event, recorded_streams, usual_error};
+pub use bodies::{event, fixture, google_error, last_event, usual_error};
 pub use client::{Answer, Client, chat, prompt};
 pub use hung::Caller;
+pub use recordings::{client_requests, recorded_streams};
 pub use script::Reply;
 pub use upstream::Recorded;
 

@@ -123,6 +123,30 @@ test("the runner of tools runs to the end", gatewayOnly, async () => {
   assert.match(await runner.finalContent(), /get_weather of a city.*get_time of a city/);
 });
 
+for (const model of [MODEL, SIGNING_MODEL]) {
+  test(`an agent goes on for five turns with ${model}`, gatewayOnly, async () => {
+    const messages = [];
+    // What a client keeps that knows nothing of fields that OpenAI does not have, such as signatures.
+    const plain = ({ content, tool_calls }) => {
+      const calls = tool_calls?.map(({ id, type, function: called }) => ({ id, type, function: called }));
+      return { role: "assistant", content, ...(calls && { tool_calls: calls }) };
+    };
+    for (let turn = 0; turn < 5; turn += 1) {
+      messages.push(...user(`turn ${turn}: get_weather and get_time`));
+      const asked = (await chat({ model, messages, tools })).choices[0].message;
+      assert.deepEqual(asked.tool_calls.map((call) => call.function.name), ["get_weather", "get_time"]);
+      messages.push(plain(asked));
+      for (const call of asked.tool_calls.toReversed()) {
+        messages.push({ role: "tool", tool_call_id: call.id, content: JSON.stringify({ turn }) });
+      }
+      const stream = client.chat.completions.stream({ model, messages, tools });
+      const told = await stream.finalMessage();
+      assert.match(told.content, /get_weather answered .*get_time answered/);
+      messages.push(plain(told));
+    }
+  });
+}
+
 test("structured output is parsed", async () => {
   const schema = {
     type: "object",

@@ -364,3 +364,96 @@ def test_a_blocked_prompt_is_an_answer_and_no_crash(client):
     answer = client.chat.completions.create(model=MODEL, messages=user("[[blocked]]"))
 
     assert answer.choices[0].finish_reason == "content_filter"
+
+
+def plain(message):
+    """What a client keeps that knows nothing of fields that OpenAI does not have, such as signatures."""
+    calls = [call.model_dump(include={"id", "type", "function"}) for call in message.tool_calls or []]
+    return {"role": "assistant", "content": message.content, **({"tool_calls": calls} if calls else {})}
+
+
+@gateway_only
+@pytest.mark.parametrize("model", [MODEL, SIGNING_MODEL])
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_an_agent_goes_on_for_five_turns_with_parallel_calls(client, model, is_stream):
+    def ask(messages):
+        if not is_stream:
+            return client.chat.completions.create(model=model, messages=messages, tools=TOOLS).choices[0]
+        with client.chat.completions.stream(model=model, messages=messages, tools=TOOLS) as stream:
+            return stream.get_final_completion().choices[0]
+
+    messages, ids = [], []
+    for turn in range(5):
+        messages += user(f"turn {turn}: get_weather and get_time")
+        asked = ask(messages)
+        calls = asked.message.tool_calls
+        assert asked.finish_reason == "tool_calls"
+        assert [call.function.name for call in calls] == ["get_weather", "get_time"]
+        ids += [call.id for call in calls]
+        messages.append(plain(asked.message))
+        # Results may come in any order.
+        for call in reversed(calls):
+            result = json.dumps({"turn": turn, "about": call.function.name})
+            messages.append({"role": "tool", "tool_call_id": call.id, "content": result})
+        told = ask(messages)
+        assert told.finish_reason == "stop"
+        for call in calls:
+            assert f"The function {call.function.name} answered" in told.message.content
+        messages.append(plain(told.message))
+    assert len(set(ids)) == len(ids)
+
+
+@gateway_only
+def test_a_streamed_answer_is_parsed(client):
+    with client.chat.completions.stream(
+        model=MODEL, messages=user("forecast"), response_format=Forecast
+    ) as stream:
+        answer = stream.get_final_completion()
+
+    assert answer.choices[0].message.parsed == Forecast(city="a city", days=[1, 1], is_sunny=True)
+
+
+@gateway_only
+def test_functions_from_before_there_were_tools_are_called(client):
+    functions = [TOOLS[0]["function"]]
+    messages = user("please get_weather")
+
+    first = client.chat.completions.create(model=MODEL, messages=messages, functions=functions)
+    call = first.choices[0].message.function_call
+    messages += [
+        {"role": "assistant", "content": None, "function_call": call.model_dump()},
+        {"role": "function", "name": call.name, "content": "rain"},
+    ]
+    second = client.chat.completions.create(model=MODEL, messages=messages, functions=functions)
+
+    assert first.choices[0].finish_reason == "function_call"
+    assert "The function get_weather answered" in second.choices[0].message.content
+
+
+@gateway_only
+def test_what_other_models_know_does_not_fail(client):
+    answer = client.chat.completions.create(
+        model=MODEL, messages=user("hello"), frequency_penalty=0.5, presence_penalty=-0.5, user="u", store=False
+    )
+
+    assert answer.choices[0].message.content == 'You wrote: "hello".'
+
+
+@gateway_only
+@pytest.mark.parametrize("suffix", ["-search", "-non-thinking", "-search-non-thinking"])
+def test_names_with_suffixes_are_answered_under_their_own_name(client, suffix):
+    answer = client.chat.completions.create(model=MODEL + suffix, messages=user("hello"))
+
+    assert answer.model == MODEL + suffix
+    assert 'You wrote: "hello".' in answer.choices[0].message.content
+    assert f"{MODEL}-search" in [model.id for model in client.models.list()]
+
+
+@gateway_only
+def test_a_remote_picture_from_inside_is_refused(client):
+    parts = [{"type": "image_url", "image_url": {"url": "http://169.254.169.254/latest/meta-data/"}}]
+
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": parts}])
+
+    assert (caught.value.param, caught.value.code) == ("messages[0].content[0].image_url", "invalid_image_url")

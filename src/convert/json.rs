@@ -68,8 +68,16 @@ impl<'p> Object<'p> {
         self.at
     }
 
+    pub fn into_fields(self) -> Map<String, Value> {
+        self.fields
+    }
+
     pub fn take(&mut self, name: &str) -> Option<Value> {
         self.fields.remove(name).filter(|value| !value.is_null())
+    }
+
+    pub fn peek(&self, name: &str) -> Option<&Value> {
+        self.fields.get(name)
     }
 
     pub fn require(&mut self, name: &'static str) -> Result<Value, ConvertError> {

@@ -1,8 +1,14 @@
-//! Pictures inside Markdown: how an answer shows them, and how they are found when the client sends the answer back.
+//! What has no place of its own in a client's message becomes Markdown: pictures and code. Pictures are found again when the
+//! client sends the answer back.
+
+use super::{
+    Part,
+    response::{Blob, Text},
+};
 
 /// A stretch of a text.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Piece<'a> {
+pub enum Piece<'a> {
     Text(&'a str),
     /// A picture that was written as a data URL; `data` is base64.
     Picture {
@@ -12,12 +18,12 @@ pub(super) enum Piece<'a> {
 }
 
 /// `![image](data:…)`.
-pub(super) fn image(mime_type: &str, data: &str) -> String {
+pub fn image(mime_type: &str, data: &str) -> String {
     format!("![image](data:{mime_type};base64,{data})")
 }
 
 /// Takes the pictures out of a text; everything else stays as it is, in order.
-pub(super) fn split(text: &str) -> Vec<Piece<'_>> {
+pub fn split(text: &str) -> Vec<Piece<'_>> {
     const MARK: &str = "](data:image/";
     let (mut pieces, mut rest, mut from) = (Vec::new(), text, 0);
     while let Some(mark) = rest.get(from..).and_then(|tail| tail.find(MARK)).map(|at| from + at) {
@@ -56,6 +62,35 @@ fn picture_at(text: &str, mark: usize) -> Option<(usize, usize, Piece<'_>)> {
 fn run<'a>(text: &'a str, others: &[u8]) -> (&'a str, &'a str) {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || others.contains(&byte);
     text.split_at(text.bytes().position(|byte| !allowed(byte)).unwrap_or(text.len()))
+}
+
+/// A picture as a Markdown image with a data URL; other media have no place in a chat message.
+pub fn picture(blob: &Blob<'_>) -> Option<String> {
+    let mime_type = blob.mime_type.as_deref().filter(|mime_type| mime_type.starts_with("image/"))?;
+    let Text(data) = &blob.data;
+    Some(image(mime_type, data))
+}
+
+/// A block of code, in a fence that the code itself does not hold.
+pub fn fenced(language: &str, code: &str) -> String {
+    let fence = if code.contains("```") { "````" } else { "```" };
+    format!("{fence}{language}\n{}\n{fence}", code.trim_end_matches('\n'))
+}
+
+/// What the model said, and the pictures that it drew, which come back inside its text as Markdown.
+///
+/// They are shown to it as the user's, since Gemini 3 refuses pictures of its own whose signatures are lost.
+pub fn without_pictures(texts: &[String]) -> (Vec<Part<'_>>, Vec<Part<'_>>) {
+    let pieces = texts.iter().flat_map(|text| split(text));
+    let (mut said, mut drawn) = (Vec::new(), Vec::new());
+    for piece in pieces {
+        match piece {
+            Piece::Text(text) if text.trim().is_empty() => {}
+            Piece::Text(text) => said.push(Part::text(text)),
+            Piece::Picture { mime_type, data } => drawn.push(Part::inline(mime_type, data)),
+        }
+    }
+    (said, drawn)
 }
 
 #[cfg(test)]

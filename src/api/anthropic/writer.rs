@@ -1,0 +1,44 @@
+//! Streams as Anthropic's clients read them.
+
+use bytes::Bytes;
+
+use super::{Anthropic, envelope, messages::unreadable};
+use crate::{
+    api::{
+        error::{ApiError, Envelope},
+        stream::Writer,
+    },
+    convert::{anthropic::MessageStream, gemini::GenerateContentResponse},
+};
+
+/// Gemini's events as those of a message.
+#[derive(Debug)]
+pub struct MessageEvents {
+    pub stream: MessageStream,
+    /// As in the header `request-id`.
+    pub request_id: String,
+}
+
+impl Writer for MessageEvents {
+    const CONTENT_TYPE: &'static str = "text/event-stream; charset=utf-8";
+
+    fn event(&mut self, _: usize, data: &Bytes, out: &mut Vec<u8>) -> Result<(), ApiError> {
+        let response: GenerateContentResponse = serde_json::from_slice(data)
+            .map_err(|_| unreadable("Gemini sent an event that is not an answer"))?;
+        self.stream.event(&response, out);
+        Ok(())
+    }
+
+    fn heartbeat(&mut self, out: &mut Vec<u8>) {
+        MessageStream::ping(out);
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) {
+        self.stream.finish(out);
+    }
+
+    fn failure(&mut self, error: &ApiError, out: &mut Vec<u8>) {
+        let status = Anthropic::status(error.kind());
+        MessageStream::error(out, envelope::kind(status), &envelope::message(error), &self.request_id);
+    }
+}

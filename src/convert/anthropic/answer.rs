@@ -1,0 +1,316 @@
+//! One answer of Gemini's being read, event by event, into the steps that blocks are built of.
+
+use std::borrow::Cow;
+
+use serde_json::json;
+
+use super::{
+    citations::Citations,
+    response::MessageMeta,
+    signature::mark,
+    stops::Stops,
+    types::{Citation, StopDetails, TokenCounts, ToolUse},
+};
+use crate::convert::gemini::{
+    call_ids,
+    finish::{FinishKind, block_reason},
+    markdown,
+    response::{Candidate, GenerateContentResponse, Part},
+    turns::to_raw,
+};
+
+/// What happens next to the content. One block is open at a time.
+#[derive(Debug)]
+pub(super) enum Step<'a> {
+    /// A block begins.
+    Start(Kind),
+    /// More of the open block.
+    Text(Cow<'a, str>),
+    Thinking(&'a str),
+    Signature(String),
+    Citation(Citation),
+    /// The open block ends.
+    Stop,
+    /// A whole block.
+    Call(ToolUse<'a>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
+    Thinking,
+}
+
+/// How an answer ended.
+#[derive(Debug)]
+pub(super) struct End {
+    pub reason: &'static str,
+    pub stop_sequence: Option<String>,
+    pub details: Option<StopDetails>,
+}
+
+/// The state of one answer.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    open: Option<Kind>,
+    calls: usize,
+    /// Some visible content came.
+    wrote: bool,
+    /// The last content was a picture or a block of code, which the next text must not stick to.
+    after_block: bool,
+    stops: Stops,
+    citations: Citations,
+    finish: Option<Finish>,
+    /// Why the prompt was blocked.
+    block: Option<String>,
+    pub usage: TokenCounts,
+}
+
+#[derive(Debug)]
+struct Finish {
+    kind: FinishKind,
+    /// Google's name and words for it.
+    name: String,
+    message: Option<String>,
+}
+
+impl Answer {
+    pub fn new(meta: &MessageMeta) -> Self {
+        Self { stops: Stops::new(&meta.own_stops), ..Self::default() }
+    }
+
+    /// Takes the counts of an event; the last ones count.
+    pub fn count(&mut self, response: &GenerateContentResponse<'_>) {
+        if let Some(counts) = &response.usage_metadata
+            && counts.prompt_token_count + counts.total_token_count > 0
+        {
+            self.usage = TokenCounts::of(counts);
+        }
+    }
+
+    /// Hands over what an event says; a unary answer is one event.
+    pub fn read<'a>(
+        &mut self,
+        response: &'a GenerateContentResponse<'a>,
+        meta: &'a MessageMeta,
+        each: &mut impl FnMut(Step<'a>),
+    ) {
+        self.count(response);
+        if let Some(reason) = response.prompt_feedback.as_ref().and_then(block_reason) {
+            self.block = Some(reason);
+        }
+        if let Some(candidate) = response.candidates.first() {
+            self.read_candidate(candidate, meta, each);
+        }
+    }
+
+    fn read_candidate<'a>(
+        &mut self,
+        candidate: &'a Candidate<'a>,
+        meta: &'a MessageMeta,
+        each: &mut impl FnMut(Step<'a>),
+    ) {
+        for part in &candidate.content.parts {
+            self.read_part(part, meta, each);
+        }
+        if let Some(grounding) = &candidate.grounding_metadata
+            && self.open == Some(Kind::Text)
+        {
+            self.citations.read(grounding).into_iter().for_each(|citation| each(Step::Citation(citation)));
+        }
+        let name = candidate.finish_reason.as_deref();
+        if let Some(name) = name.filter(|name| *name != "FINISH_REASON_UNSPECIFIED") {
+            let message = candidate.finish_message.as_deref().map(str::to_owned);
+            self.finish = Some(Finish { kind: FinishKind::of(name), name: name.to_owned(), message });
+        }
+    }
+
+    fn read_part<'a>(&mut self, part: &'a Part<'a>, meta: &'a MessageMeta, each: &mut impl FnMut(Step<'a>)) {
+        if self.stops.hit().is_some() {
+            return;
+        }
+        if let Some(text) = part.text.as_deref().filter(|text| !text.is_empty()) {
+            if !part.thought {
+                self.write(text, meta, each);
+            } else if meta.show_thoughts {
+                self.switch_to(Kind::Thinking, meta, each);
+                each(Step::Thinking(text));
+            }
+        }
+        if let Some(image) = part.inline_data.as_ref().and_then(markdown::picture) {
+            self.write_block(image, meta, each);
+        }
+        if let Some(code) = &part.executable_code {
+            let language = code.language.as_deref().unwrap_or_default().to_ascii_lowercase();
+            let code = code.code.as_deref().unwrap_or_default();
+            self.write_block(markdown::fenced(&language, code), meta, each);
+        }
+        if let Some(output) = part.code_execution_result.as_ref().and_then(|result| result.output.as_deref())
+        {
+            self.write_block(markdown::fenced("", output), meta, each);
+        }
+        self.call(part, meta, each);
+    }
+
+    fn write<'a>(&mut self, text: &'a str, meta: &MessageMeta, each: &mut impl FnMut(Step<'a>)) {
+        if self.after_block {
+            self.say(Cow::Borrowed("\n\n"), meta, each);
+        }
+        self.after_block = false;
+        if self.stops.is_idle() {
+            return self.say(Cow::Borrowed(text), meta, each);
+        }
+        let sure = self.stops.push(text);
+        self.say(Cow::Owned(sure), meta, each);
+    }
+
+    /// Content on lines of its own.
+    fn write_block<'a>(&mut self, block: String, meta: &MessageMeta, each: &mut impl FnMut(Step<'a>)) {
+        self.let_out(meta, each);
+        if self.wrote {
+            self.say(Cow::Borrowed("\n\n"), meta, each);
+        }
+        self.say(Cow::Owned(block), meta, each);
+        self.after_block = true;
+    }
+
+    /// Text that was held back, since other content follows it.
+    fn let_out<'a>(&mut self, meta: &MessageMeta, each: &mut impl FnMut(Step<'a>)) {
+        let held = self.stops.flush();
+        self.say(Cow::Owned(held), meta, each);
+    }
+
+    fn say<'a>(&mut self, text: Cow<'a, str>, meta: &MessageMeta, each: &mut impl FnMut(Step<'a>)) {
+        if !text.is_empty() {
+            self.wrote = true;
+            self.switch_to(Kind::Text, meta, each);
+            each(Step::Text(text));
+        }
+    }
+
+    fn switch_to<'a>(&mut self, kind: Kind, meta: &MessageMeta, each: &mut impl FnMut(Step<'a>)) {
+        if self.open == Some(kind) {
+            return;
+        }
+        self.close("", meta, each);
+        self.open = Some(kind);
+        each(Step::Start(kind));
+    }
+
+    /// Ends the open block; thoughts end with a signature, also with one that says nothing.
+    fn close<'a>(&mut self, signature: &str, meta: &MessageMeta, each: &mut impl FnMut(Step<'a>)) {
+        match self.open.take() {
+            None => return,
+            Some(Kind::Thinking) => each(Step::Signature(mark(&meta.gemini_model, signature))),
+            Some(Kind::Text) => {}
+        }
+        each(Step::Stop);
+    }
+
+    /// A call, behind a thinking block that carries its signature.
+    fn call<'a>(&mut self, part: &'a Part<'a>, meta: &'a MessageMeta, each: &mut impl FnMut(Step<'a>)) {
+        let Some(call) = &part.function_call else { return };
+        let Some(name) = call.name.as_deref().filter(|name| !name.is_empty()) else { return };
+        if self.calls > 0 && !meta.parallel_tool_use {
+            return;
+        }
+        self.let_out(meta, each);
+        let signature = part.thought_signature.as_deref().unwrap_or_default();
+        if !signature.is_empty() {
+            self.switch_to(Kind::Thinking, meta, each);
+        }
+        self.close(signature, meta, each);
+        let own_id = call.id.as_deref().filter(|id| call_ids::fits(id));
+        let mint = || Cow::Owned(call_ids::mint("toolu_", &meta.id, 0, self.calls));
+        let id = own_id.map_or_else(mint, Cow::Borrowed);
+        let input = call.args.filter(|args| args.get().starts_with('{'));
+        let input = input.map_or_else(|| to_raw(&json!({})), Cow::Borrowed);
+        each(Step::Call(ToolUse { id, name: meta.names.to_client(name), input }));
+        self.calls += 1;
+    }
+
+    /// Ends the content; more events must not follow.
+    pub fn finish<'a>(&mut self, meta: &MessageMeta, each: &mut impl FnMut(Step<'a>)) -> End {
+        self.let_out(meta, each);
+        let end = self.end();
+        let words = self.finish.as_mut().filter(|finish| finish.kind == FinishKind::Malformed);
+        if let Some(words) = words.and_then(|finish| finish.message.take())
+            && !self.wrote
+            && self.calls == 0
+        {
+            self.say(Cow::Owned(words), meta, each);
+        }
+        self.close("", meta, each);
+        end
+    }
+
+    /// Calls decide, whatever Gemini's own reason says.
+    fn end(&self) -> End {
+        let end = |reason| End { reason, stop_sequence: None, details: None };
+        let refusal = |explanation| {
+            let details = StopDetails { kind: "refusal", category: (), explanation };
+            End { details: Some(details), ..end("refusal") }
+        };
+        if let Some(reason) = &self.block {
+            return refusal(format!("Gemini blocked the prompt: {reason}"));
+        }
+        if let Some(stop) = self.stops.hit() {
+            return End { stop_sequence: Some(stop.to_owned()), ..end("stop_sequence") };
+        }
+        if self.calls > 0 {
+            return end("tool_use");
+        }
+        let Some(finish) = &self.finish else {
+            return end("end_turn");
+        };
+        let reason = finish.message.as_deref().unwrap_or(&finish.name);
+        match finish.kind {
+            FinishKind::Length => end("max_tokens"),
+            FinishKind::Filter => refusal(format!("Gemini ended its answer: {reason}")),
+            FinishKind::Unclear if !self.wrote => refusal(format!("Gemini gave no answer: {reason}")),
+            FinishKind::Stop | FinishKind::Malformed | FinishKind::Unclear => end("end_turn"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end_of(json: &str) -> End {
+        let response = serde_json::from_str(json).unwrap();
+        let meta = MessageMeta::test();
+        let mut answer = Answer::new(&meta);
+        answer.read(&response, &meta, &mut |_| {});
+        answer.finish(&meta, &mut |_| {})
+    }
+
+    fn ended(reason: &str, parts: &str) -> &'static str {
+        end_of(&format!(r#"{{"candidates":[{{"content":{{"parts":{parts}}},"finishReason":"{reason}"}}]}}"#))
+            .reason
+    }
+
+    #[test]
+    fn every_finish_reason_has_its_counterpart() {
+        let text = r#"[{"text":"a"}]"#;
+        let call = r#"[{"functionCall":{"name":"f"}}]"#;
+
+        assert_eq!(ended("STOP", text), "end_turn");
+        assert_eq!(ended("STOP", call), "tool_use");
+        assert_eq!(ended("MAX_TOKENS", text), "max_tokens");
+        assert_eq!(ended("MAX_TOKENS", "[]"), "max_tokens");
+        assert_eq!(ended("SAFETY", text), "refusal");
+        assert_eq!(ended("LANGUAGE", text), "end_turn");
+        assert_eq!(ended("LANGUAGE", "[]"), "refusal");
+        assert_eq!(ended("MALFORMED_FUNCTION_CALL", "[]"), "end_turn");
+        assert_eq!(ended("NEVER_HEARD_OF", text), "end_turn");
+    }
+
+    #[test]
+    fn a_blocked_prompt_is_a_refusal_with_its_reason() {
+        let end = end_of(r#"{"promptFeedback":{"blockReason":"SAFETY","blockReasonMessage":"too hot"}}"#);
+
+        assert_eq!(end.reason, "refusal");
+        assert_eq!(end.details.unwrap().explanation, "Gemini blocked the prompt: SAFETY (too hot)");
+    }
+}

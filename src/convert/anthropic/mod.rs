@@ -1,0 +1,31 @@
+//! Anthropic's messages, token counts and models.
+//!
+//! A request goes `messages_request` → `to_gemini` → Gemini → `to_anthropic`, or through a `MessageStream`; both ends of the
+//! way back are fed by the same steps of one `Answer`, so that a stream says what the whole answer would have said.
+
+mod answer;
+mod citations;
+pub mod content;
+pub mod fields;
+mod hosted;
+pub mod messages;
+pub mod models;
+#[cfg(test)]
+mod properties;
+pub mod request;
+pub mod response;
+mod signature;
+mod source;
+mod stops;
+pub mod stream;
+pub mod thinking;
+pub mod tools;
+pub mod types;
+pub mod words;
+
+use super::json;
+
+pub use messages::{MessagesRequest, count_request, messages_request};
+pub use request::{MessagesOptions, to_count, to_gemini};
+pub use response::{MessageMeta, to_anthropic};
+pub use stream::MessageStream;

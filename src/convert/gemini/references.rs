@@ -1,0 +1,177 @@
+//! `$ref` in a JSON Schema: every reference is replaced by what it names.
+//!
+//! Google reads `$ref` and `$defs` in some places and refuses them in others, so none is sent. A schema that names itself has
+//! no such form and is refused, as is one that would grow beyond all measure.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value};
+
+/// Most schemas that references may unfold to; a bound on the work that one request can cause.
+const MAX_SCHEMAS: usize = 20_000;
+/// Deepest nesting, references counted; JSON itself may be nested half as deep.
+const MAX_DEPTH: usize = 200;
+
+/// Why a schema cannot be written without references.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReferenceError {
+    #[error("the schema refers to itself through '$ref': '{0}', and Gemini takes no recursive schemas.")]
+    Recursive(String),
+    #[error("'$ref': '{0}' names nothing in this schema.")]
+    Unknown(String),
+    #[error(
+        "the references of the schema unfold to more than {MAX_SCHEMAS} schemas, or deeper than {MAX_DEPTH} levels."
+    )]
+    TooLarge,
+}
+
+/// The schema without references; borrowed when it has none.
+pub fn resolve(schema: &Value) -> Result<Cow<'_, Value>, ReferenceError> {
+    if !has_references(schema) {
+        return Ok(Cow::Borrowed(schema));
+    }
+    let mut unfolding = Unfolding { root: schema, open: vec!["#".to_owned()], left: MAX_SCHEMAS };
+    unfolding.schema(schema, 0).map(Cow::Owned)
+}
+
+/// Also where a property is merely called `$ref`: then nothing is replaced.
+fn has_references(value: &Value) -> bool {
+    match value {
+        Value::Object(fields) => {
+            fields.get("$ref").is_some_and(Value::is_string) || fields.values().any(has_references)
+        }
+        Value::Array(items) => items.iter().any(has_references),
+        _ => false,
+    }
+}
+
+struct Unfolding<'v> {
+    root: &'v Value,
+    /// References that are being unfolded.
+    open: Vec<String>,
+    left: usize,
+}
+
+impl<'v> Unfolding<'v> {
+    fn schema(&mut self, schema: &'v Value, depth: usize) -> Result<Value, ReferenceError> {
+        let Value::Object(fields) = schema else { return Ok(schema.clone()) };
+        self.left = self.left.checked_sub(1).filter(|_| depth < MAX_DEPTH).ok_or(ReferenceError::TooLarge)?;
+        let mut unfolded = match fields.get("$ref") {
+            Some(Value::String(to)) => self.named(to, depth)?,
+            _ => Map::new(),
+        };
+        for (keyword, value) in fields {
+            // What stands beside a reference adds to what it names.
+            match (keyword.as_str(), value) {
+                ("$ref", Value::String(_)) | ("$defs" | "definitions", _) => {}
+                ("properties" | "patternProperties" | "dependentSchemas", Value::Object(named)) => {
+                    let named =
+                        named.iter().map(|(name, one)| Ok((name.clone(), self.schema(one, depth + 1)?)));
+                    let named = named.collect::<Result<Map<_, _>, _>>()?;
+                    unfolded.insert(keyword.clone(), Value::Object(named));
+                }
+                ("items" | "prefixItems" | "anyOf" | "oneOf" | "allOf", Value::Array(list)) => {
+                    let list =
+                        list.iter().map(|one| self.schema(one, depth + 1)).collect::<Result<_, _>>()?;
+                    unfolded.insert(keyword.clone(), Value::Array(list));
+                }
+                ("items" | "additionalProperties" | "contains" | "not", Value::Object(_)) => {
+                    unfolded.insert(keyword.clone(), self.schema(value, depth + 1)?);
+                }
+                _ => {
+                    unfolded.insert(keyword.clone(), value.clone());
+                }
+            }
+        }
+        Ok(Value::Object(unfolded))
+    }
+
+    fn named(&mut self, to: &str, depth: usize) -> Result<Map<String, Value>, ReferenceError> {
+        if self.open.iter().any(|open| open == to) {
+            return Err(ReferenceError::Recursive(to.to_owned()));
+        }
+        let target = to.strip_prefix('#').and_then(|pointer| self.root.pointer(pointer));
+        let target = target.ok_or_else(|| ReferenceError::Unknown(to.to_owned()))?;
+        self.open.push(to.to_owned());
+        let unfolded = self.schema(target, depth + 1)?;
+        self.open.pop();
+        Ok(match unfolded {
+            Value::Object(fields) => fields,
+            // `true`: anything goes.
+            _ => Map::new(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_reference_becomes_what_it_names_and_what_stands_beside_it() {
+        let schema = json!({
+            "type": "object",
+            "properties": {
+                "from": {"$ref": "#/$defs/City", "description": "start"},
+                "to": {"anyOf": [{"$ref": "#/$defs/City"}, {"type": "null"}]},
+            },
+            "$defs": {"City": {"type": "object", "properties": {"name": {"$ref": "#/definitions/Name"}}}},
+            "definitions": {"Name": {"type": "string"}},
+        });
+
+        let city = json!({"type": "object", "properties": {"name": {"type": "string"}}});
+        let mut from = city.clone();
+        from["description"] = "start".into();
+        assert_eq!(
+            resolve(&schema).unwrap().into_owned(),
+            json!({"type": "object", "properties": {"from": from, "to": {"anyOf": [city, {"type": "null"}]}}})
+        );
+    }
+
+    #[test]
+    fn a_schema_without_references_is_not_touched() {
+        let schema = json!({"properties": {"$ref": {"type": "string"}}, "$defs": {"unused": {}}});
+
+        assert!(matches!(resolve(&schema), Ok(Cow::Borrowed(_))));
+    }
+
+    #[test]
+    fn recursion_is_refused_by_the_name_that_it_goes_through() {
+        let tree = json!({"$ref": "#/$defs/Tree", "$defs": {"Tree": {"properties": {
+            "children": {"type": "array", "items": {"$ref": "#/$defs/Tree"}},
+        }}}});
+        let root = json!({"properties": {"next": {"$ref": "#"}}});
+
+        assert_eq!(resolve(&tree), Err(ReferenceError::Recursive("#/$defs/Tree".into())));
+        assert_eq!(resolve(&root), Err(ReferenceError::Recursive("#".into())));
+    }
+
+    #[test]
+    fn a_reference_to_nothing_and_an_avalanche_are_refused() {
+        let gone = json!({"items": {"$ref": "#/$defs/Gone"}});
+        let other = json!({"items": {"$ref": "https://example.com/schema"}});
+        assert_eq!(resolve(&gone), Err(ReferenceError::Unknown("#/$defs/Gone".into())));
+        assert!(matches!(resolve(&other), Err(ReferenceError::Unknown(_))));
+
+        let twice = |next: usize| {
+            let next = json!({"$ref": format!("#/$defs/D{next}")});
+            json!({"properties": {"a": next, "b": next}})
+        };
+        let definitions: Map<String, Value> = (0..40).map(|at| (format!("D{at}"), twice(at + 1))).collect();
+        let mut schema = json!({"$ref": "#/$defs/D0", "$defs": definitions});
+        schema["$defs"]["D40"] = json!({});
+        assert_eq!(resolve(&schema), Err(ReferenceError::TooLarge));
+    }
+
+    #[test]
+    fn fifty_levels_are_no_problem() {
+        let deep =
+            (0..50).fold(json!({"$ref": "#/$defs/Leaf"}), |inner, _| json!({"properties": {"a": inner}}));
+        let mut schema = deep;
+        schema["$defs"] = json!({"Leaf": {"type": "string"}});
+
+        assert!(!resolve(&schema).unwrap().to_string().contains("$ref"));
+    }
+}
