@@ -48,7 +48,7 @@ use crate::{
     config::{self, Auth, Config, Gemini, Storage},
     convert::switches::Switches,
     db::{Database, DbError, keys, ledgers, resources},
-    domain::time::Now,
+    domain::{client::TokenId, time::Now},
     media::{self, Fetcher},
     secrets::{Sealer, TokenSet, load_or_create_admin_token, load_or_create_key_file, named_tokens},
     services::{
@@ -103,7 +103,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         .local_addr()
         .map_err(|source| StartError::Listen { address: address_of(&config), source })?;
     let storage = open_storage(&config)?;
-    let tokens = Arc::new(client_tokens(&config.auth, &config.storage)?);
+    let tokens = Arc::new(client_tokens(&config.auth));
+    let admin_tokens = Arc::new(admin_tokens(&config.auth, &config.storage)?);
     let queue = Arc::<LogQueue>::default();
     let metrics = Arc::new(Metrics::new(queue.clone()));
 
@@ -157,6 +158,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         tokens,
         registry,
         sealer: storage.sealer,
+        admin_tokens,
         metrics,
         queue,
         supervisor: supervisor.clone(),
@@ -286,19 +288,28 @@ fn open_storage(config: &Config) -> Result<OpenStorage, StartError> {
     Ok(OpenStorage { database, sealer, keys, ledgers })
 }
 
-/// Who may use the gateway. The admin token opens the client API as well, as users of gemini-balance expect.
-fn client_tokens(auth: &Auth, storage: &Storage) -> Result<TokenSet, StartError> {
-    if auth.auth_token.is_none() {
-        let kept = load_or_create_admin_token(&storage.data_dir).map_err(StartError::Secrets)?;
-        if kept.is_new {
-            info!("AUTH_TOKEN is not set, so an admin token was made; it is in {}", kept.path.display());
+/// The administrator's token: the one that is set, else the one that is kept in the data folder.
+fn admin_tokens(auth: &Auth, storage: &Storage) -> Result<TokenSet, StartError> {
+    let token = match auth.auth_token.clone() {
+        Some(token) => token,
+        None => {
+            let kept = load_or_create_admin_token(&storage.data_dir).map_err(StartError::Secrets)?;
+            if kept.is_new {
+                info!("AUTH_TOKEN is not set, so an admin token was made; it is in {}", kept.path.display());
+            }
+            kept.value
         }
-    }
+    };
+    Ok(TokenSet::new([(TokenId::new("auth"), token)]))
+}
+
+/// Who may use the gateway. A set admin token opens the client API as well, as users of gemini-balance expect.
+fn client_tokens(auth: &Auth) -> TokenSet {
     let tokens = TokenSet::configured(&auth.allowed_tokens, auth.auth_token.as_ref());
     if tokens.is_empty() {
         warn!("{NO_TOKENS}");
     }
-    Ok(tokens)
+    tokens
 }
 
 fn client_marks(auth: &Auth, sealer: &Sealer) -> ClientMarks {
@@ -367,6 +378,7 @@ struct Shared {
     tokens: Arc<TokenSet>,
     registry: Arc<Registry>,
     sealer: Sealer,
+    admin_tokens: Arc<TokenSet>,
     metrics: Arc<Metrics>,
     queue: Arc<LogQueue>,
     supervisor: Addr<Supervisor>,
@@ -394,6 +406,7 @@ impl Shared {
             tokens: self.tokens.clone(),
             registry: self.registry.clone(),
             sealer: self.sealer.clone(),
+            admin_tokens: self.admin_tokens.clone(),
             catalog: self.catalog.clone(),
             models: self.models.clone(),
             supervisor: self.supervisor.clone(),

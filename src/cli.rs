@@ -7,6 +7,7 @@
 )]
 
 mod demo;
+mod explain;
 mod healthcheck;
 mod serve;
 
@@ -35,6 +36,8 @@ enum Command {
     Serve,
     /// Serve over a built-in simulated Gemini: everything can be tried without a key or a network.
     Demo(demo::Options),
+    /// Tell why a request went as it did: which keys were tried, why these, and what each answered.
+    Explain(explain::Options),
     /// Ask the gateway on this machine whether it is alive; status 0 if so. For containers.
     Healthcheck,
 }
@@ -44,6 +47,7 @@ pub fn run() -> ExitCode {
     match Arguments::parse().command.unwrap_or(Command::Serve) {
         Command::Serve => with_config(serve::run),
         Command::Demo(options) => demo::run(&options),
+        Command::Explain(options) => with_config(|config| explain::run(&options, &config)),
         Command::Healthcheck => with_config(|config| healthcheck::run(&config.server)),
     }
 }

@@ -8,7 +8,7 @@ mod tokens;
 
 use std::{fmt, sync::Arc};
 
-pub use files::{Kept, load_or_create_admin_token, load_or_create_key_file};
+pub use files::{Kept, load_key_file, load_or_create_admin_token, load_or_create_key_file};
 pub use seal::{EncryptionKey, InvalidEncryptionKey, SealError, Sealer};
 pub use tokens::{TokenSet, is_example_token, named_tokens};
 

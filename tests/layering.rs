@@ -19,8 +19,22 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("actors", &["domain", "balance", "db"]),
     ("upstream", &["domain", "balance", "config", "actors"]),
     ("services", &["domain", "config", "actors", "upstream"]),
-    ("telemetry", &["domain", "config", "actors"]),
-    ("api", &["domain", "convert", "media", "secrets", "db", "actors", "upstream", "services", "telemetry"]),
+    ("telemetry", &["domain", "balance", "config", "actors"]),
+    (
+        "api",
+        &[
+            "domain",
+            "balance",
+            "convert",
+            "media",
+            "secrets",
+            "db",
+            "actors",
+            "upstream",
+            "services",
+            "telemetry",
+        ],
+    ),
     (
         "app",
         &[
@@ -39,7 +53,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("sim", &[]),
-    ("cli", &["config", "telemetry", "app", "sim"]),
+    ("cli", &["domain", "balance", "secrets", "config", "db", "upstream", "telemetry", "api", "app", "sim"]),
     ("main", &["cli"]),
 ];
 
@@ -145,8 +159,9 @@ fn sources() -> Vec<Source> {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs")
                 && path != root.join("lib.rs")
-                // A file of tests may set its stage with whatever it needs.
+                // Tests may set their stage with whatever they need.
                 && !path.ends_with("tests.rs")
+                && !path.strip_prefix(&root).is_ok_and(|inside| inside.iter().any(|part| part == "tests"))
             {
                 sources.push(Source::read(path, &root));
             }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     balance::{
-        affinity::{CacheBenefit, Group, Preference},
+        affinity::{CacheBenefit, Group, ModelBenefit, Preference},
         breaker::ModelCooldown,
         egress::Egress,
         latency::UsualLatency,
@@ -26,7 +26,7 @@ use crate::{
         policy,
         provisional::{Provisional, provisional},
         storm::{Admission, Party, Reading, Sign, Storm},
-        table::{Cause, RoutingTable, Unavailable},
+        table::{Cause, Census, RoutingTable, Unavailable},
         waiting::WaitingRoom,
     },
     domain::{
@@ -61,6 +61,13 @@ pub struct BalancerSnapshot {
     /// Requests that wait for a key now, and those that got one after a wait.
     pub waiting: usize,
     pub waited: u64,
+    /// Requests that were refused for want of a place to wait.
+    pub turned_away: u64,
+    /// What preferences for a key bring, model by model.
+    pub benefit: Vec<ModelBenefit>,
+    /// Storms of the address that all balancers share, and whether it is paused now.
+    pub storms: u64,
+    pub is_paused: bool,
 }
 
 pub struct Balancer {
@@ -69,6 +76,8 @@ pub struct Balancer {
     benefit: CacheBenefit,
     max_wait: Duration,
     room: WaitingRoom<Waiting>,
+    /// When something may be found for those who wait, as far as was told when they were last offered keys.
+    promised: Option<Instant>,
     /// Wakes the room when a quota window moves on or somebody gives up.
     alarm: Option<(Instant, SpawnHandle)>,
     egress: Arc<Egress>,
@@ -80,6 +89,7 @@ pub struct Balancer {
     leases_given: u64,
     refused: u64,
     waited: u64,
+    turned_away: u64,
 }
 
 type Acquired = Result<Lease, Unavailable>;
@@ -93,6 +103,7 @@ impl Balancer {
             benefit: CacheBenefit::default(),
             max_wait: balancing.max_wait,
             room: WaitingRoom::new(balancing.max_waiting),
+            promised: None,
             alarm: None,
             egress,
             supervisor,
@@ -101,7 +112,14 @@ impl Balancer {
             leases_given: 0,
             refused: 0,
             waited: 0,
+            turned_away: 0,
         }
+    }
+
+    /// Every draw of its policy follows from the seed, so that a simulation can be repeated.
+    #[cfg(test)]
+    pub(super) fn seeded(self, policy: crate::domain::policy::PolicyKind, seed: u64) -> Self {
+        Self { table: RoutingTable::new(policy::build(policy, seed)), ..self }
     }
 
     fn pick(&mut self, wish: &Wish, now: Now, me: &Addr<Self>) -> Acquired {
@@ -128,6 +146,7 @@ impl Balancer {
             reservation: Some(picked.reservation),
             group: wish.group,
             usage: None,
+            consumer: None,
             is_settled: false,
         })
     }
@@ -183,9 +202,10 @@ impl Balancer {
     /// What all balancers may know at once: how quick the key was, and what is left of its quotas.
     fn learn(&mut self, settled: &Settled, now: Now) {
         let Some(place) = self.table.place(settled.key) else { return };
+        let mut gave_back = false;
         if let Some(reservation) = settled.reservation {
             let tokens = settled.usage.map(|usage| usage.input());
-            place.ledger.settle(&settled.model, reservation, tokens, now);
+            gave_back = place.ledger.settle(&settled.model, reservation, tokens, now);
         }
         if let Outcome::Quota(exceeded) = &settled.outcome {
             place.ledger.exceeded(&settled.model, exceeded, now);
@@ -195,6 +215,9 @@ impl Balancer {
         place.gauge.learn(&settled.outcome, slowness, now.instant);
         if let (Some(group), Some(usage)) = (settled.group, &settled.usage) {
             self.benefit.record(&settled.model, group, usage, now.instant);
+        }
+        if gave_back {
+            self.table.reconsider(settled.key, &settled.model);
         }
     }
 
@@ -216,7 +239,8 @@ impl Actor for Balancer {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
-        self.supervisor.do_send(Subscribe(ctx.address().recipient()));
+        let me = ctx.address();
+        self.supervisor.do_send(Subscribe { routes: me.clone().recipient(), observe: me.recipient() });
     }
 }
 
@@ -241,8 +265,13 @@ pub struct Acquire {
 impl Acquire {
     /// Some keys are of no use to it that are to others.
     fn is_particular(&self) -> bool {
+        self.is_choosy() || self.tokens > 0
+    }
+
+    /// …whatever their size.
+    fn is_choosy(&self) -> bool {
         let has_owner = matches!(self.preference, Some(Preference::Owner(_)));
-        has_owner || !self.tried.is_empty() || self.elsewhere.is_some() || self.tokens > 0
+        has_owner || !self.tried.is_empty() || self.elsewhere.is_some()
     }
 }
 
@@ -266,18 +295,20 @@ impl Handler<Acquire> for Balancer {
     }
 }
 
-/// Question: when could this model be served, should no key be picked for it?
+/// Question: when could this model be served, should no key be picked for it, and what keeps the keys?
 #[derive(Debug, Message)]
-#[rtype(result = "Unavailable")]
+#[rtype(result = "(Unavailable, Census)")]
 pub struct Foresee {
     pub model: ModelName,
+    /// How many keys the request has had.
+    pub tried: usize,
 }
 
 impl Handler<Foresee> for Balancer {
     type Result = MessageResult<Foresee>;
 
-    fn handle(&mut self, Foresee { model }: Foresee, _: &mut Context<Self>) -> Self::Result {
-        MessageResult(self.table.outlook(&model, None))
+    fn handle(&mut self, Foresee { model, tried }: Foresee, _: &mut Context<Self>) -> Self::Result {
+        MessageResult((self.table.outlook(&model, None), self.table.census(&model, tried)))
     }
 }
 
@@ -296,6 +327,8 @@ pub struct Settled {
     pub group: Option<Group>,
     /// What Google counted, if it told.
     pub usage: Option<Usage>,
+    /// The number of the key's project, if Google named it.
+    pub consumer: Option<u64>,
 }
 
 impl Handler<Settled> for Balancer {
@@ -305,8 +338,12 @@ impl Handler<Settled> for Balancer {
         let now = Now::read();
         let settled = self.read_weather(settled, now);
         self.learn(&settled, now);
-        let Settled { key, model, outcome, latency, is_probe, .. } = settled;
-        let settlement = Settlement { model, outcome, latency, is_probe };
+        // A request may have turned out smaller than was reserved for it.
+        if settled.usage.is_some() && self.room.is_awaited(&settled.model) {
+            self.serve(&settled.model, now, ctx);
+        }
+        let Settled { key, model, outcome, latency, is_probe, consumer, .. } = settled;
+        let settlement = Settlement { model, outcome, latency, is_probe, consumer };
         self.suspend(key, &settlement, now);
         self.report(key, settlement, ctx);
     }
@@ -343,6 +380,10 @@ impl Handler<Observe<BalancerSnapshot>> for Balancer {
             refused: self.refused,
             waiting: self.room.len(),
             waited: self.waited,
+            turned_away: self.turned_away,
+            benefit: self.benefit.report(Instant::now()),
+            storms: self.egress.storms(),
+            is_paused: self.egress.pause(Instant::now()).is_some(),
         })
     }
 }

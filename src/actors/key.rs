@@ -9,7 +9,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     Observe,
-    supervisor::{KeyDown, KeyStateChanged, Supervisor},
+    supervisor::{KeyDown, KeyStateChanged, ProjectSeen, Supervisor},
 };
 use crate::{
     balance::{
@@ -80,7 +80,18 @@ impl KeyActor {
             self.gauge.release_probe();
         }
         self.log_change(before, settled);
+        self.tell_of_project(settled);
         changed
+    }
+
+    fn tell_of_project(&self, settled: &Settlement) {
+        let exceeded = match settled.outcome {
+            Outcome::Quota(exceeded) => Some((settled.model.clone(), exceeded)),
+            _ => None,
+        };
+        if settled.consumer.is_some() || exceeded.is_some() {
+            self.supervisor.do_send(ProjectSeen { key: self.id, consumer: settled.consumer, exceeded });
+        }
     }
 
     fn count(&mut self, outcome: &Outcome, now: Now) {
@@ -154,6 +165,8 @@ pub struct Settlement {
     /// From the request sent to the first byte received.
     pub latency: Duration,
     pub is_probe: bool,
+    /// The number of the key's project, where Google named it in a refusal.
+    pub consumer: Option<u64>,
 }
 
 /// Command: attempts that leased this key have ended; successes come in batches.

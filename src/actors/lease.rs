@@ -43,6 +43,8 @@ pub struct Lease {
     pub(super) group: Option<Group>,
     /// What Google counted, once it is known.
     pub(super) usage: Option<Usage>,
+    /// The number of the key's project, once Google named it.
+    pub(super) consumer: Option<u64>,
     pub(super) is_settled: bool,
 }
 
@@ -50,6 +52,11 @@ impl Lease {
     /// Notes what Google counted for this attempt; until then the estimate holds.
     pub fn count(&mut self, usage: Option<Usage>) {
         self.usage = usage.or(self.usage);
+    }
+
+    /// Notes whose key it is by Google's word, for finding keys that share a project.
+    pub fn name_consumer(&mut self, consumer: Option<u64>) {
+        self.consumer = consumer.or(self.consumer);
     }
 
     /// Gives the key back with what the attempt said about it; `latency` runs to the first byte of the answer.
@@ -78,6 +85,7 @@ impl Lease {
             reservation: self.reservation.take(),
             group: self.group,
             usage: self.usage,
+            consumer: self.consumer,
         });
     }
 }

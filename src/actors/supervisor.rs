@@ -18,6 +18,7 @@ use super::{
 use crate::{
     balance::{
         breaker::{Availability, HealthSnapshot, KeyHealth, ProjectFault, Routing, StateSnapshot},
+        forecast::SAMPLED_EVERY,
         table::Place,
     },
     db::{self, Database},
@@ -29,14 +30,23 @@ use crate::{
 };
 
 mod delivery;
+mod forecasts;
+mod labels;
 mod projects;
 mod suspects;
+mod twins;
+mod workers;
 
 use delivery::Undelivered;
 pub use delivery::{ForgiveKeys, SettleKeys};
+use forecasts::Forecasts;
+pub use labels::{KeyLabel, MaskKeys};
 pub use projects::ProjectSettings;
 use projects::{LEDGERS_SAVED_EVERY, Projects};
 pub use suspects::{FindSuspects, RecheckNow, Suspect, Suspects};
+use twins::Twins;
+pub use twins::{Attention, AttentionItem, ProjectSeen};
+pub use workers::Subscribe;
 
 /// Changes of health are written together, at most this long after the first of them.
 const CHECKPOINT_AFTER: Duration = Duration::from_millis(250);
@@ -68,6 +78,8 @@ pub struct PoolSnapshot {
     pub undelivered: usize,
     /// Health changes that are not in the database yet.
     pub unsaved: usize,
+    /// Sets of keys that seem to share a project.
+    pub projects_proposed: usize,
 }
 
 /// A key as it comes from the database.
@@ -94,13 +106,15 @@ pub struct Supervisor {
     max_failures: u32,
     database: Database,
     projects: Projects,
+    forecasts: Forecasts,
+    twins: Twins,
     /// Told of keys that a re-check should look at soon.
     recheck: Option<Recipient<RecheckNow>>,
     /// Keys to spawn when this actor starts.
     initial: Vec<PoolKey>,
     /// In the order of their ids, which is how policies that take turns begin.
     keys: BTreeMap<KeyId, Entry>,
-    balancers: Vec<Recipient<KeysRouted>>,
+    balancers: Vec<Subscribe>,
     unsaved: HashMap<KeyId, HealthSnapshot>,
     /// On its way to the database.
     saving: Option<HashMap<KeyId, HealthSnapshot>>,
@@ -115,6 +129,8 @@ impl Supervisor {
             max_failures,
             database,
             projects: Projects::new(projects),
+            forecasts: Forecasts::default(),
+            twins: Twins::default(),
             recheck: None,
             initial: keys,
             keys: BTreeMap::new(),
@@ -176,12 +192,6 @@ impl Supervisor {
         }
     }
 
-    fn announce(&self, routes: &[KeyRoute]) {
-        for balancer in &self.balancers {
-            balancer.do_send(KeysRouted(routes.to_vec()));
-        }
-    }
-
     /// Writes what has changed; one write at a time, and again later when it fails.
     fn save(&mut self, ctx: &mut Context<Self>) {
         if self.saving.is_some() || self.unsaved.is_empty() {
@@ -227,6 +237,7 @@ impl Supervisor {
             respawned_after_stop: self.respawned_after_stop,
             undelivered: self.undelivered.values().map(Vec::len).sum(),
             unsaved: self.unsaved.len(),
+            projects_proposed: self.twins.len(),
         }
     }
 }
@@ -245,6 +256,10 @@ impl Actor for Supervisor {
         ctx.run_interval(LEDGERS_SAVED_EVERY, |supervisor, ctx| {
             let saving = supervisor.save_ledgers();
             ctx.spawn(saving);
+        });
+        ctx.run_interval(SAMPLED_EVERY, |supervisor, _| {
+            supervisor.sample_pace();
+            supervisor.review_twins();
         });
     }
 }
@@ -271,21 +286,6 @@ pub enum KeyRoute {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct KeysRouted(pub Vec<KeyRoute>);
-
-/// Command: tell this balancer of every key, now and whenever one changes.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Subscribe(pub Recipient<KeysRouted>);
-
-impl Handler<Subscribe> for Supervisor {
-    type Result = ();
-
-    fn handle(&mut self, Subscribe(balancer): Subscribe, _: &mut Context<Self>) {
-        self.balancers.retain(Recipient::connected);
-        balancer.do_send(KeysRouted(self.keys.iter().map(|(key, entry)| entry.route(*key)).collect()));
-        self.balancers.push(balancer);
-    }
-}
 
 /// Command: tell this one of keys that a re-check should look at soon.
 #[derive(Message)]

@@ -31,6 +31,8 @@ use crate::{
     secrets::{EncryptionKey, Sealer},
 };
 
+mod outlook;
+mod quotas;
 mod waiting;
 
 const MAX_FAILURES: u32 = 3;

@@ -10,6 +10,7 @@ use actix_web::{
 };
 
 use super::{
+    admin::Admin,
     anthropic::Anthropic,
     error::{ApiError, Envelope, Failure},
     gateway::Gateway,
@@ -68,6 +69,23 @@ fn authenticate<F: Credentials>(request: &HttpRequest) -> Result<ClientToken<F>,
         error = ApiError::WrongToken;
     }
     Err(error)
+}
+
+/// The administrator, who shows `AUTH_TOKEN` as `Authorization: Bearer`.
+#[derive(Debug)]
+pub struct AdminUser;
+
+impl FromRequest for AdminUser {
+    type Error = Failure<Admin>;
+    type Future = Ready<Result<Self, Self::Error>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let Some(gateway) = request.app_data::<Data<Gateway>>() else {
+            return ready(Err(ApiError::Internal.into()));
+        };
+        let is_known = bearer(request).is_some_and(|token| gateway.admin_tokens.find(&token).is_some());
+        ready(is_known.then_some(Self).ok_or_else(|| ApiError::NotAdmin.into()))
+    }
 }
 
 /// Shared paths such as `/v1/models` speak Gemini to whoever shows a Gemini credential, else OpenAI.

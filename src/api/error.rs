@@ -29,6 +29,10 @@ pub enum ApiError {
         "the API key is not valid here; it has to be one of this gateway's client tokens (ALLOWED_TOKENS), not a Gemini key"
     )]
     WrongToken,
+    #[error(
+        "this is for the administrator: send `Authorization: Bearer` with AUTH_TOKEN, or with the token in data/admin_token where none is set"
+    )]
+    NotAdmin,
     #[error("unknown path: {method} {path}")]
     UnknownPath { method: Method, path: String },
     #[error("{method} is not allowed on {path}; use {allowed}")]
@@ -49,6 +53,10 @@ pub enum ApiError {
     ModelName { name: String },
     #[error("the upload has ended, or there never was one of this upload_id; begin it again")]
     UnknownUpload,
+    #[error(
+        "no request `{id}` is in the log: it is written within about a second, and deleted after a while"
+    )]
+    UnknownRequest { id: String },
     #[error("the model `{model}` does not exist or is hidden on this gateway (FILTERED_MODELS)")]
     UnknownModel { model: String },
     #[error(transparent)]
@@ -87,8 +95,8 @@ impl ApiError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::MissingToken => ErrorKind::MissingToken,
-            Self::WrongToken => ErrorKind::WrongToken,
-            Self::UnknownPath { .. } => ErrorKind::UnknownPath,
+            Self::WrongToken | Self::NotAdmin => ErrorKind::WrongToken,
+            Self::UnknownPath { .. } | Self::UnknownRequest { .. } => ErrorKind::UnknownPath,
             Self::WrongMethod { .. } => ErrorKind::WrongMethod,
             Self::ContentType { .. } => ErrorKind::ContentType,
             Self::BodyTooLarge { .. } => ErrorKind::TooLarge,
@@ -129,6 +137,7 @@ impl ApiError {
         match self.kind() {
             ErrorKind::InvalidRequest => "invalid_request",
             ErrorKind::MissingToken | ErrorKind::WrongToken => "unauthenticated",
+            ErrorKind::UnknownPath if matches!(self, Self::UnknownRequest { .. }) => "not_found",
             ErrorKind::UnknownPath => "unknown_path",
             ErrorKind::WrongMethod => "wrong_method",
             ErrorKind::ContentType => "content_type",

@@ -46,11 +46,13 @@ pub struct Asked {
 /// One worker's share of the gateway.
 pub struct Gateway {
     pub dispatcher: Rc<Dispatcher>,
+    /// The clients' tokens, and the administrator's.
     pub tokens: Arc<TokenSet>,
     /// Who owns what lies at Google.
     pub registry: Arc<Registry>,
     /// Makes the ids of uploads.
     pub sealer: Sealer,
+    pub admin_tokens: Arc<TokenSet>,
     pub catalog: Addr<Catalog>,
     pub models: watch::Receiver<Arc<ModelList>>,
     pub supervisor: Addr<Supervisor>,

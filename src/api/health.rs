@@ -1,10 +1,16 @@
 //! For load balancers, orchestrators and Prometheus; no token is needed and nothing here is secret.
 
+use std::sync::Arc;
+
 use actix_web::{HttpResponse, web::Data};
 use serde_json::json;
 
 use super::gateway::Gateway;
-use crate::actors::{Observe, supervisor::PoolSnapshot};
+use crate::{
+    actors::{Observe, balancer::BalancerSnapshot, supervisor::PoolSnapshot},
+    balance::forecast::Forecast,
+    telemetry::snapshots::Snapshots,
+};
 
 /// `GET /health`: the process is alive.
 pub async fn health() -> HttpResponse {
@@ -52,8 +58,16 @@ fn pool_problem(pool: &PoolSnapshot) -> Option<String> {
 
 /// `GET /metrics`: Prometheus' text format.
 pub async fn metrics(gateway: Data<Gateway>) -> HttpResponse {
-    let pool = gateway.supervisor.send(Observe::<PoolSnapshot>::new()).await.ok();
-    match gateway.metrics.encode(pool.as_ref()) {
+    let supervisor = &gateway.supervisor;
+    let (pool, balancers, forecast) = tokio::join!(
+        supervisor.send(Observe::<PoolSnapshot>::new()),
+        supervisor.send(Observe::<Vec<BalancerSnapshot>>::new()),
+        supervisor.send(Observe::<Arc<Forecast>>::new()),
+    );
+    let found =
+        Snapshots { pool: pool.ok(), balancers: balancers.unwrap_or_default(), forecast: forecast.ok() };
+    let models = gateway.models.borrow().clone();
+    match gateway.metrics.encode(&found.registry(|model| models.find(model).is_some())) {
         Ok(text) => HttpResponse::Ok()
             .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
             .body(text),

@@ -178,12 +178,16 @@ impl Journal {
             self.metrics.overhead.get_or_create(&label).observe(own.as_secs_f64());
         }
         for attempt in &self.trail.attempts {
-            let outcome = attempt.outcome;
-            self.metrics.attempts.get_or_create(&OutcomeLabel { outcome }).inc();
+            self.metrics.count_wait(attempt.waited_ms, "served");
+            let outcome = attempt.outcome.clone();
+            self.metrics.attempts.get_or_create(&OutcomeLabel { outcome: outcome.clone() }).inc();
             if let Some(extra) = attempt.extra {
                 let label = ExtraLabels { kind: extra.name(), outcome };
                 self.metrics.extra_attempts.get_or_create(&label).inc();
             }
+        }
+        for no_key in &self.trail.no_keys {
+            self.metrics.count_wait(no_key.waited_ms, "refused");
         }
         self.metrics.retries_refused.inc_by(self.trail.retries_refused);
         if let Some(usage) = &self.trail.usage {
@@ -209,7 +213,7 @@ impl Journal {
             token_id: Some(self.token.as_str().to_owned()),
             client_ip: self.client_ip.take(),
             attempts: i32::try_from(self.trail.attempts.len()).unwrap_or(i32::MAX),
-            trail: serde_json::to_string(&self.trail.attempts).unwrap_or_default(),
+            trail: self.trail.to_json(),
             first_byte_ms: self.first_content.map(|first| ms(first - self.started)),
             prompt_tokens: count(usage.input()),
             cached_tokens: count(usage.cached_content_token_count),

@@ -1,6 +1,7 @@
 //! The HTTP edge: thin handlers, one file per endpoint, and the whole route table.
 
 pub mod address;
+pub mod admin;
 pub mod anthropic;
 pub mod auth;
 pub mod body;
@@ -28,6 +29,7 @@ use actix_web::{
 };
 
 use self::{
+    admin::{Admin, requests, stats},
     anthropic::{
         Anthropic, count_tokens::count_tokens, hello::hello, messages::create_message,
         models as anthropic_models, naming::name_answer,
@@ -68,6 +70,7 @@ pub fn routes(config: &mut ServiceConfig) {
                 .route(web::head().to(health::ready)),
         )
         .service(only::<OpenAi>("/metrics", "GET").route(get().to(health::metrics)))
+        .service(admin_scope())
         .service(gemini_scope("/gemini/v1beta"))
         .service(gemini_scope("/v1beta"))
         .service(gemini_scope("/v1alpha"))
@@ -90,6 +93,14 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(hello_resource("/anthropic/api/hello"))
         .service(openai_scope("/v1"))
         .default_service(web::to(unknown_path::<OpenAi>));
+}
+
+fn admin_scope() -> Scope {
+    web::scope("/api/admin")
+        .service(only::<Admin>("/requests/{id}", "GET").route(get().to(requests::find_request)))
+        .service(only::<Admin>("/stats/attention", "GET").route(get().to(stats::attention)))
+        .service(only::<Admin>("/stats/forecast", "GET").route(get().to(stats::forecast)))
+        .default_service(web::to(unknown_path::<Admin>))
 }
 
 fn gemini_scope(prefix: &str) -> Scope {

@@ -10,7 +10,7 @@ use crate::domain::key::KeyId;
 
 mod benefit;
 
-pub use benefit::{CacheBenefit, Group, Hits};
+pub use benefit::{CacheBenefit, Group, Hits, ModelBenefit};
 
 /// Keys that are weighed against each other for one request.
 const CONTENDERS: usize = 8;

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use tokio::time::Instant;
@@ -18,6 +18,7 @@ pub struct Egress {
     detector: Mutex<StormDetector>,
     /// There are failures or a pause to think of.
     is_watching: AtomicBool,
+    storms: AtomicU64,
 }
 
 impl Egress {
@@ -38,6 +39,11 @@ impl Egress {
         Some((detector.paused_until(now)?, detector.sign()))
     }
 
+    /// Storms since the process started.
+    pub fn storms(&self) -> u64 {
+        self.storms.load(Ordering::Relaxed)
+    }
+
     /// Takes in what an attempt came to, and says whose that is. `in_use` is the number of parties that have a usable
     /// key.
     pub fn record(
@@ -54,6 +60,9 @@ impl Egress {
         let mut detector = self.detector();
         let reading = detector.record(key, party, outcome, in_use, now);
         self.is_watching.store(!detector.is_quiet(), Ordering::Release);
+        if matches!(reading, Reading::Begins(_)) {
+            self.storms.fetch_add(1, Ordering::Relaxed);
+        }
         reading
     }
 
@@ -80,7 +89,7 @@ mod tests {
             let workers: Vec<_> = (0..40).map(|key| scope.spawn(move || fail(key))).collect();
             workers.into_iter().map(|worker| usize::from(worker.join().unwrap())).sum()
         });
-        assert_eq!(begun, 1);
+        assert_eq!((begun, egress.storms()), (1, 1));
 
         let later = now + Duration::from_secs(5);
         let admissions: Vec<_> = (0..8).map(|_| egress.admit(later)).collect();

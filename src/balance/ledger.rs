@@ -22,7 +22,9 @@ use crate::domain::{
 mod book;
 mod ceiling;
 mod day;
+mod guess;
 mod minute;
+mod row;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -31,6 +33,7 @@ use book::Book;
 use day::WallClock;
 use minute::TickClock;
 
+pub use row::QuotaRow;
 pub use snapshot::{BookSnapshot, LedgerSnapshot};
 
 /// Models that one project keeps books of. Google offers some fifty; clients can make up any number.
@@ -50,7 +53,8 @@ pub struct Reservation {
     tick: u32,
     /// The day that it counts in.
     day: u32,
-    /// Prompt tokens by estimate.
+    /// Prompt tokens by estimate, and what was reserved for them.
+    guess: u32,
     tokens: u32,
 }
 
@@ -82,6 +86,8 @@ pub struct WindowUse {
     pub resets: Option<Instant>,
     /// Closed by Google until then, whatever we counted.
     pub closed_until: Option<Instant>,
+    /// When there is room for a small request, if there is none now.
+    pub free_at: Option<Instant>,
 }
 
 /// The windows of one model: requests and tokens of the minute, requests of the day.
@@ -104,9 +110,15 @@ impl Ledger {
         Self { limits, books: Mutex::new(books) }
     }
 
+    /// What the project starts with, of models that were not asked for yet.
+    pub fn limits(&self) -> &Arc<LimitTable> {
+        &self.limits
+    }
+
     /// Makes room for one request in all windows of the model, or in none.
     ///
-    /// `tokens` is the estimated size of the prompt; more than four billion count as four billion. A request that alone
+    /// `tokens` is the estimated size of the prompt; more than four billion count as four billion. It is corrected by what
+    /// earlier estimates turned out to be. A request that alone
     /// exceeds the tokens of a minute is let through as the only one in its minute, since it would never fit otherwise
     /// and our limit may be wrong.
     pub fn reserve(&self, model: &ModelName, tokens: u64, now: Now) -> Result<Reservation, Spent> {
@@ -119,14 +131,15 @@ impl Ledger {
     }
 
     /// Corrects the estimate of a request that was sent, by the prompt tokens that Google counted, if it said so.
-    /// A failed request stays counted, as Google counts those too.
-    pub fn settle(&self, model: &ModelName, reservation: Reservation, spent: Option<u64>, now: Now) {
-        let Some(spent) = spent else { return };
+    /// A failed request stays counted, as Google counts those too. True if it took less than was reserved for it.
+    pub fn settle(&self, model: &ModelName, reservation: Reservation, spent: Option<u64>, now: Now) -> bool {
+        let Some(spent) = spent else { return false };
         let mut books = self.lock();
         let tick = books.ticks.tick(now.instant);
         if let Some(book) = books.find_to_change(model) {
             book.settle(reservation, spent, tick);
         }
+        spent < u64::from(reservation.tokens)
     }
 
     /// Takes a request back that was never sent.

@@ -6,6 +6,7 @@ pub mod budget;
 pub mod cost;
 pub mod egress;
 pub mod ewma;
+pub mod forecast;
 pub mod gauge;
 pub mod latency;
 pub mod ledger;

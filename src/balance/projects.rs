@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::domain::{key::KeyId, model::ModelName, outcome::QuotaWindow};
@@ -33,7 +34,8 @@ pub struct Proposal {
 }
 
 /// How well a proposal is founded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Evidence {
     /// Their errors name the same consumer.
     Consumer,
@@ -69,11 +71,10 @@ struct Episode {
 }
 
 impl ProjectFinder {
-    /// An error named the consumer, a project's number, that a key belongs to.
-    pub fn saw_consumer(&mut self, key: KeyId, consumer: u64) {
-        if self.consumers.len() < MAX_KEYS || self.consumers.contains_key(&key) {
-            self.consumers.insert(key, consumer);
-        }
+    /// An error named the consumer, a project's number, that a key belongs to. True when that is news.
+    pub fn saw_consumer(&mut self, key: KeyId, consumer: u64) -> bool {
+        let has_room = self.consumers.len() < MAX_KEYS || self.consumers.contains_key(&key);
+        has_room && self.consumers.insert(key, consumer) != Some(consumer)
     }
 
     /// A key ran dry. Only one that did so early tells something: whoever could send all of its limit shares with

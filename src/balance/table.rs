@@ -20,15 +20,17 @@ use super::{
 };
 use crate::domain::{key::KeyId, model::ModelName, placement::ModelRules, time::Now};
 
+mod choice;
 mod lists;
 mod membership;
 mod outlook;
 mod pick;
 mod view;
 
+pub use choice::{Census, Choice, ChoiceReason};
 use lists::{ModelTable, Ranked};
 pub use outlook::{Cause, Unavailable};
-pub use pick::{Ask, Census, Choice, ChoiceReason, Picked};
+pub use pick::{Ask, Picked};
 
 /// On what terms a key is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +50,7 @@ impl Default for Terms {
 }
 
 impl Terms {
-    fn allow(&self, model: &ModelName) -> bool {
+    pub fn allow(&self, model: &ModelName) -> bool {
         model.is_none() || self.models.as_ref().is_none_or(|rules| rules.allow(model.as_str()))
     }
 }

@@ -115,34 +115,55 @@ fn check_content(path: &Path, size_bytes: u64) -> Result<(), DbError> {
     result
 }
 
-fn inspect(path: &Path, size_bytes: u64) -> Result<(), DbError> {
-    let mut conn = DbConnection::establish(&read_only_url(path)?)
+/// A connection that cannot write, to a database that another process may be using.
+pub(super) fn open_beside(path: &Path) -> Result<DbConnection, DbError> {
+    let mut header = Vec::new();
+    let file = File::open(path).map_err(|error| open_error(path, &error.to_string()))?;
+    file.take(HEADER_BYTES as u64)
+        .read_to_end(&mut header)
         .map_err(|error| open_error(path, &error.to_string()))?;
-    let unreadable = |error: diesel::result::Error| {
-        let detail = error.to_string();
-        if detail.contains("locked") { open_error(path, &detail) } else { corrupted(path, &detail) }
-    };
+    if !header.starts_with(MAGIC) {
+        return Err(DbError::NotADatabase { path: path.to_owned() });
+    }
+    // Whoever has the database open has a log too, be it empty.
+    let url = read_only_url(path, beside(path, "-wal").exists())?;
+    let mut conn = DbConnection::establish(&url).map_err(|error| open_error(path, &error.to_string()))?;
+    check_versions(&mut conn, path).map(|()| conn)
+}
+
+fn inspect(path: &Path, size_bytes: u64) -> Result<(), DbError> {
+    let url = read_only_url(path, is_filled(&beside(path, "-wal")))?;
+    let mut conn = DbConnection::establish(&url).map_err(|error| open_error(path, &error.to_string()))?;
     if size_bytes <= QUICK_CHECK_MAX_BYTES {
-        let verdict = quick_check(&mut conn).map_err(unreadable)?;
+        let verdict = quick_check(&mut conn).map_err(|error| unreadable(path, &error))?;
         if verdict != "ok" {
             return Err(corrupted(path, verdict.lines().last().unwrap_or("quick_check failed")));
         }
     }
-    let versions = schema_versions(&mut conn).map_err(unreadable)?;
+    check_versions(&mut conn, path)
+}
+
+fn check_versions(conn: &mut DbConnection, path: &Path) -> Result<(), DbError> {
+    let versions = schema_versions(conn).map_err(|error| unreadable(path, &error))?;
     match versions.into_iter().find(|version| !migrate::knows(version)) {
         Some(version) => Err(DbError::NewerSchema { path: path.to_owned(), version }),
         None => Ok(()),
     }
 }
 
+fn unreadable(path: &Path, error: &diesel::result::Error) -> DbError {
+    let detail = error.to_string();
+    if detail.contains("locked") { open_error(path, &detail) } else { corrupted(path, &detail) }
+}
+
 /// A URL that opens the file without ever writing to it or beside it.
 ///
 /// `immutable` keeps SQLite from making `-wal` and `-shm` files, but makes it blind to a log with changes that are
-/// not yet in the database, so it is left out where there is one. Source: <https://www.sqlite.org/uri.html>.
-fn read_only_url(path: &Path) -> Result<String, DbError> {
+/// not yet in the database, and to whoever writes meanwhile, so it is left out where `has_log`. Source: <https://www.sqlite.org/uri.html>.
+fn read_only_url(path: &Path, has_log: bool) -> Result<String, DbError> {
     let text = path.to_str().ok_or_else(|| open_error(path, "its path is not valid UTF-8"))?;
     let escaped = text.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
-    let immutable = if is_filled(&beside(path, "-wal")) { "" } else { "&immutable=1" };
+    let immutable = if has_log { "" } else { "&immutable=1" };
     Ok(format!("file:{escaped}?mode=ro{immutable}"))
 }
 

@@ -100,6 +100,17 @@ impl Database {
     }
 }
 
+/// Runs `work` on a connection that only reads, beside whoever has the database open; nothing is made or changed.
+/// Blocking, for commands.
+pub fn read_beside<T>(
+    path: &Path,
+    work: impl FnOnce(&mut DbConnection) -> QueryResult<T>,
+) -> Result<T, DbError> {
+    let mut conn = check::open_beside(path)?;
+    conn.batch_execute(READER_PRAGMAS)?;
+    Ok(work(&mut conn)?)
+}
+
 /// Does the database answer?
 pub fn ping(conn: &mut DbConnection) -> QueryResult<()> {
     conn.batch_execute("SELECT 1")

@@ -17,7 +17,8 @@ pub struct Now {
 
 impl Now {
     pub fn read() -> Self {
-        Self { instant: Instant::now(), utc: Utc::now() }
+        let instant = Instant::now();
+        Self { instant, utc: wall_clock(instant) }
     }
 
     pub fn unix_ms(self) -> i64 {
@@ -48,9 +49,50 @@ impl Now {
     }
 }
 
+#[cfg(not(test))]
+fn wall_clock(_: Instant) -> DateTime<Utc> {
+    Utc::now()
+}
+
+#[cfg(test)]
+use stage::wall_clock;
+
+/// In tests the wall clock follows the steady one, which they may pause and move by hand.
+#[cfg(test)]
+pub(crate) mod stage {
+    use std::cell::Cell;
+
+    use super::{DateTime, Instant, Now, Utc};
+
+    thread_local! {
+        /// When both clocks of this thread were read first, or the second was set.
+        static BEGAN: Cell<Option<Now>> = const { Cell::new(None) };
+    }
+
+    pub(super) fn wall_clock(instant: Instant) -> DateTime<Utc> {
+        let began = BEGAN.get().unwrap_or_else(|| Now { instant, utc: Utc::now() });
+        BEGAN.set(Some(began));
+        began.after(instant.saturating_duration_since(began.instant)).utc
+    }
+
+    /// From now on it is that time for whoever asks on this thread.
+    pub(crate) fn set_wall_clock(utc: DateTime<Utc>) {
+        BEGAN.set(Some(Now { instant: Instant::now(), utc }));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn on_a_stage_days_pass_as_soon_as_one_wishes() {
+        stage::set_wall_clock("2026-03-08T08:00:00Z".parse().unwrap());
+
+        tokio::time::advance(Duration::from_secs(23 * 60 * 60)).await;
+
+        assert_eq!(Now::read().utc, "2026-03-09T07:00:00Z".parse::<DateTime<Utc>>().unwrap());
+    }
 
     #[test]
     fn a_stored_time_comes_back_as_the_same_instant() {

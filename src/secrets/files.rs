@@ -42,6 +42,12 @@ pub fn load_or_create_key_file(data_dir: &Path, name: &str) -> io::Result<Kept<E
     Ok(Kept { value, path, is_new })
 }
 
+/// The encryption key in `data_dir/name`, which is never made here.
+pub fn load_key_file(data_dir: &Path, name: &str) -> io::Result<EncryptionKey> {
+    let text = fs::read_to_string(data_dir.join(name))?;
+    EncryptionKey::from_base64(&text).ok_or_else(|| ErrorKind::InvalidData.into())
+}
+
 /// The admin token in `data_dir/admin_token`: `sk-` and 48 random characters, made once, with mode 0600.
 pub fn load_or_create_admin_token(data_dir: &Path) -> io::Result<Kept<Secret>> {
     let Kept { value, path, is_new } = load_or_create(data_dir, ADMIN_TOKEN_FILE, random_token)?;

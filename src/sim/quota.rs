@@ -106,11 +106,8 @@ impl QuotaBook {
         if quota.is_unlimited() {
             return Ok(());
         }
+        let begin_ms = self.begin_ms(now_ms);
         let usage = self.usage.entry((project.to_owned(), model.to_owned())).or_default();
-        let begin_ms = match self.minutes {
-            Minutes::Fixed => now_ms - now_ms % self.minute_ms,
-            Minutes::Sliding => (now_ms + 1).saturating_sub(self.minute_ms),
-        };
         usage.roll(quota, now_ms, begin_ms);
         let next_minute_ms = self.minute_ms - now_ms % self.minute_ms;
         let Some((limit, value)) = usage.broken(quota, tokens) else {
@@ -127,6 +124,22 @@ impl QuotaBook {
             }
         };
         Err(Exceeded { limit, value, retry_ms, paid: quota.paid })
+    }
+
+    /// Would such a request be served now?
+    pub fn has_room(&mut self, project: &str, model: &str, quota: &Quota, tokens: u64, now_ms: u64) -> bool {
+        let begin_ms = self.begin_ms(now_ms);
+        let Some(usage) = self.usage.get_mut(&(project.to_owned(), model.to_owned())) else { return true };
+        usage.roll(quota, now_ms, begin_ms);
+        usage.broken(quota, tokens).is_none()
+    }
+
+    /// When the minute began that counts at that time.
+    fn begin_ms(&self, now_ms: u64) -> u64 {
+        match self.minutes {
+            Minutes::Fixed => now_ms - now_ms % self.minute_ms,
+            Minutes::Sliding => (now_ms + 1).saturating_sub(self.minute_ms),
+        }
     }
 
     /// Nothing was used.

@@ -1,17 +1,20 @@
 //! Figures for Prometheus. Labels have few values by design: no model names that clients make up, no tokens.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
+    encoding::{
+        EncodeLabelSet,
+        text::{encode_eof, encode_registry},
+    },
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
 
-use crate::{
-    actors::{logger::LogQueue, supervisor::PoolSnapshot},
-    domain::usage::Usage,
-};
+use crate::{actors::logger::LogQueue, domain::usage::Usage};
+
+/// Of every figure.
+pub(super) const PREFIX: &str = "gemini_balance";
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct RequestLabels {
@@ -22,13 +25,13 @@ pub struct RequestLabels {
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct OutcomeLabel {
-    pub outcome: &'static str,
+    pub outcome: Cow<'static, str>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct ExtraLabels {
     pub kind: &'static str,
-    pub outcome: &'static str,
+    pub outcome: Cow<'static, str>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -56,6 +59,11 @@ pub struct CauseLabel {
     pub cause: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct ResultLabel {
+    pub result: &'static str,
+}
+
 type LatencyFamily = Family<DialectLabel, Histogram, fn() -> Histogram>;
 
 /// All of them; shared by every worker, updated without locks held across anything slow.
@@ -70,10 +78,7 @@ pub struct Metrics {
     pub first_byte: LatencyFamily,
     pub overhead: LatencyFamily,
     pub tokens: Family<KindLabel, Counter>,
-    keys: Family<StateLabel, Gauge>,
-    partly_cooling: Gauge,
-    in_flight: Gauge,
-    respawns: Family<CauseLabel, Gauge>,
+    pub key_wait: Family<ResultLabel, Histogram, fn() -> Histogram>,
     log_queue: Gauge,
     log_rows: Family<StateLabel, Gauge>,
     queue: Arc<LogQueue>,
@@ -90,6 +95,11 @@ fn answer_buckets() -> Histogram {
     Histogram::new([0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0])
 }
 
+/// From 10 ms to a minute: waiting for a key.
+fn wait_buckets() -> Histogram {
+    Histogram::new([0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0])
+}
+
 /// From 10 µs to 100 ms: our own part.
 fn overhead_buckets() -> Histogram {
     Histogram::new([0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.025, 0.1])
@@ -97,7 +107,7 @@ fn overhead_buckets() -> Histogram {
 
 impl Metrics {
     pub fn new(queue: Arc<LogQueue>) -> Self {
-        let mut registry = Registry::with_prefix("gemini_balance");
+        let mut registry = Registry::with_prefix(PREFIX);
         let metrics = Self {
             requests: Family::default(),
             rejected: Family::default(),
@@ -108,10 +118,7 @@ impl Metrics {
             first_byte: Family::new_with_constructor(answer_buckets as fn() -> Histogram),
             overhead: Family::new_with_constructor(overhead_buckets as fn() -> Histogram),
             tokens: Family::default(),
-            keys: Family::default(),
-            partly_cooling: Gauge::default(),
-            in_flight: Gauge::default(),
-            respawns: Family::default(),
+            key_wait: Family::new_with_constructor(wait_buckets as fn() -> Histogram),
             log_queue: Gauge::default(),
             log_rows: Family::default(),
             registry: Registry::default(),
@@ -157,17 +164,11 @@ impl Metrics {
             metrics.overhead.clone(),
         );
         registry.register("tokens", "Tokens by kind, as Google counted them", metrics.tokens.clone());
-        registry.register("keys", "Keys by state", metrics.keys.clone());
-        registry.register(
-            "keys_partly_cooling",
-            "Active keys that cool for at least one model",
-            metrics.partly_cooling.clone(),
-        );
-        registry.register("in_flight", "Attempts that are not settled yet", metrics.in_flight.clone());
-        registry.register(
-            "key_actor_respawns",
-            "Key actors started again, by cause",
-            metrics.respawns.clone(),
+        registry.register_with_unit(
+            "key_wait",
+            "How long requests waited for a key, by whether they got one; those that did not wait are left out",
+            Unit::Seconds,
+            metrics.key_wait.clone(),
         );
         registry.register(
             "log_queue_rows",
@@ -195,40 +196,29 @@ impl Metrics {
         }
     }
 
-    /// The exposition text; `pool` is asked for at each scrape.
-    pub fn encode(&self, pool: Option<&PoolSnapshot>) -> Result<String, fmt::Error> {
-        if let Some(pool) = pool {
-            self.set_pool(pool);
+    /// Counts a wait for a key. One that is not worth a millisecond is none.
+    pub fn count_wait(&self, waited_ms: u64, result: &'static str) {
+        if waited_ms > 0 {
+            let seconds = Duration::from_millis(waited_ms).as_secs_f64();
+            self.key_wait.get_or_create(&ResultLabel { result }).observe(seconds);
         }
+    }
+
+    /// The exposition text: what was counted here, and what was found for this scrape.
+    pub fn encode(&self, found: &Registry) -> Result<String, fmt::Error> {
         self.log_queue.set(signed(self.queue.queued() as u64));
         let rows = [("written", self.queue.written()), ("dropped", self.queue.dropped())];
         for (state, count) in rows {
             self.log_rows.get_or_create(&StateLabel { state }).set(signed(count));
         }
         let mut text = String::new();
-        encode(&mut text, &self.registry)?;
+        encode_registry(&mut text, &self.registry)?;
+        encode_registry(&mut text, found)?;
+        encode_eof(&mut text)?;
         Ok(text)
-    }
-
-    fn set_pool(&self, pool: &PoolSnapshot) {
-        let states = [
-            ("active", pool.states.active),
-            ("cooling", pool.states.cooling),
-            ("half_open", pool.states.half_open),
-            ("invalid", pool.states.invalid),
-        ];
-        for (state, count) in states {
-            self.keys.get_or_create(&StateLabel { state }).set(signed(count as u64));
-        }
-        self.partly_cooling.set(signed(pool.partly_cooling as u64));
-        self.in_flight.set(signed(pool.in_flight));
-        let respawns = [("panic", pool.respawned_after_panic), ("stop", pool.respawned_after_stop)];
-        for (cause, count) in respawns {
-            self.respawns.get_or_create(&CauseLabel { cause }).set(signed(count));
-        }
     }
 }
 
-fn signed(count: u64) -> i64 {
+pub(super) fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -1,6 +1,7 @@
 //! What the gateway says of itself: log lines and metrics. Never a key, a token, a prompt or an image.
 
 pub mod metrics;
+pub mod snapshots;
 
 use std::io::IsTerminal;
 

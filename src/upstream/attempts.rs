@@ -13,7 +13,7 @@ use super::{
     client::TransportError,
     dispatch::{Refusal, UpstreamError, malformed},
     retries::Retries,
-    trail::{Extra, Mark, Trail},
+    trail::{Extra, Kept, Mark, NoKey, Trail},
 };
 use crate::{
     actors::{
@@ -23,7 +23,7 @@ use crate::{
     balance::{
         affinity::Preference,
         ledger::Ledger,
-        table::{Cause, Unavailable},
+        table::{Cause, Census, Unavailable},
     },
     domain::{
         key::KeyId,
@@ -77,6 +77,8 @@ pub struct Attempts<'a> {
     /// Attempts that count against the limit.
     counted: usize,
     running: Vec<Mark>,
+    /// While no key is had.
+    waiting_since: Option<Instant>,
     /// Of the attempt that was sent last.
     project: Option<Arc<Ledger>>,
     deadline: Instant,
@@ -113,6 +115,7 @@ impl<'a> Attempts<'a> {
             tried,
             counted: 0,
             running: Vec::new(),
+            waiting_since: None,
             project: None,
             deadline,
             extra,
@@ -127,8 +130,9 @@ impl<'a> Attempts<'a> {
     /// A key that was not tried yet, or the error for the client when there is none or no attempt is left.
     pub async fn next(&mut self) -> Result<Sent, UpstreamError> {
         if !self.is_one_left() {
-            let outlook = self.balancer.send(Foresee { model: self.call.model.clone() }).await;
-            return Err(self.give_up(outlook.unwrap_or(Unavailable::NoUsableKey)));
+            let (outlook, others) = self.foresee().await;
+            self.trail.no_key(NoKey::new(Kept::Attempts, outlook, Some(others)), Duration::ZERO);
+            return Err(self.give_up(outlook));
         }
         let paid_at = mem::take(&mut self.costs_budget).then(Instant::now);
         if paid_at.is_some_and(|now| !self.retries.budget.try_spend(now)) {
@@ -137,15 +141,28 @@ impl<'a> Attempts<'a> {
         if let Some(pause) = self.pause.take() {
             sleep(pause).await;
         }
-        match self.acquire(None, self.deadline).await {
-            Ok(lease) => Ok(self.begin(lease, self.extra)),
+        let since = *self.waiting_since.insert(Instant::now());
+        let acquired = self.acquire(None, self.deadline).await;
+        self.waiting_since = None;
+        match acquired {
+            Ok(lease) => Ok(self.begin(lease, self.extra, since.elapsed())),
             Err(unavailable) => {
                 if let Some(taken_at) = paid_at {
                     self.retries.budget.give_back(taken_at);
                 }
+                let waited = since.elapsed();
+                let (_, others) = self.foresee().await;
+                self.trail.no_key(NoKey::new(unavailable.into(), unavailable, Some(others)), waited);
                 Err(self.give_up(unavailable))
             }
         }
+    }
+
+    /// When another key may be had, and what keeps them all.
+    async fn foresee(&self) -> (Unavailable, Census) {
+        let (model, tried) = (self.call.model.clone(), self.tried.len());
+        let foreseen = self.balancer.send(Foresee { model, tried }).await;
+        foreseen.unwrap_or((Unavailable::NoUsableKey, Census::default()))
     }
 
     /// A second attempt beside the one under way, if there is a key for it and both budgets pay.
@@ -158,7 +175,7 @@ impl<'a> Attempts<'a> {
         if retries.try_spend(now) {
             // For one that would have to be waited for, the first attempt may as well be waited for.
             if let Ok(lease) = self.acquire(self.project.clone(), now).await {
-                return Some(self.begin(lease, Some(Extra::Hedge)));
+                return Some(self.begin(lease, Some(Extra::Hedge), Duration::ZERO));
             }
             retries.give_back(now);
         }
@@ -185,11 +202,12 @@ impl<'a> Attempts<'a> {
         self.balancer.send(acquire).await.unwrap_or(Err(Unavailable::NoUsableKey))
     }
 
-    fn begin(&mut self, lease: Lease, extra: Option<Extra>) -> Sent {
+    /// `waited` is how long it took to get the key.
+    fn begin(&mut self, lease: Lease, extra: Option<Extra>, waited: Duration) -> Sent {
         self.tried.push(lease.key);
         self.counted += 1;
         self.project = Some(lease.ledger.clone());
-        let mark = Mark { key: lease.key, extra, sent_at: Instant::now() };
+        let mark = Mark { key: lease.key, extra, sent_at: Instant::now(), choice: lease.choice, waited };
         self.running.push(mark);
         Sent { lease, mark }
     }
@@ -202,6 +220,7 @@ impl<'a> Attempts<'a> {
     /// The last error as it is, and when to come back: another key might do no better than those that were tried.
     fn out_of_budget(&mut self) -> UpstreamError {
         self.trail.retries_refused += 1;
+        self.trail.no_key(NoKey::new(Kept::Budget, Unavailable::Soon, None), Duration::ZERO);
         let last = Box::new(self.give_up(Unavailable::Soon));
         UpstreamError::OutOfBudget { last, retry_after: ONCE_CALM }
     }
@@ -249,6 +268,7 @@ impl<'a> Attempts<'a> {
                 reservation: None,
                 group: None,
                 usage: None,
+                consumer: None,
             });
         }
         sent
@@ -282,7 +302,8 @@ impl<'a> Attempts<'a> {
     fn settle(&mut self, sent: Sent, fault: &Fault) {
         self.ended(&sent);
         self.may_come_back(&sent, &fault.outcome);
-        let Sent { lease, mark } = sent;
+        let Sent { mut lease, mark } = sent;
+        lease.name_consumer(fault.consumer);
         let spent = mark.sent_at.elapsed();
         // Keys that are found out are out of the running; trying again after anything else adds to Google's load.
         self.costs_budget |= fault.outcome.blame() == Blame::Model;
@@ -383,6 +404,9 @@ impl Drop for Attempts<'_> {
     fn drop(&mut self) {
         for mark in self.running.drain(..) {
             self.trail.abandoned(mark, mark.sent_at.elapsed());
+        }
+        if let Some(since) = self.waiting_since {
+            self.trail.no_key(NoKey::new(Kept::HungUp, Unavailable::Soon, None), since.elapsed());
         }
     }
 }

@@ -157,6 +157,7 @@ impl EventStream {
             }
             Some(End::Failed(fault)) => {
                 trail.failed(mark, &fault, spent);
+                lease.name_consumer(fault.consumer);
                 lease.settle(fault.outcome, latency);
             }
             None => {

@@ -1,15 +1,27 @@
 //! What happened upstream on behalf of one client request.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize, Serializer};
 use tokio::time::Instant;
 
 use super::classify::Fault;
-use crate::domain::{client::TokenId, key::KeyId, outcome::Outcome, usage::Usage};
+use crate::{
+    balance::table::Choice,
+    domain::{
+        client::TokenId,
+        key::KeyId,
+        outcome::{Outcome, QuotaExceeded, QuotaMetric, QuotaWindow},
+        usage::Usage,
+    },
+};
+
+mod no_key;
+
+pub use no_key::{Kept, NoKey};
 
 /// What an attempt was for, if it was not simply the next one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Extra {
     /// Sent beside another one that was late.
@@ -33,13 +45,16 @@ pub struct Mark {
     pub key: KeyId,
     pub extra: Option<Extra>,
     pub sent_at: Instant,
+    pub choice: Choice,
+    /// How long it took to get the key.
+    pub waited: Duration,
 }
 
-/// One attempt, as the request log keeps it.
-#[derive(Debug, Clone, Serialize)]
+/// One attempt, as the request log keeps it. What was not so is left out, and so is what an older version did not note.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
     pub key_id: KeyId,
-    pub outcome: &'static str,
+    pub outcome: Cow<'static, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub extra: Option<Extra>,
     /// Google's HTTP status; absent when no answer came.
@@ -48,7 +63,50 @@ pub struct Attempt {
     /// Google's own word for the reason, such as `RESOURCE_EXHAUSTED`; absent where it said nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The quota that Google says is used up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Spent>,
     pub duration_ms: u64,
+    /// How long the request had waited for a key.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub waited_ms: u64,
+    /// Why it was this key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub choice: Option<Choice>,
+}
+
+/// A used-up quota in Google's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spent {
+    pub window: QuotaWindow,
+    pub metric: QuotaMetric,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+}
+
+impl From<&QuotaExceeded> for Spent {
+    fn from(exceeded: &QuotaExceeded) -> Self {
+        let QuotaExceeded { window, metric, limit, retry_after } = *exceeded;
+        Self { window, metric, limit, retry_after_ms: retry_after.map(in_ms) }
+    }
+}
+
+/// An entry of the record: an attempt, or the want of a key for one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Step {
+    NoKey { no_key: NoKey },
+    Attempt(Attempt),
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+fn in_ms(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A failed attempt in full, for the error log.
@@ -67,6 +125,8 @@ pub struct Trail {
     /// On whose behalf; those who wait for keys take turns by it.
     pub client: TokenId,
     pub attempts: Vec<Attempt>,
+    /// Why there was no further attempt, where one was wished for; of several candidates each has its own.
+    pub no_keys: Vec<NoKey>,
     pub failures: Vec<FailedAttempt>,
     /// The key that gave the answer.
     pub answered_by: Option<KeyId>,
@@ -117,6 +177,20 @@ impl Trail {
         self.push(mark, &Outcome::Abandoned, None, None, spent);
     }
 
+    /// There was no key for a further attempt, after waiting so long for one.
+    pub fn no_key(&mut self, no_key: NoKey, waited: Duration) {
+        self.no_keys.push(NoKey { waited_ms: in_ms(waited), ..no_key });
+    }
+
+    /// What the request log keeps: a JSON list with an entry for each attempt, and then one for each want of a key.
+    pub fn to_json(&self) -> String {
+        let mut json = Vec::with_capacity(192 * self.attempts.len() + 2);
+        let attempts = self.attempts.iter().cloned().map(Step::Attempt);
+        let no_keys = self.no_keys.iter().map(|no_key| Step::NoKey { no_key: *no_key });
+        let written = serde_json::Serializer::new(&mut json).collect_seq(attempts.chain(no_keys));
+        written.map_or_else(|_| "[]".to_owned(), |()| String::from_utf8(json).unwrap_or_default())
+    }
+
     /// Adds what one more call has cost.
     pub fn spent(&mut self, usage: Option<Usage>) {
         self.usage = match (self.usage, usage) {
@@ -136,6 +210,7 @@ impl Trail {
     /// Takes in what was done after this.
     pub fn append(&mut self, other: Self) {
         self.attempts.extend(other.attempts);
+        self.no_keys.extend(other.no_keys);
         self.failures.extend(other.failures);
         self.retries_refused += other.retries_refused;
         self.answered_by = other.answered_by.or(self.answered_by);
@@ -161,19 +236,84 @@ impl Trail {
         reason: Option<String>,
         spent: Duration,
     ) {
-        let Mark { key: key_id, extra, .. } = mark;
-        let duration_ms = u64::try_from(spent.as_millis()).unwrap_or(u64::MAX);
-        self.attempts.push(Attempt { key_id, outcome: outcome.name(), extra, status, reason, duration_ms });
+        let quota = match outcome {
+            Outcome::Quota(exceeded) => Some(exceeded.into()),
+            _ => None,
+        };
+        self.attempts.push(Attempt {
+            key_id: mark.key,
+            outcome: outcome.name().into(),
+            extra: mark.extra,
+            status,
+            reason,
+            quota,
+            duration_ms: in_ms(spent),
+            waited_ms: in_ms(mark.waited),
+            choice: Some(mark.choice),
+        });
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::{classify::Classifier, dispatch::malformed};
+    use crate::{
+        balance::table::{Cause, Census, ChoiceReason, Unavailable},
+        upstream::{classify::Classifier, dispatch::malformed},
+    };
 
     fn attempt(key: i64) -> Mark {
-        Mark { key: KeyId(key), extra: None, sent_at: Instant::now() }
+        let others = Census { keys: 60, ready: 41, spent: 12, ..Census::default() };
+        let choice = Choice { reason: ChoiceReason::Policy, cost: 1.234, rank: 0, others };
+        Mark { key: KeyId(key), extra: None, sent_at: Instant::now(), choice, waited: Duration::ZERO }
+    }
+
+    #[test]
+    fn the_record_is_short_and_reads_back_as_it_was_written() {
+        let mut trail = Trail::default();
+        let spent = QuotaExceeded {
+            window: QuotaWindow::Minute,
+            metric: QuotaMetric::Requests,
+            retry_after: Some(Duration::from_secs(18)),
+            limit: Some(10),
+        };
+        let fault = Fault { outcome: Outcome::Quota(spent), status: 429, ..malformed("spent") };
+        let others = Census { keys: 60, spent: 60, ..Census::default() };
+        let at = Instant::now() + Duration::from_secs(30);
+        let outlook = Unavailable::Until { at, cause: Cause::Quota };
+
+        trail.failed(
+            Mark { waited: Duration::from_millis(820), ..attempt(7) },
+            &fault,
+            Duration::from_millis(90),
+        );
+        trail.no_key(NoKey::new(outlook.into(), outlook, Some(others)), Duration::ZERO);
+
+        let json = trail.to_json();
+        let attempt = concat!(
+            r#"[{"key_id":7,"outcome":"quota_minute","status":429,"#,
+            r#""quota":{"window":"minute","metric":"requests","limit":10,"retry_after_ms":18000},"#,
+            r#""duration_ms":90,"waited_ms":820,"#,
+            r#""choice":{"reason":"policy","cost":1.23,"others":{"keys":60,"ready":41,"spent":12}}},"#,
+        );
+        assert!(json.starts_with(attempt), "{json}");
+        let steps: Vec<Step> = serde_json::from_str(&json).unwrap();
+        let Step::NoKey { no_key } = steps[1] else { panic!("{json}") };
+        assert_eq!(
+            NoKey { recovers_in_ms: None, ..no_key },
+            NoKey { recovers_in_ms: None, ..trail.no_keys[0] }
+        );
+        assert_eq!(no_key.cause, Kept::Quota);
+        assert!(no_key.recovers_in_ms.is_some_and(|ms| (29_000..=30_000).contains(&ms)), "{json}");
+    }
+
+    #[test]
+    fn what_older_versions_wrote_can_be_read() {
+        let old = r#"[{"key_id":3,"outcome":"success","status":200,"duration_ms":5}]"#;
+
+        let steps: Vec<Step> = serde_json::from_str(old).unwrap();
+
+        assert!(matches!(&steps[..], [Step::Attempt(Attempt { key_id: KeyId(3), choice: None, .. })]));
     }
 
     #[test]

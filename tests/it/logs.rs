@@ -41,6 +41,14 @@ async fn a_request_has_one_row_that_tells_all_of_it() {
     assert_eq!(trail[0]["key_id"], app.key_id("k1").await.0);
     assert_eq!((&trail[0]["outcome"], &trail[0]["status"]), (&json!("quota_minute"), &json!(429)));
     assert_eq!(trail[0]["reason"], "RESOURCE_EXHAUSTED");
+    let quota = json!({"window": "minute", "metric": "requests", "limit": 10, "retry_after_ms": 30_000});
+    assert_eq!(trail[0]["quota"], quota, "{trail}");
+    assert_eq!(
+        trail[0]["choice"],
+        json!({"reason": "policy", "cost": 1.0, "others": {"keys": 2, "ready": 2}})
+    );
+    let others = json!({"keys": 2, "ready": 1, "cooling": 1, "tried": 1});
+    assert_eq!(trail[1]["choice"]["others"], others, "{trail}");
     assert_eq!((&trail[1]["outcome"], &trail[1]["status"]), (&json!("success"), &json!(200)));
     assert!(trail[1]["duration_ms"].as_u64().is_some_and(|spent| spent >= 60), "{trail}");
 
@@ -116,7 +124,15 @@ async fn a_request_that_was_refused_for_want_of_keys_is_logged_too() {
 
     let row = app.log_of(&reply).await;
     assert_eq!((row.status, row.error.as_deref(), row.attempts), (429, Some("all_cooling"), 0));
-    assert_eq!((row.key_id, &*row.trail, row.first_byte_ms), (None, "[]", None));
+    assert_eq!((row.key_id, row.first_byte_ms), (None, None));
+    let trail: Value = serde_json::from_str(&row.trail).expect("the trail is JSON");
+    let no_key = &trail[0]["no_key"];
+    assert_eq!(
+        (&no_key["cause"], &no_key["others"]),
+        (&json!("quota"), &json!({"keys": 1, "ready": 0, "cooling": 1}))
+    );
+    let recovers_in_ms = no_key["recovers_in_ms"].as_u64().expect("it is known when");
+    assert!((25_000..=30_000).contains(&recovers_in_ms), "{trail}");
 }
 
 #[actix_web::test]

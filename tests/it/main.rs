@@ -1,5 +1,6 @@
 //! The gateway as its clients meet it: over HTTP, with an upstream that follows a script.
 
+mod admin;
 mod anthropic;
 mod blame;
 mod chat;

@@ -28,6 +28,10 @@ async fn in_a_storm_the_address_pauses_and_every_key_stays_as_it_was() {
         pool.states.active == KEYS && pool.partly_cooling == 0
     };
     app.pool_becomes("the keys are forgiven", all_are_well).await;
+    let metrics = app.client().get("/metrics").send().await;
+    for line in ["gemini_balance_storms 1", "gemini_balance_egress_paused 1"] {
+        assert!(metrics.text().lines().any(|known| known == line), "{line} is not in {}", metrics.text());
+    }
     for key in &keys {
         app.upstream.on(key).answers_as_usual();
     }

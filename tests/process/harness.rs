@@ -73,6 +73,13 @@ impl Place {
         (status, program.log())
     }
 
+    /// Runs a command of the program until it ends: its status, and what it printed.
+    pub fn command_with(&self, arguments: &[&str]) -> (ExitStatus, String) {
+        let output = self.command().args(arguments).output().expect("the program runs");
+        let text = if output.status.success() { output.stdout } else { output.stderr };
+        (output.status, String::from_utf8(text).expect("it prints text"))
+    }
+
     /// Starts the program and waits until it listens.
     pub fn start(&self) -> Program {
         let mut program = Program::spawn(self);

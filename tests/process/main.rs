@@ -3,6 +3,7 @@
 mod bad_input;
 mod configuration;
 mod connections;
+mod explain;
 mod harness;
 mod kill;
 mod secrets;

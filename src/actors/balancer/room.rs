@@ -1,5 +1,7 @@
 //! Those for whom there was no key at once: who may wait, who is next, and when somebody gives up.
 
+use std::time::Duration;
+
 use actix::prelude::*;
 use tokio::{sync::oneshot, time::Instant};
 
@@ -13,6 +15,8 @@ use crate::{
     domain::{model::ModelName, time::Now},
 };
 
+/// Those who wait are not offered keys more often than this by the clock.
+const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
 /// Requests with wishes of their own that are passed over before a queue is left alone.
 const PARTICULAR: usize = 64;
 
@@ -89,6 +93,7 @@ impl Balancer {
         let Acquire { model, client, .. } = &waiting.wish.acquire;
         let (model, client, until) = (model.clone(), client.clone(), self.patience(&waiting.wish, now));
         if let Some(sent_away) = self.room.enter(&model, &client, until, waiting) {
+            self.turned_away += 1;
             let outlook = self.table.prospects(&sent_away.wish.ask(), None);
             self.refuse(sent_away, outlook);
         }
@@ -113,12 +118,15 @@ impl Balancer {
     }
 
     /// Gives the keys that there are for a model to those who wait for it.
-    fn serve(&mut self, model: &ModelName, now: Now, ctx: &mut Context<Self>) {
+    pub(super) fn serve(&mut self, model: &ModelName, now: Now, ctx: &mut Context<Self>) {
         let (mut room, me) = (std::mem::take(&mut self.room), ctx.address());
-        let mut particular = 0;
+        let (mut particular, mut too_large) = (0, u64::MAX);
         room.serve(model, |waiting| {
             if waiting.is_gone() {
                 return Served::Done;
+            }
+            if waiting.wish.acquire.tokens >= too_large {
+                return Served::NotYet;
             }
             match self.pick(&waiting.wish, now, &me) {
                 Ok(lease) => {
@@ -126,11 +134,22 @@ impl Balancer {
                     waiting.answer(Ok(lease));
                     Served::Done
                 }
-                Err(_) if !waiting.wish.acquire.is_particular() || particular == PARTICULAR => {
-                    Served::NothingLeft
-                }
-                Err(_) => {
+                Err(unavailable) => {
+                    if let Unavailable::Until { at, .. } = unavailable {
+                        let at = at.max(now.instant + SHORTEST_SLEEP);
+                        self.promised = Some(self.promised.map_or(at, |promised| promised.min(at)));
+                    }
+                    let acquire = &waiting.wish.acquire;
+                    if particular == PARTICULAR
+                        || !acquire.is_particular()
+                        || !self.table.has_ready_for(model)
+                    {
+                        return Served::NothingLeft;
+                    }
                     particular += 1;
+                    if !acquire.is_choosy() {
+                        too_large = acquire.tokens;
+                    }
                     Served::NotYet
                 }
             }
@@ -153,7 +172,8 @@ impl Balancer {
     /// Wakes up when the next key has quota again or the first request has waited long enough.
     fn set_alarm(&mut self, now: Now, ctx: &mut Context<Self>) {
         let calm = self.egress.pause(now.instant).map(|(at, _)| at);
-        let wanted = self.room.next_deadline().into_iter().chain(self.table.next_end()).chain(calm).min();
+        let known = self.room.next_deadline().into_iter().chain(self.table.next_end()).chain(self.promised);
+        let wanted = known.chain(calm).min();
         let wanted = wanted.filter(|_| !self.room.is_empty());
         if self.alarm.as_ref().map(|(at, _)| *at) == wanted {
             return;
@@ -168,7 +188,7 @@ impl Balancer {
     }
 
     fn wake(&mut self, ctx: &mut Context<Self>) {
-        self.alarm = None;
+        (self.alarm, self.promised) = (None, None);
         self.serve_all(ctx);
         let now = Now::read();
         for (_, waiting) in self.room.give_up(now.instant) {

@@ -72,6 +72,11 @@ impl Projects {
         Place { gauge: Arc::default(), ledger: project.ledger.clone(), terms }
     }
 
+    /// Every project's ledger, and its keys.
+    pub fn iter(&self) -> impl Iterator<Item = (&Ledger, &[KeyId])> {
+        self.open.values().map(|project| (&*project.ledger, &*project.members))
+    }
+
     /// The other keys of a key's project.
     pub fn siblings(&self, key: KeyId, ledger: &Arc<Ledger>) -> Vec<KeyId> {
         let project = self.open.values().find(|project| Arc::ptr_eq(&project.ledger, ledger));

@@ -113,6 +113,27 @@ async fn one_minute_is_used_to_the_last_request_and_those_who_wait_take_turns() 
 }
 
 #[actix::test]
+async fn a_large_request_is_served_as_soon_as_there_is_room_for_it() {
+    pause();
+    let pool = Pool::balancing(1, Balancing { max_wait: Duration::from_secs(90), ..patient() });
+    let spent = QuotaExceeded { limit: Some(3000), metric: QuotaMetric::Tokens, ..quota_exceeded(1) };
+    pool.settle("flash", Outcome::Quota(spent)).await;
+    advance(Duration::from_secs(70)).await;
+    pool.settled().await;
+    let large =
+        Acquire { tokens: 2000, deadline: Instant::now() + Duration::from_secs(90), ..ask_for("flash") };
+    let _running = pool.ask(Acquire { tokens: 2000, ..ask_for("flash") }).await.await.unwrap();
+
+    let began = Instant::now();
+    let waiting = pool.ask(large).await;
+    assert!(pool.acquire("flash").await.is_ok(), "a small one has room");
+
+    assert!(waiting.await.is_ok());
+    let waited = began.elapsed().as_secs_f32();
+    assert!((59.0..61.5).contains(&waited), "{waited} s");
+}
+
+#[actix::test]
 async fn whoever_hangs_up_while_waiting_leaves_the_key_to_the_next() {
     pause();
     let pool = Pool::balancing(1, patient());
@@ -140,4 +161,6 @@ async fn a_full_room_refuses_with_the_time_of_recovery() {
 
     assert!(matches!(second, Err(Unavailable::Until { .. })), "{second:?}");
     assert!(look(&mut first).is_none());
+    let told = pool.supervisor.send(Observe::<Vec<BalancerSnapshot>>::new()).await.unwrap();
+    assert_eq!((told.len(), told[0].waiting, told[0].turned_away), (1, 1, 1));
 }

@@ -1,7 +1,8 @@
 //! Does it pay to prefer a key? Measured for each model against requests that went wherever it suited.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, ops::AddAssign, time::Duration};
 
+use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::domain::{model::ModelName, usage::Usage};
@@ -20,7 +21,7 @@ const MEMORY_TOKENS: f64 = 4_000_000.0;
 const MODELS: usize = 200;
 
 /// Prompt tokens and how many of them Google had cached.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Hits {
     pub prompt: f64,
     pub cached: f64,
@@ -39,6 +40,24 @@ impl Hits {
             (self.prompt, self.cached) = (self.prompt / 2.0, self.cached / 2.0);
         }
     }
+}
+
+impl AddAssign for Hits {
+    fn add_assign(&mut self, other: Self) {
+        self.prompt += other.prompt;
+        self.cached += other.cached;
+    }
+}
+
+/// What preferring a key brings for one model.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ModelBenefit {
+    pub model: ModelName,
+    /// Of requests that followed their preference, and of those that did not.
+    pub preferring: Hits,
+    pub control: Hits,
+    /// It does not pay, and is not followed for now.
+    pub is_off: bool,
 }
 
 /// Whether a request that has a preference is to follow it.
@@ -91,9 +110,15 @@ impl CacheBenefit {
         }
     }
 
-    /// The hits of requests that followed their preference, and of those that did not, for each model.
-    pub fn hits(&self) -> impl Iterator<Item = (&ModelName, Hits, Hits)> {
-        self.0.iter().map(|(name, model)| (name, model.preferring, model.control))
+    /// What is measured, model by model.
+    pub fn report(&self, now: Instant) -> Vec<ModelBenefit> {
+        let of = |(name, model): (&ModelName, &Model)| ModelBenefit {
+            model: name.clone(),
+            preferring: model.preferring,
+            control: model.control,
+            is_off: model.off_until.is_some_and(|until| now < until),
+        };
+        self.0.iter().map(of).collect()
     }
 
     fn of(&mut self, model: &ModelName) -> &mut Model {
@@ -135,7 +160,8 @@ mod tests {
         let groups = run(&mut benefit, 60, 10, now);
 
         assert!(!groups.contains(&Group::Off));
-        let (_, preferring, control) = benefit.hits().next().unwrap();
+        let ModelBenefit { preferring, control, is_off, .. } = benefit.report(now).remove(0);
+        assert!(!is_off);
         assert!((preferring.rate() - 0.6).abs() < 0.001 && (control.rate() - 0.1).abs() < 0.001);
     }
 

@@ -6,6 +6,7 @@ use super::{
     ModelUse, Moment, Reservation, Spent, SpentReason, WindowUse,
     ceiling::{Ceiling, MIN_TOKENS},
     day::Day,
+    guess::Guesses,
     minute::Minute,
     quota,
 };
@@ -26,6 +27,7 @@ pub(super) struct Book {
     pub(super) opened: u32,
     pub(super) minute: Minute,
     pub(super) day: Day,
+    guesses: Guesses,
     pub(super) minute_requests: Ceiling,
     pub(super) minute_tokens: Ceiling,
     pub(super) day_requests: Ceiling,
@@ -44,6 +46,7 @@ impl Book {
             opened: now.tick,
             minute: Minute::default(),
             day: Day::new(now.wall),
+            guesses: Guesses::default(),
             minute_requests: ceiling(QuotaWindow::Minute, limits.requests_per_minute),
             minute_tokens: ceiling(QuotaWindow::Minute, limits.tokens_per_minute),
             day_requests: ceiling(QuotaWindow::Day, limits.requests_per_day),
@@ -68,19 +71,21 @@ impl Book {
 
     pub(super) fn reserve(&mut self, tokens: u64, now: Moment) -> Result<Reservation, Spent> {
         self.advance(now);
-        let tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
+        let guess = u32::try_from(tokens).unwrap_or(u32::MAX);
+        let tokens = self.guesses.allow_for(guess);
         if let Some(spent) = self.spent(u64::from(tokens), now) {
             return Err(spent);
         }
         let tick = self.minute.add(now.tick, 1, tokens);
         self.day.add();
-        Ok(Reservation { tick, day: self.day.serial(), tokens })
+        Ok(Reservation { tick, day: self.day.serial(), guess, tokens })
     }
 
     pub(super) fn settle(&mut self, reservation: Reservation, spent: u64, now: u32) {
         self.minute.advance(now);
+        let spent = u32::try_from(spent).unwrap_or(u32::MAX);
+        self.guesses.learn(reservation.guess, spent);
         if reservation.tick >= self.opened {
-            let spent = u32::try_from(spent).unwrap_or(u32::MAX);
             self.minute.settle(reservation.tick, reservation.tokens, spent);
         }
     }
@@ -141,15 +146,19 @@ impl Book {
             limit: ceiling.limit(),
             resets,
             closed_until,
+            free_at: None,
         };
         use QuotaMetric::{Requests, Tokens};
         use QuotaWindow::{Day, Minute};
         let (minute, closed) = (&self.minute, self.minute_closed);
-        let windows = [
+        let mut windows = [
             window(Minute, Requests, minute.requests(), &self.minute_requests, minute_resets, closed),
             window(Minute, Tokens, minute.tokens(), &self.minute_tokens, minute_resets, closed),
             window(Day, Requests, used_today, &self.day_requests, day_resets, self.day_closed),
         ];
+        for (window, full_until) in windows.iter_mut().zip(self.full_until(1, now)) {
+            window.free_at = full_until.max(window.closed_until);
+        }
         ModelUse { model: self.model.clone(), windows }
     }
 
@@ -169,24 +178,19 @@ impl Book {
 
     /// Why there is no room, if there is none: of all windows that are full, the one that is so for longest.
     fn spent(&mut self, need: u64, now: Moment) -> Option<Spent> {
-        let requests = self.minute.blocking_tick(self.minute_requests.allows(1), u64::MAX);
-        let requests = requests.map(|tick| now.ticks.expiry(tick));
-        let tokens = self.minute.blocking_tick(u64::MAX, self.minute_tokens.allows(need));
-        let tokens = tokens.map(|tick| now.ticks.expiry(tick));
-        let day = self.day.blocked_for(now.wall, self.day_requests.allows(1));
-        let day = day.map(|left| now.instant + left);
+        let [mut requests, mut tokens, mut day] = self.full_until(need, now);
         if requests.is_none() && tokens.is_none() && day.is_none() && !self.is_closed() {
             return None;
         }
         // A prompt that is larger than its limit says nothing about the limit.
         let fits = self.minute_tokens.limit().is_none_or(|limit| need <= limit.value);
         for (ceiling, until) in [
-            (&mut self.minute_requests, requests),
-            (&mut self.minute_tokens, tokens.filter(|_| fits)),
-            (&mut self.day_requests, day),
+            (&mut self.minute_requests, requests.as_mut()),
+            (&mut self.minute_tokens, tokens.as_mut().filter(|_| fits)),
+            (&mut self.day_requests, day.as_mut()),
         ] {
             if let Some(until) = until {
-                ceiling.held_back(now.instant, until);
+                *until = ceiling.held_back(now.instant, *until);
             }
         }
         use QuotaMetric::{Requests, Tokens, Unknown};
@@ -202,6 +206,18 @@ impl Book {
             Some(Spent { until: until?, reason: SpentReason::Quota { window, metric } })
         });
         blocks.max_by_key(|spent| spent.until)
+    }
+
+    /// Until when the requests and tokens of the minute and the requests of the day leave no room for such a prompt.
+    fn full_until(&self, tokens: u64, now: Moment) -> [Option<Instant>; 3] {
+        let requests = self.minute.blocking_tick(self.minute_requests.allows(1), u64::MAX);
+        let tokens = self.minute.blocking_tick(u64::MAX, self.minute_tokens.allows(tokens));
+        let day = self.day.blocked_for(now.wall, self.day_requests.allows(1));
+        [
+            requests.map(|tick| now.ticks.expiry(tick)),
+            tokens.map(|tick| now.ticks.expiry(tick)),
+            day.map(|left| now.instant + left),
+        ]
     }
 
     fn is_closed(&self) -> bool {

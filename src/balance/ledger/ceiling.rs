@@ -2,7 +2,8 @@
 //!
 //! Google's word counts, but neither presets nor what was once learnt are true for ever: a project moves to another
 //! tier, a preset was a guess. A ceiling that holds requests back therefore gives way by a step now and then; if Google
-//! agrees it goes on, if not the answer teaches the right limit again. Limits set by hand never give way.
+//! agrees it goes on by larger ones, if not the answer teaches the right limit again. What nothing but a preset speaks for
+//! is put to the test within seconds, even where the window is a day. Limits set by hand never give way.
 
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ use crate::domain::{
 /// costs one refused request.
 const LEARNT_FOR_MINUTE: Duration = Duration::from_secs(24 * 60 * 60);
 const LEARNT_FOR_DAY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// How long an assumption may hold requests back before it is put to the test: long enough for the answers to the last.
+const ASSUMED_FOR: Duration = Duration::from_secs(10);
 /// Refusals in a row below a learnt limit, without a figure, until it is doubted.
 const DOUBTS: u8 = 3;
 /// The patience after refusals doubles up to this power of two of windows.
@@ -49,7 +52,7 @@ impl Ceiling {
             window,
             given: given.map(|limit| Limit { value: limit.value.max(1), ..limit }),
             found: None,
-            firm_until: now + Self::span(window),
+            firm_until: now,
             grows_at: None,
             refusals: 0,
             steps: 0,
@@ -87,12 +90,27 @@ impl Ceiling {
         }
     }
 
-    /// It holds a request back until then. If it is due for a test, it gives way at that time.
-    pub(super) fn held_back(&mut self, now: Instant, until: Instant) {
+    /// It holds a request back until then. If it is due for a test, it gives way at that time, or before. Returns when
+    /// there is room.
+    pub(super) fn held_back(&mut self, now: Instant, until: Instant) -> Instant {
         let by_hand = self.limit().is_some_and(|limit| limit.source == LimitSource::Hand);
         if !by_hand && self.grows_at.is_none() && now >= self.firm_until {
-            self.grows_at = Some(until);
+            let test_at = if self.is_assumed() { until.min(now + ASSUMED_FOR) } else { until };
+            self.grows_at = Some(test_at);
         }
+        self.grows_at.map_or(until, |test_at| test_at.min(until))
+    }
+
+    /// Google has neither named it nor refused anything for it lately.
+    fn is_assumed(&self) -> bool {
+        self.refusals == 0 && self.found.is_none_or(|found| found.source == LimitSource::Observed)
+    }
+
+    /// What it gives way by: little at first, as a test that fails costs requests, and twice as much with each that goes
+    /// well.
+    fn step(&self, value: u64) -> u64 {
+        let largest = if self.is_assumed() { value / 2 } else { value / 8 };
+        (value / 64).max(1).saturating_mul(1 << self.steps.min(32)).min(largest.max(1))
     }
 
     /// Takes the step that is due.
@@ -101,9 +119,9 @@ impl Ceiling {
             return;
         }
         self.grows_at = None;
-        self.firm_until = now + Self::span(self.window);
+        self.firm_until = if self.is_assumed() { now } else { now + Self::span(self.window) };
         let Some(limit) = self.limit() else { return };
-        let value = limit.value.saturating_add((limit.value / 8).max(1));
+        let value = limit.value.saturating_add(self.step(limit.value));
         self.found = Some(Limit { value, source: LimitSource::Observed });
         self.steps = self.steps.saturating_add(1);
         if self.steps >= 2 {

@@ -101,6 +101,10 @@ impl ModelTable {
         self.held.len()
     }
 
+    pub fn denied_len(&self) -> usize {
+        self.denied.len()
+    }
+
     /// The held slots, in the order in which their holds end.
     pub fn held(&self) -> impl Iterator<Item = (Instant, u32)> {
         self.ends.iter().copied()

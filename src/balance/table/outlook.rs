@@ -1,5 +1,6 @@
 //! What to tell a request for which no key was found: wait for a moment, until a known time, or not at all.
 
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::{Ask, RoutingTable, Slot};
@@ -26,7 +27,8 @@ pub enum Unavailable {
 }
 
 /// What keeps the key that recovers first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// A quota for this model is used up.
     Quota,
@@ -90,6 +92,12 @@ impl<T> RoutingTable<T> {
             None if slot.serves(model) => Unavailable::Soon,
             None => Unavailable::NoUsableKey,
         }
+    }
+
+    /// Is any key ready for the model, for a request of whatever size, or to be probed?
+    pub fn has_ready_for(&self, model: &ModelName) -> bool {
+        let ready = self.models.get(model).map_or(&self.ready, |table| &table.ready);
+        !ready.is_empty() || self.is_being_probed_for(model)
     }
 
     /// When the next key comes back that is kept from the request's model now and fit for it, and what keeps it.

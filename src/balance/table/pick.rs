@@ -4,11 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{
-    RoutingTable, Slot, Unavailable, address,
-    lists::{ModelTable, RANKS},
-    view::SlotView,
-};
+use super::{Choice, ChoiceReason, RoutingTable, Slot, Unavailable, address, lists::RANKS, view::SlotView};
 use crate::{
     balance::{
         affinity::Preference,
@@ -28,7 +24,7 @@ use crate::{
 const PROBES_TO_TRY: usize = 4;
 /// A preferred key is used as long as it costs at most so many times what the policy's own choice costs.
 const DEAREST_PREFERENCE: f32 = 4.0;
-/// Large requests are tried with so many keys that only have room for smaller ones.
+/// Large requests are tried with so many projects that only have room for smaller ones.
 const UNFIT: usize = 16;
 /// A key that has just been found spent is not asked again at once, whatever its ledger says.
 const SHORTEST_HOLD: Duration = Duration::from_millis(1);
@@ -63,41 +59,6 @@ impl<'a> Ask<'a> {
     }
 }
 
-/// Why this key, and what else there was: the short answer to "why did it go there".
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Choice {
-    pub reason: ChoiceReason,
-    /// What the key costs by [`super::cost`]; 1 is an idle key of which nothing bad is known.
-    pub cost: f32,
-    pub rank: u8,
-    pub others: Census,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ChoiceReason {
-    /// It decides over a half-open key.
-    Probe,
-    /// The resource that the request names belongs to it.
-    Owner,
-    /// It served this conversation or prompt before.
-    Preferred,
-    /// The policy's choice.
-    Policy,
-}
-
-/// The pool at the moment of a choice, as seen for one model.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Census {
-    pub keys: u32,
-    pub ready: u32,
-    /// Have no quota left for the model.
-    pub spent: u32,
-    /// Cool for the model by Google's word.
-    pub cooling: u32,
-    /// Were tried by this request already.
-    pub tried: u32,
-}
-
 /// What a pick found.
 #[derive(Debug)]
 pub struct Picked<'a, T> {
@@ -130,13 +91,16 @@ impl<T> RoutingTable<T> {
             return Ok(self.picked(index, reservation, ChoiceReason::Probe, ask, now));
         }
         let mut unfit = Vec::new();
-        for rank in 0..RANKS {
+        'ranks: for rank in 0..RANKS {
             while let Some((index, reason)) = self.choose(ask, rank, &unfit, now) {
                 match self.reserve(index, ask, now) {
                     Ok(reservation) => return Ok(self.picked(index, reservation, reason, ask, now)),
                     // It has room, but not for one as large as this.
-                    Err(spent) if unfit.len() < UNFIT && self.has_room_for_less(index, ask, spent, now) => {
-                        unfit.push((spent.until, index));
+                    Err(spent) if self.has_room_for_less(index, ask, spent, now) => {
+                        unfit.push((spent.until, self.project_of(index)));
+                        if unfit.len() == UNFIT {
+                            break 'ranks;
+                        }
                     }
                     Err(spent) => self.hold_twins(index, ask.model, spent.until, now.instant),
                 }
@@ -149,7 +113,7 @@ impl<T> RoutingTable<T> {
         &mut self,
         ask: &Ask<'_>,
         rank: usize,
-        unfit: &[(Instant, u32)],
+        unfit: &[(Instant, usize)],
         now: Now,
     ) -> Option<(u32, ChoiceReason)> {
         if !self.ruled.is_empty() {
@@ -202,6 +166,11 @@ impl<T> RoutingTable<T> {
         None
     }
 
+    fn project_of(&self, index: u32) -> usize {
+        let slot = self.slots[index as usize].as_ref().expect("listed slots are taken");
+        address(&slot.place.ledger)
+    }
+
     fn reserve(&self, index: u32, ask: &Ask<'_>, now: Now) -> Result<Reservation, Spent> {
         let slot = self.slots[index as usize].as_ref().expect("listed slots are taken");
         slot.place.ledger.reserve(ask.model, ask.tokens, now)
@@ -240,28 +209,28 @@ impl<T> RoutingTable<T> {
                 reason,
                 cost: view.cost(index),
                 rank: slot.place.terms.rank,
-                others: self.census(ask),
+                others: self.census(ask.model, ask.tried.len()),
             },
         }
     }
 
-    fn census(&self, ask: &Ask<'_>) -> Census {
-        let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
-        let of_model = self.models.get(ask.model);
-        Census {
-            keys: count(self.len()),
-            ready: count(of_model.map_or(&self.ready, |table| &table.ready).len()),
-            spent: count(of_model.map_or(0, ModelTable::held_len)),
-            cooling: count(of_model.map_or(0, |table| table.cooling.len()) + self.cooling.len()),
-            tried: count(ask.tried.len()),
+    /// Something of the quotas of this key's project was given back: its keys are asked again if they were found spent.
+    pub fn reconsider(&mut self, key: KeyId, model: &ModelName) {
+        let (Some(&index), Some(table)) = (self.by_key.get(&key), self.models.get_mut(model)) else { return };
+        let held = self.slots[index as usize].as_ref().filter(|_| table.is_held(index));
+        let Some(project) = held.map(|slot| address(&slot.place.ledger)) else { return };
+        for twin in self.twins.get(&project).into_iter().flatten() {
+            table.release(*twin);
+            if let Some(slot) = self.slots[*twin as usize].as_ref().filter(|slot| slot.is_ready_for(model)) {
+                table.ready.insert(*twin, slot.place.terms.rank);
+            }
         }
     }
 
     /// Keeps every key of the slot's project from the model until then.
     fn hold_twins(&mut self, index: u32, model: &ModelName, until: Instant, now: Instant) {
         let until = until.max(now + SHORTEST_HOLD);
-        let slot = self.slots[index as usize].as_ref().expect("listed slots are taken");
-        let project = address(&slot.place.ledger);
+        let project = self.project_of(index);
         self.table_of(model);
         if let (Some(table), Some(twins)) = (self.models.get_mut(model), self.twins.get(&project)) {
             twins.iter().for_each(|twin| table.hold(*twin, until));

@@ -330,3 +330,34 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_choice_tells_what_kept_the_others() {
+    let (mut table, soon) = (table(), Instant::now() + Duration::from_secs(9));
+    put(&mut table, 1, Availability::Ready, &[]);
+    put(&mut table, 2, Availability::Ready, &[("pro", soon)]);
+    put(&mut table, 3, Availability::CoolingUntil(soon), &[]);
+    put(&mut table, 4, Availability::Out, &[]);
+    let terms = Terms { rank: 1, ..Terms::default() };
+    let ready = Routing { availability: Availability::Ready, warm_at: None, cooldowns: Vec::new() };
+    table.apply(KeyId(5), Place { terms, ..Place::default() }, ready.clone(), ());
+    let rules = ModelRules { only: Vec::new(), not: vec![ModelPattern::parse("pro").unwrap()] };
+    let terms = Terms { models: Some(Arc::new(rules)), ..Terms::default() };
+    table.apply(KeyId(6), Place { terms, ..Place::default() }, ready, ());
+
+    let choice = pick(&mut table, "pro", &[KeyId(9)]).unwrap().choice;
+
+    assert_eq!(choice.reason, ChoiceReason::Policy);
+    let expected = Census {
+        keys: 6,
+        ready: 2,
+        paid: 1,
+        cooling: 1,
+        open: 1,
+        denied: 1,
+        out: 1,
+        tried: 1,
+        ..Census::default()
+    };
+    assert_eq!(choice.others, expected);
+}

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::{Ask, Slot};
+use super::{Ask, Slot, address};
 use crate::{
     balance::{cost::Standing, policy::Candidates},
     domain::time::Now,
@@ -11,8 +11,8 @@ use crate::{
 pub(super) struct SlotView<'a, T> {
     pub slots: &'a [Option<Slot<T>>],
     pub ask: &'a Ask<'a>,
-    /// Have no room for a request as large as this one.
-    pub unfit: &'a [(Instant, u32)],
+    /// Projects without room for a request as large as this one.
+    pub unfit: &'a [(Instant, usize)],
     pub heaviest: u8,
     pub now: Now,
 }
@@ -38,8 +38,11 @@ impl<T> SlotView<'_, T> {
 
 impl<T> Candidates for SlotView<'_, T> {
     fn is_allowed(&self, index: u32) -> bool {
-        let is_fit = self.unfit.iter().all(|(_, unfit)| *unfit != index);
-        is_fit && self.slot(index).is_some_and(|slot| self.ask.allows(slot))
+        let is_unfit = |slot: &Slot<T>| {
+            let project = address(&slot.place.ledger);
+            self.unfit.iter().any(|(_, unfit)| *unfit == project)
+        };
+        self.slot(index).is_some_and(|slot| self.ask.allows(slot) && !is_unfit(slot))
     }
 
     fn in_flight(&self, index: u32) -> u32 {

@@ -219,6 +219,12 @@ impl TestApp {
         self.parts.database.read(query).await.expect("the database answers")
     }
 
+    /// A file of the data folder.
+    pub fn data_file(&self, name: &str) -> String {
+        let path = self.folder.path().join("data").join(name);
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
     /// The stored keys with their ids.
     pub async fn stored_keys(&self) -> Vec<(String, KeyId)> {
         let sealer = Sealer::new(&EncryptionKey::parse(PASSPHRASE).expect("it is long enough"));

@@ -88,6 +88,35 @@ fn a_preset_that_is_too_low_gives_way_until_google_names_the_limit() {
 }
 
 #[test]
+fn an_assumption_about_a_day_is_put_to_the_test_soon_at_the_cost_of_one_request() {
+    let now = noon();
+    let ledger = Ledger::new(limits(None, None, Some(20), Preset), now);
+    assert_eq!(fill(&ledger, now), 20);
+
+    let spent = ledger.reserve(&flash(), 10, now).unwrap_err();
+    assert_eq!(spent.until, now.instant + secs(10));
+    let now = now.after(secs(10));
+    assert_eq!(fill(&ledger, now), 1);
+
+    // Google agrees: the next step is larger. Then it names the limit, and the day is over.
+    let now = now.after(secs(10));
+    assert_eq!(fill(&ledger, now), 2);
+    ledger.exceeded(&flash(), &refused(QuotaWindow::Day, QuotaMetric::Requests, Some(22)), now);
+    assert_eq!(fill(&ledger, now.after(secs(3600))), 0);
+    assert_eq!(fill(&ledger, now.after(secs(24 * 3600))), 22);
+}
+
+#[test]
+fn a_limit_of_the_day_by_hand_holds_until_midnight() {
+    let now = noon();
+    let ledger = by_hand(None, None, Some(20), now);
+    assert_eq!(fill(&ledger, now), 20);
+
+    let spent = ledger.reserve(&flash(), 10, now).unwrap_err();
+    assert_eq!(spent.until, now.instant + secs(12 * 3600));
+}
+
+#[test]
 fn a_limit_by_hand_is_never_exceeded_and_a_lower_one_of_googles_counts() {
     let now = noon();
     let ledger = Ledger::new(limits(Some(10), None, None, Hand), now);

@@ -1,0 +1,68 @@
+//! `explain`: why a request went as it did. Reads the database beside a gateway that may be running, and changes nothing.
+
+use std::{collections::HashMap, io, process::ExitCode};
+
+use clap::Args;
+
+use super::MISCONFIGURED;
+use crate::{
+    api::admin::requests::{RequestDetail, request_id},
+    config::{Config, Storage},
+    db::{DbError, keys, read_beside, request_logs},
+    domain::key::KeyId,
+    secrets::{EncryptionKey, Sealer, load_key_file},
+};
+
+mod text;
+
+#[derive(Debug, Args)]
+pub struct Options {
+    /// The `x-request-id` of its answer.
+    request_id: String,
+    /// Print JSON, as the admin API answers it.
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(options: &Options, config: &Config) -> ExitCode {
+    match find(&request_id(&options.request_id), &config.storage) {
+        Ok(Some(detail)) if options.json => {
+            println!("{}", serde_json::to_string_pretty(&detail).expect("plain fields are JSON"));
+            ExitCode::SUCCESS
+        }
+        Ok(Some(detail)) => {
+            print!("{}", text::Explained(&detail));
+            ExitCode::SUCCESS
+        }
+        Ok(None) => {
+            eprintln!(
+                "no request `{}` is in {}: it is written within about a second, and deleted after \
+                 AUTO_DELETE_REQUEST_LOGS_DAYS; requests whose token was refused have no row",
+                options.request_id,
+                config.storage.database.display()
+            );
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(MISCONFIGURED)
+        }
+    }
+}
+
+fn find(id: &str, storage: &Storage) -> Result<Option<RequestDetail>, DbError> {
+    let sealer = encryption_key(storage).map(|key| Sealer::new(&key));
+    read_beside(&storage.database, |conn| {
+        let Some(row) = request_logs::find_request_log(conn, id)? else { return Ok(None) };
+        let stored = sealer.map(|sealer| keys::load_keys(conn, &sealer)).transpose()?.unwrap_or_default();
+        let masks: HashMap<KeyId, String> =
+            stored.keys.into_iter().map(|stored| (stored.id, stored.key.masked())).collect();
+        Ok(Some(RequestDetail::from(row).with_masks(&masks)))
+    })
+}
+
+/// Without it keys show their ids only.
+fn encryption_key(storage: &Storage) -> Option<EncryptionKey> {
+    let kept = || -> io::Result<EncryptionKey> { load_key_file(&storage.data_dir, "encryption.key") };
+    storage.encryption_key.clone().or_else(|| kept().ok())
+}
