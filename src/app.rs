@@ -33,6 +33,7 @@ use crate::{
         archive::{Archive, PruneResponses, Unwritten},
         balancer::Balancer,
         logger::{Flush, LogQueue, Logger, Prune},
+        registrar::{self, ClientMarks, Registrar, Registry, SaveOwners},
         supervisor::{Checkpoint, PoolKey, ProjectSettings, ReportTo, Supervisor},
     },
     api::{
@@ -45,13 +46,15 @@ use crate::{
         request_id::name_request,
         signatures::Signatures,
     },
-    balance::egress::Egress,
+    balance::{egress::Egress, owners::Owners},
     config::{self, Auth, Config, Gemini, Storage},
     convert::switches::Switches,
-    db::{Database, DbError, keys, ledgers},
+    db::{Database, DbError, keys, ledgers, resources},
     domain::{client::TokenId, time::Now},
     media::{self, Fetcher},
-    secrets::{Owners, Sealer, TokenSet, load_or_create_admin_token, load_or_create_key_file},
+    secrets::{
+        Sealer, TokenOwners, TokenSet, load_or_create_admin_token, load_or_create_key_file, named_tokens,
+    },
     services::{
         catalog::{Catalog, ModelList},
         recheck::Recheck,
@@ -83,6 +86,7 @@ pub struct Running {
     pub supervisor: Addr<Supervisor>,
     pub logger: Addr<Logger>,
     pub archive: Addr<Archive>,
+    pub registrar: Addr<Registrar>,
     pub catalog: Addr<Catalog>,
     pub scheduler: Addr<Scheduler>,
     /// On the services' thread; `None` when `CHECK_INTERVAL_HOURS` says never.
@@ -105,7 +109,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         .map_err(|source| StartError::Listen { address: address_of(&config), source })?;
     let storage = open_storage(&config)?;
     let auth = &config.auth;
-    let owners = Owners::configured(&auth.allowed_tokens, auth.auth_token.as_ref(), &storage.sealer);
+    let token_owners =
+        TokenOwners::configured(&auth.allowed_tokens, auth.auth_token.as_ref(), &storage.sealer);
     let tokens = Arc::new(client_tokens(auth));
     let admin_tokens = Arc::new(admin_tokens(auth, &config.storage)?);
     let queue = Arc::<LogQueue>::default();
@@ -133,13 +138,20 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         let (database, unwritten) = (storage.database.clone(), unwritten.clone());
         Archive::start_in_arbiter(&log_arbiter.handle(), move |_| Archive::new(database, unwritten))
     };
+    let marks = client_marks(&config.auth, &storage.sealer);
+    let registrar = {
+        let (database, marks) = (storage.database.clone(), marks.clone());
+        Registrar::start_in_arbiter(&log_arbiter.handle(), move |_| Registrar::new(database, marks))
+    };
+    let owners = load_owners(&config, &storage.database, &marks)?;
+    let registry = Arc::new(Registry::new(owners, registrar.clone()));
     let (egress, retries) = (Arc::<Egress>::default(), Arc::new(Retries::new(&config)));
     let (published, models) = watch::channel(Arc::<ModelList>::default());
     let catalog = {
         let (config, supervisor) = (config.clone(), supervisor.clone());
-        let (egress, retries) = (egress.clone(), retries.clone());
+        let (egress, retries, registry) = (egress.clone(), retries.clone(), registry.clone());
         Catalog::start_in_arbiter(&service_arbiter.handle(), move |_| {
-            let dispatcher = dispatcher(&config, &supervisor, egress, retries).into();
+            let dispatcher = dispatcher(&config, &supervisor, egress, retries, registry).into();
             Catalog::new(dispatcher, config.gemini.filtered_models.clone(), published)
         })
     };
@@ -147,7 +159,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     if let Some(recheck) = &recheck {
         supervisor.do_send(ReportTo(recheck.clone().recipient()));
     }
-    let scheduler = start_schedule(&config, &service_arbiter, &logger, &archive, recheck.clone());
+    let forgetting = (registry.clone(), registrar.clone());
+    let scheduler = start_schedule(&config, &service_arbiter, &logger, &archive, forgetting, recheck.clone());
 
     let (outbox_guard, outboxes) = mpsc::channel(1);
     let names = Arc::new(switches::switches(&config));
@@ -156,6 +169,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         config: Arc::new(config),
         retries,
         tokens,
+        registry,
+        sealer: storage.sealer,
         admin_tokens,
         metrics,
         queue,
@@ -164,7 +179,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         logger: logger.clone(),
         archive: archive.clone(),
         unwritten,
-        owners: Arc::new(owners),
+        owners: Arc::new(token_owners),
         catalog: catalog.clone(),
         models,
         database: storage.database.clone(),
@@ -177,6 +192,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         supervisor,
         logger,
         archive,
+        registrar,
         catalog,
         scheduler,
         recheck,
@@ -204,13 +220,12 @@ impl Running {
             warn!("some finished requests did not reach the logger in time");
         }
         let saved = async {
-            {
-                tokio::join!(
-                    self.logger.send(Flush),
-                    self.archive.send(Flush),
-                    self.supervisor.send(Checkpoint)
-                )
-            }
+            tokio::join!(
+                self.logger.send(Flush),
+                self.archive.send(Flush),
+                self.supervisor.send(Checkpoint),
+                self.registrar.send(SaveOwners)
+            )
         };
         if timeout(FLUSH_DEADLINE, saved).await.is_err() {
             warn!("the database did not take the last log rows in time");
@@ -241,8 +256,8 @@ fn listen(config: &Config) -> Result<TcpListener, StartError> {
 }
 
 struct OpenStorage {
-    sealer: Sealer,
     database: Database,
+    sealer: Sealer,
     keys: Vec<PoolKey>,
     ledgers: HashMap<String, String>,
 }
@@ -288,7 +303,7 @@ fn open_storage(config: &Config) -> Result<OpenStorage, StartError> {
     }
     let ledgers = database.read_blocking(ledgers::load_ledgers)?;
     let ledgers = ledgers.into_iter().map(|stored| (stored.project, stored.ledger)).collect();
-    Ok(OpenStorage { sealer, database, keys, ledgers })
+    Ok(OpenStorage { database, sealer, keys, ledgers })
 }
 
 /// The administrator's token: the one that is set, else the one that is kept in the data folder.
@@ -315,6 +330,21 @@ fn client_tokens(auth: &Auth) -> TokenSet {
     tokens
 }
 
+fn client_marks(auth: &Auth, sealer: &Sealer) -> ClientMarks {
+    let tokens = named_tokens(&auth.allowed_tokens, auth.auth_token.as_ref());
+    let hex = |mark: [u8; 32]| mark[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    ClientMarks::new(tokens.map(|(client, token)| (client, hex(sealer.fingerprint(token.expose())))))
+}
+
+/// Who owns what lies at Google, as far as the last run knew.
+fn load_owners(config: &Config, database: &Database, marks: &ClientMarks) -> Result<Owners, DbError> {
+    let now_ms = Now::read().unix_ms();
+    let stored = database.read_blocking(|conn| resources::load_resources(conn, now_ms))?;
+    let mut owners = Owners::new(registrar::CAPACITY, config.gemini.isolates_clients);
+    registrar::restore(&mut owners, stored, marks, now_ms);
+    Ok(owners)
+}
+
 /// The re-check of suspect keys, if there is to be one.
 fn start_recheck(config: &Config, arbiter: &Arbiter, supervisor: &Addr<Supervisor>) -> Option<Addr<Recheck>> {
     config.pool.check_interval?;
@@ -328,6 +358,7 @@ fn start_schedule(
     arbiter: &Arbiter,
     logger: &Addr<Logger>,
     archive: &Addr<Archive>,
+    (registry, registrar): (Arc<Registry>, Addr<Registrar>),
     recheck: Option<Addr<Recheck>>,
 ) -> Addr<Scheduler> {
     let (timezone, logger, archive) = (config.logs.timezone, logger.clone(), archive.clone());
@@ -339,7 +370,10 @@ fn start_schedule(
     let hours = config.pool.check_interval.map_or(0, |interval| interval.as_secs() / 3600);
     let hours = u32::try_from(hours).unwrap_or(u32::MAX);
     Scheduler::start_in_arbiter(&arbiter.handle(), move |_| {
-        let scheduler = Scheduler::new(timezone).pruning(logger, prune).clearing(archive, clear);
+        let scheduler = Scheduler::new(timezone)
+            .pruning(logger, prune)
+            .clearing(archive, clear)
+            .forgetting(registry, registrar);
         match recheck {
             Some(recheck) => scheduler.rechecking(recheck, hours),
             None => scheduler,
@@ -353,9 +387,10 @@ fn dispatcher(
     supervisor: &Addr<Supervisor>,
     egress: Arc<Egress>,
     retries: Arc<Retries>,
+    registry: Arc<Registry>,
 ) -> Dispatcher {
     let balancer = Balancer::new(config.pool.balancing, supervisor.clone(), egress).start();
-    Dispatcher::new(UpstreamClient::new(&config.upstream), balancer, retries)
+    Dispatcher::new(UpstreamClient::new(&config.upstream), balancer, retries, registry)
 }
 
 /// What all workers share.
@@ -364,6 +399,8 @@ struct Shared {
     config: Arc<Config>,
     retries: Arc<Retries>,
     tokens: Arc<TokenSet>,
+    registry: Arc<Registry>,
+    sealer: Sealer,
     admin_tokens: Arc<TokenSet>,
     metrics: Arc<Metrics>,
     queue: Arc<LogQueue>,
@@ -372,7 +409,7 @@ struct Shared {
     logger: Addr<Logger>,
     archive: Addr<Archive>,
     unwritten: Arc<Unwritten>,
-    owners: Arc<Owners>,
+    owners: Arc<TokenOwners>,
     catalog: Addr<Catalog>,
     models: watch::Receiver<Arc<ModelList>>,
     database: Database,
@@ -382,13 +419,19 @@ struct Shared {
 }
 
 impl Shared {
+    fn dispatcher(&self) -> Dispatcher {
+        let (egress, retries) = (self.egress.clone(), self.retries.clone());
+        dispatcher(&self.config, &self.supervisor, egress, retries, self.registry.clone())
+    }
+
     /// One worker's share; made on its thread.
     fn gateway(&self) -> Gateway {
         let config = &self.config;
         Gateway {
-            dispatcher: dispatcher(config, &self.supervisor, self.egress.clone(), self.retries.clone())
-                .into(),
+            dispatcher: self.dispatcher().into(),
             tokens: self.tokens.clone(),
+            registry: self.registry.clone(),
+            sealer: self.sealer.clone(),
             admin_tokens: self.admin_tokens.clone(),
             catalog: self.catalog.clone(),
             models: self.models.clone(),

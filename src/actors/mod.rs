@@ -11,6 +11,7 @@ pub mod balancer;
 pub mod key;
 pub mod lease;
 pub mod logger;
+pub mod registrar;
 pub mod supervisor;
 #[cfg(test)]
 mod tests;

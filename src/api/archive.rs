@@ -20,7 +20,7 @@ use crate::{
         responses::{Chain, StoredResponse, delete_response, find_chain, find_response},
     },
     domain::client::TokenId,
-    secrets::Owners,
+    secrets::TokenOwners,
 };
 
 /// Larger requests are answered but not kept.
@@ -31,7 +31,7 @@ pub struct Responses {
     pub archive: Addr<Archive>,
     pub unwritten: Arc<Unwritten>,
     pub database: Database,
-    pub owners: Arc<Owners>,
+    pub owners: Arc<TokenOwners>,
     /// Otherwise nothing is kept.
     pub is_on: bool,
 }

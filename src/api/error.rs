@@ -51,6 +51,8 @@ pub enum ApiError {
     Parameter { name: &'static str, value: String },
     #[error("`{name}` is not a model name")]
     ModelName { name: String },
+    #[error("the upload has ended, or there never was one of this upload_id; begin it again")]
+    UnknownUpload,
     #[error(
         "no request `{id}` is in the log: it is written within about a second, and deleted after a while"
     )]
@@ -82,6 +84,7 @@ pub enum ErrorKind {
     Timeout,
     ModelNotFound,
     NotFound,
+    ResourceNotFound,
     RateLimited,
     Internal,
     Unavailable,
@@ -110,6 +113,7 @@ impl ApiError {
             | Self::Convert(_) => ErrorKind::InvalidRequest,
             Self::UnknownModel { .. } => ErrorKind::ModelNotFound,
             Self::UnknownResponse { .. } => ErrorKind::NotFound,
+            Self::UnknownUpload => ErrorKind::ResourceNotFound,
             Self::Upstream(error) => upstream_kind(error),
             Self::Internal => ErrorKind::Internal,
         }
@@ -123,6 +127,7 @@ impl ApiError {
                 | UpstreamError::Busy { retry_after, .. }
                 | UpstreamError::OutOfBudget { retry_after, .. },
             ) => Some(*retry_after),
+            Self::Upstream(UpstreamError::OwnerAway { retry_after, .. }) => *retry_after,
             _ => None,
         }
     }
@@ -148,6 +153,7 @@ impl ApiError {
             ErrorKind::Timeout => "timeout",
             ErrorKind::ModelNotFound => "model_not_found",
             ErrorKind::NotFound => "not_found",
+            ErrorKind::ResourceNotFound => "resource_not_found",
             ErrorKind::RateLimited => "all_cooling",
             ErrorKind::Internal => "internal",
             ErrorKind::Unavailable if self.retry_after().is_some() => "busy",
@@ -167,6 +173,10 @@ fn upstream_kind(error: &UpstreamError) -> ErrorKind {
         UpstreamError::AllCooling { .. } => ErrorKind::RateLimited,
         UpstreamError::Busy { .. } | UpstreamError::NoUsableKey { .. } => ErrorKind::Unavailable,
         UpstreamError::ModelUnavailable { .. } => ErrorKind::ModelNotFound,
+        UpstreamError::NotYours { .. } => ErrorKind::ResourceNotFound,
+        UpstreamError::Apart { .. } => ErrorKind::InvalidRequest,
+        UpstreamError::OwnerAway { is_quota: true, .. } => ErrorKind::RateLimited,
+        UpstreamError::OwnerAway { .. } => ErrorKind::Unavailable,
         UpstreamError::Transport(error) => match error.fault() {
             crate::domain::outcome::ServerFault::TimedOut => ErrorKind::Upstream(504),
             _ => ErrorKind::Upstream(502),
@@ -189,7 +199,10 @@ pub fn usual_status(kind: ErrorKind) -> u16 {
     match kind {
         ErrorKind::InvalidRequest => 400,
         ErrorKind::MissingToken | ErrorKind::WrongToken => 401,
-        ErrorKind::UnknownPath | ErrorKind::ModelNotFound | ErrorKind::NotFound => 404,
+        ErrorKind::UnknownPath
+        | ErrorKind::ModelNotFound
+        | ErrorKind::NotFound
+        | ErrorKind::ResourceNotFound => 404,
         ErrorKind::WrongMethod => 405,
         ErrorKind::Timeout => 408,
         ErrorKind::TooLarge => 413,

@@ -9,12 +9,12 @@ use tokio::sync::watch;
 
 use super::{archive::Responses, error::ApiError, outbox::Outbox, signatures::Signatures, source::Shape};
 use crate::{
-    actors::supervisor::Supervisor,
+    actors::{registrar::Registry, supervisor::Supervisor},
     convert::switches::{Edits, Smoothing, Switches, Wanted},
     db::Database,
     domain::model::ModelName,
     media::Fetcher,
-    secrets::TokenSet,
+    secrets::{Sealer, TokenSet},
     services::catalog::{Catalog, ModelList},
     telemetry::metrics::Metrics,
     upstream::{call::Call, dispatch::Dispatcher},
@@ -48,6 +48,10 @@ pub struct Gateway {
     pub dispatcher: Rc<Dispatcher>,
     /// The clients' tokens, and the administrator's.
     pub tokens: Arc<TokenSet>,
+    /// Who owns what lies at Google.
+    pub registry: Arc<Registry>,
+    /// Makes the ids of uploads.
+    pub sealer: Sealer,
     pub admin_tokens: Arc<TokenSet>,
     pub catalog: Addr<Catalog>,
     pub models: watch::Receiver<Arc<ModelList>>,

@@ -1,5 +1,6 @@
 //! The HTTP edge: thin handlers, one file per endpoint, and the whole route table.
 
+pub mod address;
 pub mod admin;
 pub mod anthropic;
 pub mod archive;
@@ -36,7 +37,13 @@ use self::{
     },
     auth::speaks_anthropic,
     error::{ApiError, Envelope, Failure},
-    gemini::{Gemini, generate::call_method, models as gemini_models},
+    gemini::{
+        Gemini,
+        generate::call_method,
+        models as gemini_models,
+        relay::{relay, relay_unless_openai},
+        upload::upload,
+    },
     openai::{
         OpenAi,
         chat::create_chat_completion,
@@ -51,6 +58,9 @@ use self::{
 /// A model's resource name in a path; tuned and dynamic models keep their collection.
 const MODEL: &str = "models/{model:[^/:]+}";
 const COLLECTED_MODEL: &str = "{model:(?:tunedModels|dynamic)/[^/:]+}";
+
+/// Long-running operations of a model, and what can be asked of them.
+const OPERATIONS: &str = "/models/{model:[^/:]+}/operations{rest:.*}";
 
 /// Every path that the gateway answers.
 pub fn routes(config: &mut ServiceConfig) {
@@ -70,6 +80,8 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(gemini_scope("/gemini/v1beta"))
         .service(gemini_scope("/v1beta"))
         .service(gemini_scope("/v1alpha"))
+        .service(web::resource(["/upload/{path:.+}", "/gemini/upload/{path:.+}"]).to(upload))
+        .service(web::resource(["/download/{path:.+}", "/gemini/download/{path:.+}"]).to(relay))
         .service(
             web::scope("/openai/v1")
                 .service(
@@ -102,8 +114,9 @@ fn gemini_scope(prefix: &str) -> Scope {
         .service(only::<Gemini>("/models", "GET").route(get().to(gemini_models::list_models)))
         .service(model_methods(MODEL))
         .service(model_methods(COLLECTED_MODEL))
+        .route(OPERATIONS, web::to(relay))
         .service(only::<Gemini>("/models/{model:[^:]+}", "GET").route(get().to(gemini_models::find_model)))
-        .default_service(web::to(unknown_path::<Gemini>))
+        .default_service(web::to(relay))
 }
 
 /// OpenAI's paths, and those that Google's newer SDKs put under `/v1` as well.
@@ -123,8 +136,9 @@ fn openai_scope(prefix: &str) -> Scope {
         .service(only::<OpenAi>("/models", "GET").route(get().to(models::list_models_of_either)))
         .service(model_methods(MODEL))
         .service(model_methods(COLLECTED_MODEL))
+        .route(OPERATIONS, web::to(relay))
         .service(only::<OpenAi>("/models/{model:[^:]+}", "GET").route(get().to(models::find_model_of_either)))
-        .default_service(web::to(unknown_path::<OpenAi>))
+        .default_service(web::to(relay_unless_openai))
 }
 
 fn anthropic_scope(scope: Scope) -> impl HttpServiceFactory {

@@ -22,6 +22,8 @@ pub enum Preference {
     Owner(KeyId),
     /// The same for requests with the same hash, if it can be had.
     Same(u64),
+    /// The same, also where another would be the better choice: what they bring is to be used together.
+    Together(u64),
 }
 
 /// The keys on a ring of hashes. Adding or removing one moves the preferences of its neighbours only.

@@ -10,6 +10,7 @@ pub mod forecast;
 pub mod gauge;
 pub mod latency;
 pub mod ledger;
+pub mod owners;
 pub mod percentile;
 pub mod policy;
 pub mod projects;

@@ -51,7 +51,7 @@ impl Default for Terms {
 
 impl Terms {
     pub fn allow(&self, model: &ModelName) -> bool {
-        self.models.as_ref().is_none_or(|rules| rules.allow(model.as_str()))
+        model.is_none() || self.models.as_ref().is_none_or(|rules| rules.allow(model.as_str()))
     }
 }
 

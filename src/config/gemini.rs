@@ -14,6 +14,8 @@ pub struct Gemini {
     pub filtered_models: Vec<ModelName>,
     /// Whether OpenAI clients see thoughts.
     pub show_thinking_process: bool,
+    /// Whether clients neither see nor use the files of others, nor what else they have made.
+    pub isolates_clients: bool,
 }
 
 /// One entry of `safetySettings`; Google decides which words are valid.
@@ -33,6 +35,7 @@ impl Gemini {
             safety_settings: safety_settings(reader),
             filtered_models: filtered_models(reader),
             show_thinking_process: reader.flag("SHOW_THINKING_PROCESS"),
+            isolates_clients: reader.flag("FILES_USER_ISOLATION_ENABLED"),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::LazyLock};
 use super::layers;
 
 /// Settings of the Python original that have no effect here yet; accepted, so that its `.env` files are.
-pub(super) const WITHOUT_EFFECT: [&str; 33] = [
+pub(super) const WITHOUT_EFFECT: [&str; 32] = [
     "ADMIN_SESSION_EXPIRE",
     "CLOUDFLARE_IMGBED_AUTH_CODE",
     "CLOUDFLARE_IMGBED_UPLOAD_FOLDER",
@@ -13,7 +13,6 @@ pub(super) const WITHOUT_EFFECT: [&str; 33] = [
     "ENABLE_TTS",
     "FILES_CLEANUP_ENABLED",
     "FILES_CLEANUP_INTERVAL_HOURS",
-    "FILES_USER_ISOLATION_ENABLED",
     "GITHUB_REPO_NAME",
     "GITHUB_REPO_OWNER",
     "MYSQL_DATABASE",

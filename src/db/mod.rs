@@ -12,6 +12,7 @@ pub mod ledgers;
 pub mod logs;
 mod migrate;
 pub mod request_logs;
+pub mod resources;
 pub mod responses;
 mod schema;
 

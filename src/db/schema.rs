@@ -33,6 +33,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    resources (name) {
+        name -> Text,
+        key_id -> BigInt,
+        client -> Text,
+        expires_at_ms -> BigInt,
+    }
+}
+
+diesel::table! {
     request_logs (id) {
         id -> Text,
         started_at_ms -> BigInt,

@@ -7,5 +7,6 @@ pub mod outcome;
 pub mod placement;
 pub mod policy;
 pub mod quota;
+pub mod resource;
 pub mod time;
 pub mod usage;

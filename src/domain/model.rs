@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct ModelName(Arc<str>);
 
+/// No model of Google's.
+const NONE: &str = "-";
+
 impl ModelName {
     /// What may stand in front of a name, besides `models/`.
     const COLLECTIONS: [&str; 2] = ["tunedModels/", "dynamic/"];
@@ -25,6 +28,15 @@ impl ModelName {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.@".contains(&byte);
         let is_plain = !id.is_empty() && id != "." && !id.contains("..") && id.bytes().all(plain);
         (is_plain && name.len() <= Self::MAX_BYTES).then(|| Self(name.into()))
+    }
+
+    /// Stands for the model in calls that name none, such as those for files. Every key serves it.
+    pub fn none() -> Self {
+        Self(NONE.into())
+    }
+
+    pub fn is_none(&self) -> bool {
+        &*self.0 == NONE
     }
 
     pub fn as_str(&self) -> &str {

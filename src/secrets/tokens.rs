@@ -40,7 +40,7 @@ impl TokenSet {
 
     /// The tokens of the configuration: `ALLOWED_TOKENS`, and `AUTH_TOKEN`, which opens the client API as well.
     pub fn configured(allowed: &[Secret], auth: Option<&Secret>) -> Self {
-        Self::new(named(allowed, auth).map(|(id, token)| (id, token.clone())))
+        Self::new(named_tokens(allowed, auth))
     }
 
     /// The name of this token; `None` when it is not ours. Costs one hash, however many tokens there are.
@@ -63,20 +63,14 @@ impl TokenSet {
     }
 }
 
-/// The configured tokens with their names.
-fn named<'a>(allowed: &'a [Secret], auth: Option<&'a Secret>) -> impl Iterator<Item = (TokenId, &'a Secret)> {
-    let id = |(index, token)| (TokenId::new(format!("allowed-{}", index + 1)), token);
-    allowed.iter().enumerate().map(id).chain(auth.map(|token| (TokenId::new("auth"), token)))
-}
-
 /// Whose is what is kept: a name of the token itself, which another token in its place does not inherit.
 #[derive(Debug, Default)]
-pub struct Owners(HashMap<TokenId, Arc<str>>);
+pub struct TokenOwners(HashMap<TokenId, Arc<str>>);
 
-impl Owners {
+impl TokenOwners {
     /// As with [`TokenSet::configured`]; the names hold as long as the encryption key does.
     pub fn configured(allowed: &[Secret], auth: Option<&Secret>, sealer: &Sealer) -> Self {
-        Self(named(allowed, auth).map(|(id, token)| (id, owner(token, sealer))).collect())
+        Self(named_tokens(allowed, auth).map(|(id, token)| (id, owner(&token, sealer))).collect())
     }
 
     pub fn of(&self, id: &TokenId) -> Arc<str> {
@@ -92,6 +86,14 @@ fn owner(token: &Secret, sealer: &Sealer) -> Arc<str> {
         write!(digits, "{byte:02x}").expect("a string takes every write");
     }
     digits.into()
+}
+
+/// The configured tokens with the names that they go by.
+pub fn named_tokens(allowed: &[Secret], auth: Option<&Secret>) -> impl Iterator<Item = (TokenId, Secret)> {
+    let named =
+        |(index, token): (usize, &Secret)| (TokenId::new(format!("allowed-{}", index + 1)), token.clone());
+    let auth = auth.map(|token| (TokenId::new("auth"), token.clone()));
+    allowed.iter().enumerate().map(named).chain(auth)
 }
 
 impl fmt::Debug for TokenSet {

@@ -1,6 +1,6 @@
 //! The cron table: what happens when. It sends messages; the work is done by whoever gets them.
 
-use std::{future::Future, pin::Pin, str::FromStr, time::Duration};
+use std::{future::Future, pin::Pin, str::FromStr, sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use chrono::{DateTime, Utc};
@@ -14,6 +14,7 @@ use crate::actors::{
     Observe,
     archive::{Archive, PruneResponses},
     logger::{Logger, Prune},
+    registrar::{PruneResources, Registrar, Registry},
 };
 
 /// The clock is looked at this often at least, so that a clock that was set is noticed.
@@ -21,6 +22,7 @@ const LONGEST_NAP: Duration = Duration::from_secs(10 * 60);
 
 /// Ten past midnight.
 const NIGHTLY: &str = "0 10 0 * * *";
+const HOURLY: &str = "0 20 * * * *";
 
 type Work = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()>>>>;
 
@@ -89,6 +91,18 @@ impl Scheduler {
             let archive = archive.clone();
             Box::pin(async move {
                 let _ = archive.send(prune).await;
+            })
+        })
+    }
+
+    /// Forgets resources that have ended at Google.
+    #[must_use]
+    pub fn forgetting(self, registry: Arc<Registry>, registrar: Addr<Registrar>) -> Self {
+        self.task("forgetting of ended resources", HOURLY, 1, move || {
+            let (registry, registrar) = (registry.clone(), registrar.clone());
+            Box::pin(async move {
+                registry.expire();
+                let _ = registrar.send(PruneResources).await;
             })
         })
     }

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Instant};
 use super::{
     errors::GoogleError,
     plan::{Fault, Pace},
+    request::GenerateRequest,
     state::{Cancellation, World, unix_ms},
 };
 
@@ -50,6 +51,11 @@ impl Attempt {
     /// Takes one request of so many tokens from the quota of the key's project.
     pub fn spend(&self, tokens: u64) -> Result<(), GoogleError> {
         self.world.spend(&self.key, &self.model, tokens)
+    }
+
+    /// Whether the key may use everything that the request names.
+    pub fn check_resources(&self, request: &GenerateRequest) -> Result<(), GoogleError> {
+        self.world.check_resources(&self.key, request)
     }
 
     pub fn open_stream(&mut self) {

@@ -73,6 +73,7 @@ fn prepare(
     let model = target.model()?;
     let request = read()?;
     check(&request, model)?;
+    attempt.check_resources(&request)?;
     let id = format!("sim{:09x}", attempt.circumstances.number);
     let gone_on = Wish::of(&request).and_then(|wish| go_on(&wish, model, &id));
     let (reply, directives) = gone_on.unwrap_or_else(|| compose(&request, model, id));

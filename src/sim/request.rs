@@ -24,7 +24,7 @@ pub struct GenerateRequest {
     #[serde(alias = "safety_settings")]
     pub safety_settings: IgnoredAny,
     #[serde(alias = "cached_content")]
-    pub cached_content: IgnoredAny,
+    pub cached_content: Option<String>,
     #[serde(alias = "service_tier")]
     pub service_tier: IgnoredAny,
     #[serde(alias = "continuation_token")]
@@ -66,6 +66,9 @@ pub struct Part {
 pub struct Media {
     #[serde(alias = "mime_type")]
     pub mime_type: String,
+    /// Of a file at Google or elsewhere.
+    #[serde(alias = "file_uri")]
+    pub file_uri: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

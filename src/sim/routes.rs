@@ -14,6 +14,7 @@ use super::{
     embed,
     errors::{FRONT_END_PAGE, GoogleError},
     flow::{Answer, Target, embedded, generate_answer},
+    media,
     models::{self, Model},
     openai,
     request::{BatchEmbedRequest, CountRequest, EmbedRequest, GenerateRequest, parse},
@@ -29,6 +30,7 @@ const MAX_BODY: usize = 256 << 20;
 pub fn configure(config: &mut ServiceConfig) {
     config
         .app_data(web::PayloadConfig::new(MAX_BODY))
+        .configure(media::configure)
         .service(
             web::scope("/{version:v1|v1beta|v1alpha}")
                 .service(web::scope("/openai").configure(openai::routes::configure))

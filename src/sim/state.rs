@@ -15,6 +15,8 @@ use super::{
     errors::{GoogleError, Refusal},
     plan::{Behaviour, Fault, Pace, Plan, Spell},
     quota::QuotaBook,
+    request::GenerateRequest,
+    resources::Resources,
 };
 
 /// Cancellations that are remembered.
@@ -35,6 +37,7 @@ struct Inner {
     keys: HashMap<String, Key>,
     weather: Vec<Spell>,
     quotas: QuotaBook,
+    resources: Resources,
     attempts: u64,
     cancelled: VecDeque<Cancellation>,
     requests: VecDeque<Recorded>,
@@ -169,6 +172,23 @@ impl World {
         quotas
             .take(project, model, &behaviour.quota, tokens, unix_ms())
             .map_err(|exceeded| exceeded.error(model))
+    }
+
+    /// The project that a key belongs to.
+    pub fn project_of(&self, key: &str) -> String {
+        let project = self.lock().keys.get(key).and_then(|key| key.behaviour.project.clone());
+        project.unwrap_or_else(|| key.to_owned())
+    }
+
+    /// Looks at or changes files and caches.
+    pub fn resources<T>(&self, work: impl FnOnce(&mut Resources) -> T) -> T {
+        work(&mut self.lock().resources)
+    }
+
+    /// Whether the key may use everything that a generation names.
+    pub fn check_resources(&self, key: &str, request: &GenerateRequest) -> Result<(), GoogleError> {
+        let project = self.project_of(key);
+        self.resources(|resources| resources.check(&project, request))
     }
 
     /// Changes the counters of a key that is still there.

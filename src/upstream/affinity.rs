@@ -9,8 +9,16 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use memchr::memmem;
 use serde_json::value::RawValue;
 
-use super::call::{AnswerKind, Call};
-use crate::{balance::affinity::Preference, domain::client::TokenId};
+use super::{
+    call::{AnswerKind, Call},
+    dispatch::UpstreamError,
+    ownership::owner,
+};
+use crate::{
+    actors::registrar::Registry,
+    balance::affinity::Preference,
+    domain::{client::TokenId, resource::ResourceName},
+};
 
 /// A beginning of this many bytes is worth caching: about the 1,024 tokens from which Gemini caches by itself.
 const LONG_PREFIX: usize = 4 * 1024;
@@ -19,8 +27,30 @@ const CONVERSATION_MARKS: [&[u8]; 4] =
     [br#""thoughtSignature""#, br#""thought_signature""#, br#""model""#, br#""tools""#];
 const INSTRUCTION_NAMES: [&[u8]; 2] = [br#""systemInstruction""#, br#""system_instruction""#];
 
+/// Which key it has to be or had better be.
+#[derive(Debug, Clone, Default)]
+pub struct Bond {
+    pub preference: Option<Preference>,
+    /// What the owner is needed for.
+    pub resource: Option<ResourceName>,
+}
+
+/// The owner of what the call names, or else the key that served its like; files that a client sends together go to one
+/// key. Fails when what it names is another client's, or two keys'.
+pub fn preference(call: &Call, client: &TokenId, registry: &Registry) -> Result<Bond, UpstreamError> {
+    if let Some((resource, key)) = owner(call, client, registry)? {
+        return Ok(Bond { preference: Some(Preference::Owner(key)), resource: Some(resource) });
+    }
+    let preference = if call.target.starts_with("/upload/") {
+        Some(Preference::Together(registry.together(client)))
+    } else {
+        likeness(call, client)
+    };
+    Ok(Bond { preference, resource: None })
+}
+
 /// Requests of different clients never prefer a key together, so that no client learns what another one asks.
-pub fn preference(call: &Call, client: &TokenId) -> Option<Preference> {
+fn likeness(call: &Call, client: &TokenId) -> Option<Preference> {
     if call.answer != AnswerKind::Generation {
         return None;
     }
@@ -82,7 +112,7 @@ mod tests {
             credential: Credential::ApiKeyHeader,
             answer: AnswerKind::Generation,
         };
-        preference(&call, &TokenId::new(client))
+        likeness(&call, &TokenId::new(client))
     }
 
     fn user(text: &str) -> Value {

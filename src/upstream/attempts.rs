@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use super::{
-    affinity::preference,
+    affinity::Bond,
     call::Call,
     classify::Fault,
     client::TransportError,
@@ -28,6 +28,7 @@ use crate::{
     domain::{
         key::KeyId,
         outcome::{Blame, NextStep, Outcome, ServerFault},
+        resource::ResourceName,
     },
 };
 
@@ -70,6 +71,8 @@ pub struct Attempts<'a> {
     call: &'a Call,
     trail: &'a mut Trail,
     preference: Option<Preference>,
+    /// What only one key can see.
+    resource: Option<ResourceName>,
     tried: Vec<KeyId>,
     /// Attempts that count against the limit.
     counted: usize,
@@ -96,6 +99,7 @@ impl<'a> Attempts<'a> {
         call: &'a Call,
         trail: &'a mut Trail,
         start: Start,
+        bond: Bond,
     ) -> Self {
         let Start { deadline, tried, extra } = start;
         if extra.is_none() {
@@ -104,7 +108,8 @@ impl<'a> Attempts<'a> {
         Self {
             balancer,
             retries,
-            preference: preference(call, &trail.client),
+            preference: bond.preference,
+            resource: bond.resource,
             call,
             trail,
             tried,
@@ -223,12 +228,13 @@ impl<'a> Attempts<'a> {
     /// What the client is told: Google's own words where they concern the client, else when a key may be had.
     fn give_up(&mut self, unavailable: Unavailable) -> UpstreamError {
         let model = self.call.model.clone();
-        match (self.last.take(), unavailable) {
-            (Some(UpstreamError::Refused(refusal)), _) if is_worth_telling(&refusal.fault.outcome) => {
+        match (self.last.take(), unavailable, self.resource.clone()) {
+            (Some(UpstreamError::Refused(refusal)), _, _) if is_worth_telling(&refusal.fault.outcome) => {
                 UpstreamError::Refused(refusal)
             }
-            (Some(error @ UpstreamError::Transport(_)), _) => error,
-            (_, Unavailable::Until { at, cause }) => {
+            (Some(error @ UpstreamError::Transport(_)), _, _) => error,
+            (_, unavailable, Some(resource)) => owner_away(resource, unavailable),
+            (_, Unavailable::Until { at, cause }, None) => {
                 let retry_after = at.saturating_duration_since(Instant::now());
                 match cause {
                     Cause::Quota => UpstreamError::AllCooling { model, retry_after },
@@ -237,13 +243,13 @@ impl<'a> Attempts<'a> {
                 }
             }
             // This request has had its share of attempts; another one may find a key at once.
-            (Some(UpstreamError::Refused(refusal)), Unavailable::Soon)
+            (Some(UpstreamError::Refused(refusal)), Unavailable::Soon, None)
                 if matches!(refusal.fault.outcome, Outcome::Quota(_)) =>
             {
                 UpstreamError::AllCooling { model, retry_after: SOON }
             }
-            (_, Unavailable::Soon) => UpstreamError::Busy { model, retry_after: SOON },
-            (_, Unavailable::NoUsableKey) => UpstreamError::NoUsableKey { model },
+            (_, Unavailable::Soon, None) => UpstreamError::Busy { model, retry_after: SOON },
+            (_, Unavailable::NoUsableKey, None) => UpstreamError::NoUsableKey { model },
         }
     }
 
@@ -295,6 +301,7 @@ impl<'a> Attempts<'a> {
 
     fn settle(&mut self, sent: Sent, fault: &Fault) {
         self.ended(&sent);
+        self.may_come_back(&sent, &fault.outcome);
         let Sent { mut lease, mark } = sent;
         lease.name_consumer(fault.consumer);
         let spent = mark.sent_at.elapsed();
@@ -307,6 +314,14 @@ impl<'a> Attempts<'a> {
         debug!(key.id = %lease.key, model = %self.call.model, outcome = fault.outcome.name(), "an attempt failed");
         self.trail.failed(mark, fault, spent);
         lease.settle(fault.outcome.clone(), spent);
+    }
+
+    /// Another try of an owner is all that is left, once its quota is back or Google is.
+    fn may_come_back(&mut self, sent: &Sent, outcome: &Outcome) {
+        let is_owner = matches!(self.preference, Some(Preference::Owner(_)));
+        if is_owner && matches!(outcome, Outcome::Quota(_) | Outcome::ServerFault(_)) {
+            self.tried.retain(|key| *key != sent.lease.key);
+        }
     }
 
     fn ended(&mut self, sent: &Sent) {
@@ -342,6 +357,18 @@ impl<'a> Attempts<'a> {
         self.last = Some(error);
         Ok(())
     }
+}
+
+/// What a client hears that needs the one key which cannot be had.
+fn owner_away(resource: ResourceName, unavailable: Unavailable) -> UpstreamError {
+    let (retry_after, is_quota) = match unavailable {
+        Unavailable::Until { at, cause } => {
+            (Some(at.saturating_duration_since(Instant::now())), cause == Cause::Quota)
+        }
+        Unavailable::Soon => (Some(SOON), false),
+        Unavailable::NoUsableKey => (None, false),
+    };
+    UpstreamError::OwnerAway { resource, retry_after, is_quota }
 }
 
 /// How long to wait after `pauses` earlier pauses: twice as long each time, less up to a half by `chance` (0 to 1), so

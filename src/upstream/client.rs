@@ -1,14 +1,17 @@
 //! The HTTP client of one worker thread: addresses, headers and timeouts; no judgement.
 
-use std::{str::FromStr, time::Duration};
+use std::{io, str::FromStr, time::Duration};
 
-use actix_web::http::{
-    Version,
-    header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue},
+use actix_web::{
+    body::SizedStream,
+    http::{
+        Version,
+        header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue},
+    },
 };
-use awc::{Client, ClientResponse, Connector, error::SendRequestError};
+use awc::{Client, ClientRequest, ClientResponse, Connector, error::SendRequestError};
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
@@ -118,6 +121,37 @@ impl UpstreamClient {
         key: &ApiKey,
         deadline: Instant,
     ) -> Result<ClientResponse, TransportError> {
+        let sending = self.request(call, key)?.send_body(call.body.clone());
+        let first_byte = Instant::now() + self.first_byte_timeout;
+        match timeout_at(first_byte.min(deadline), sending).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(transport_error(&error)),
+            Err(_) if first_byte < deadline => Err(TransportError::FirstByte(self.first_byte_timeout)),
+            Err(_) => Err(TransportError::Total(self.total_timeout)),
+        }
+    }
+
+    /// Sends a body while it arrives, of that length if it is known, and waits for the head of the answer; for ever, as
+    /// only the caller knows whether the body still moves.
+    pub async fn push<S>(
+        &self,
+        call: &Call,
+        key: &ApiKey,
+        body: S,
+        length: Option<u64>,
+    ) -> Result<ClientResponse, TransportError>
+    where
+        S: Stream<Item = Result<Bytes, io::Error>> + 'static,
+    {
+        let request = self.request(call, key)?;
+        let sent = match length {
+            Some(length) => request.send_body(SizedStream::new(length, Box::pin(body))).await,
+            None => request.send_stream(Box::pin(body)).await,
+        };
+        sent.map_err(|error| transport_error(&error))
+    }
+
+    fn request(&self, call: &Call, key: &ApiKey) -> Result<ClientRequest, TransportError> {
         let mut request = self.client.request(call.method.clone(), format!("{}{}", self.origin, call.target));
         let headers = request.headers_mut();
         for (name, value) in &call.headers {
@@ -133,15 +167,7 @@ impl UpstreamClient {
         secret.iter_mut().for_each(|value| value.set_sensitive(true));
         let secret = secret.map_err(|_| TransportError::Unreachable("the key fits no header".to_owned()))?;
         headers.insert(name, secret);
-
-        let sending = request.no_decompress().send_body(call.body.clone());
-        let first_byte = Instant::now() + self.first_byte_timeout;
-        match timeout_at(first_byte.min(deadline), sending).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(transport_error(&error)),
-            Err(_) if first_byte < deadline => Err(TransportError::FirstByte(self.first_byte_timeout)),
-            Err(_) => Err(TransportError::Total(self.total_timeout)),
-        }
+        Ok(request.no_decompress())
     }
 
     /// Reads a body to its end.

@@ -16,6 +16,7 @@ use tokio::{
 };
 
 use super::{
+    affinity::{Bond, preference},
     answer::AnswerStream,
     attempts::{Attempts, Sent, Start},
     call::{AnswerKind, Call},
@@ -31,12 +32,14 @@ use super::{
     trail::{Mark, Trail},
 };
 use crate::{
-    actors::{balancer::Balancer, lease::Lease},
+    actors::{balancer::Balancer, lease::Lease, registrar::Registry},
     balance::budget::Budget,
     domain::{
+        client::TokenId,
         key::ApiKey,
         model::ModelName,
         outcome::{Outcome, ServerFault},
+        resource::ResourceName,
         usage::Usage,
     },
 };
@@ -71,6 +74,22 @@ pub enum UpstreamError {
     /// No key could serve the model, now or later, without somebody acting.
     #[error("no usable key for model `{model}`")]
     NoUsableKey { model: ModelName },
+    /// It is another client's.
+    #[error("`{resource}` does not exist, or is not yours")]
+    NotYours { resource: ResourceName },
+    #[error(
+        "`{first}` and `{second}` were made with different API keys behind this gateway, so no request can use both; \
+         make them again, one soon after the other"
+    )]
+    Apart { first: ResourceName, second: ResourceName },
+    /// Only one key can see it, and that one cannot be had.
+    #[error("the API key that `{resource}` was made with {}", state_of_owner(*.retry_after))]
+    OwnerAway {
+        resource: ResourceName,
+        /// `None`: it does not come back by itself.
+        retry_after: Option<Duration>,
+        is_quota: bool,
+    },
     #[error(transparent)]
     Transport(#[from] TransportError),
     /// Another key was left to be tried, but the retry budget is spent.
@@ -88,8 +107,18 @@ impl UpstreamError {
             | Self::Busy { .. }
             | Self::ModelUnavailable { .. }
             | Self::NoUsableKey { .. }
+            | Self::NotYours { .. }
+            | Self::Apart { .. }
+            | Self::OwnerAway { .. }
             | Self::Transport(_) => None,
         }
+    }
+}
+
+fn state_of_owner(retry_after: Option<Duration>) -> &'static str {
+    match retry_after {
+        Some(_) => "has no quota left at the moment or rests, and no other key can see it",
+        None => "is out of use, and no other key can see it; make it again",
     }
 }
 
@@ -104,14 +133,15 @@ pub struct Refusal {
 
 /// Sends requests to Google for one worker thread.
 pub struct Dispatcher {
-    client: UpstreamClient,
-    balancer: Addr<Balancer>,
-    retries: Arc<Retries>,
+    pub(super) client: UpstreamClient,
+    pub(super) balancer: Addr<Balancer>,
+    pub(super) retries: Arc<Retries>,
+    registry: Arc<Registry>,
     late: Latecomers,
 }
 
 /// What went wrong with one attempt.
-enum Failure<T> {
+pub(super) enum Failure<T> {
     Refused(Refusal),
     Transport(TransportError),
     /// A success without content; kept, as it is what Google says when every key says it.
@@ -119,8 +149,18 @@ enum Failure<T> {
 }
 
 impl Dispatcher {
-    pub fn new(client: UpstreamClient, balancer: Addr<Balancer>, retries: Arc<Retries>) -> Self {
-        Self { client, balancer, retries, late: Latecomers::default() }
+    pub fn new(
+        client: UpstreamClient,
+        balancer: Addr<Balancer>,
+        retries: Arc<Retries>,
+        registry: Arc<Registry>,
+    ) -> Self {
+        Self { client, balancer, retries, registry, late: Latecomers::default() }
+    }
+
+    /// Which key it has to be or had better be.
+    pub(super) fn bond(&self, call: &Call, client: &TokenId) -> Result<Bond, UpstreamError> {
+        preference(call, client, &self.registry)
     }
 
     /// Gets an answer whole.
@@ -169,7 +209,7 @@ impl Dispatcher {
     /// One key after the other, until one has an answer; a generation that is late gets one more beside it, and the
     /// first of them that has an answer wins. Without a lease comes an answer that was empty with every key: it is what
     /// Google says, and its leases are settled.
-    async fn try_keys<T>(
+    pub(super) async fn try_keys<T>(
         &self,
         call: &Call,
         trail: &mut Trail,
@@ -183,7 +223,8 @@ impl Dispatcher {
             (sent, ended)
         };
         let mut patience = self.patience(call, awaited);
-        let mut attempts = Attempts::new(&self.balancer, &self.retries, call, trail, start);
+        let bond = self.bond(call, &trail.client)?;
+        let mut attempts = Attempts::new(&self.balancer, &self.retries, call, trail, start, bond);
         // Dropping one cancels it: its connection is closed and its key given back.
         let mut running = FuturesUnordered::new();
         let mut hedge_at = deadline;
@@ -286,7 +327,7 @@ impl Dispatcher {
         }
     }
 
-    fn refusal(
+    pub(super) fn refusal(
         &self,
         status: StatusCode,
         body: &Bytes,
@@ -350,7 +391,7 @@ fn judge_generation(body: &Bytes, key: &ApiKey, classifier: &Classifier) -> Judg
 
 /// Whether JSON ends in the middle. Answers come in chunks of which nobody says how many there are, and the HTTP client
 /// takes a connection that ends early for the end of the body.
-fn is_cut_off(body: &[u8], content_type: Option<&HeaderValue>) -> bool {
+pub(super) fn is_cut_off(body: &[u8], content_type: Option<&HeaderValue>) -> bool {
     let is_json = content_type.is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
     is_json
         && !body.is_empty()

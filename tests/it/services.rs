@@ -140,7 +140,12 @@ async fn every_actor_beside_the_requests_tells_what_it_holds() {
     let names: Vec<_> = tasks.iter().map(|task| (task.name, task.runs)).collect();
     assert_eq!(
         names,
-        [("deletion of old log rows", 0), ("deletion of old responses", 0), ("re-check of suspect keys", 0)]
+        [
+            ("deletion of old log rows", 0),
+            ("deletion of old responses", 0),
+            ("forgetting of ended resources", 0),
+            ("re-check of suspect keys", 0)
+        ]
     );
     assert!(tasks.iter().all(|task| task.next_at_ms.is_some_and(|next| next > now_ms)), "{tasks:?}");
 }

@@ -62,7 +62,7 @@ impl Balancer {
     /// A key, unless others wait for this model and come first.
     pub(super) fn pick_in_turn(&mut self, wish: &Wish, now: Now, me: &Addr<Self>) -> Acquired {
         if self.room.is_awaited(&wish.acquire.model) {
-            return Err(self.table.outlook(&wish.acquire.model, None));
+            return Err(self.table.prospects(&wish.ask(), None));
         }
         self.pick(wish, now, me)
     }
@@ -94,7 +94,7 @@ impl Balancer {
         let (model, client, until) = (model.clone(), client.clone(), self.patience(&waiting.wish, now));
         if let Some(sent_away) = self.room.enter(&model, &client, until, waiting) {
             self.turned_away += 1;
-            let outlook = self.table.outlook(&model, None);
+            let outlook = self.table.prospects(&sent_away.wish.ask(), None);
             self.refuse(sent_away, outlook);
         }
         self.serve(&model, now, ctx);
@@ -191,8 +191,8 @@ impl Balancer {
         (self.alarm, self.promised) = (None, None);
         self.serve_all(ctx);
         let now = Now::read();
-        for (model, waiting) in self.room.give_up(now.instant) {
-            let outlook = self.table.outlook(&model, None);
+        for (_, waiting) in self.room.give_up(now.instant) {
+            let outlook = self.table.prospects(&waiting.wish.ask(), None);
             self.refuse(waiting, outlook);
         }
         self.set_alarm(now, ctx);

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use super::{
     Gemini,
     method::ModelMethod,
+    relay,
     safety::with_safety_settings,
     writer::{JsonArray, Sse},
 };
@@ -69,7 +70,10 @@ pub async fn call_method(
         wanted.change(&mut call);
     }
     let links = wanted.wanted.links && method.generates();
-    if is_stream {
+    if let ModelMethod::Other(_) = method {
+        // Such as batches and films, which leave something behind at Google.
+        relay::fetch(&gateway, call, journal).await
+    } else if is_stream {
         open_stream(&request, &gateway, call, links, journal).await
     } else {
         fetch_with_links(&gateway, call, links, journal).await

@@ -2,9 +2,14 @@
 
 mod envelope;
 pub mod generate;
+mod listing;
 mod method;
 pub mod models;
+mod passing;
+pub mod relay;
 mod safety;
+pub mod upload;
+mod uploads;
 mod writer;
 
 pub use envelope::Gemini;

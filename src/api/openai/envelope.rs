@@ -38,6 +38,7 @@ pub fn words(error: &ApiError, status: u16) -> (&'static str, Option<&str>) {
         ErrorKind::TooLarge => (INVALID, Some("request_too_large")),
         ErrorKind::Timeout => (INVALID, Some("request_timeout")),
         ErrorKind::ModelNotFound => (INVALID, Some("model_not_found")),
+        ErrorKind::ResourceNotFound => (INVALID, None),
         ErrorKind::RateLimited => ("rate_limit_error", Some("rate_limit_exceeded")),
         ErrorKind::Internal | ErrorKind::Unavailable => ("server_error", None),
         ErrorKind::Upstream(_) => of_google(error, status),

@@ -12,7 +12,8 @@ use actix_web::{
 use super::{OpenAi, writer::AsTheyCome};
 use crate::{
     api::{
-        auth::{ClientToken, is_credential},
+        address::{climbs, with_query},
+        auth::ClientToken,
         body::{Body, Glance},
         error::{ApiError, Failure},
         gateway::Gateway,
@@ -59,20 +60,12 @@ pub async fn pass_through(
 /// What follows `/openai/v1/`, as the client wrote it: an escaped character stays one. `None` for a path that would
 /// climb out of Google's OpenAI layer.
 fn path_at_google(request: &HttpRequest) -> Option<&str> {
-    let path = request.uri().path().splitn(4, '/').nth(3)?;
-    let climbs = |segment: &str| matches!(&*segment.to_ascii_lowercase().replace("%2e", "."), "." | "..");
-    (!path.split('/').any(climbs)).then_some(path)
+    request.uri().path().splitn(4, '/').nth(3).filter(|path| !climbs(path))
 }
 
 /// Path and query at Google; parameters stay as they were written, but for credentials.
 fn target(path: &str, query: &str) -> String {
-    let is_kept = |parameter: &&str| {
-        let mut read = url::form_urlencoded::parse(parameter.as_bytes());
-        read.all(|(name, _)| !is_credential(&name))
-    };
-    let query = query.split('&').filter(is_kept).collect::<Vec<_>>().join("&");
-    let separator = if query.is_empty() { "" } else { "?" };
-    format!("/v1beta/openai/{path}{separator}{query}")
+    with_query(format!("/v1beta/openai/{path}"), query)
 }
 
 /// The model in `models/{model}`; empty for other paths.

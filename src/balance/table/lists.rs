@@ -93,6 +93,10 @@ impl ModelTable {
         self.held.contains_key(&slot)
     }
 
+    pub fn held_until(&self, slot: u32) -> Option<Instant> {
+        self.held.get(&slot).copied()
+    }
+
     pub fn held_len(&self) -> usize {
         self.held.len()
     }

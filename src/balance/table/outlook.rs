@@ -5,8 +5,11 @@ use tokio::time::Instant;
 
 use super::{Ask, RoutingTable, Slot};
 use crate::{
-    balance::breaker::{Availability, ModelCooldown, ModelReason, Routing},
-    domain::model::ModelName,
+    balance::{
+        affinity::Preference,
+        breaker::{Availability, ModelCooldown, ModelReason, Routing},
+    },
+    domain::{key::KeyId, model::ModelName},
 };
 
 /// How many keys are looked at before an answer must do that may be a little off.
@@ -58,6 +61,37 @@ impl<T> RoutingTable<T> {
         let unfit = unfit.map(|at| (at, Cause::Quota));
         let soonest = self.recovery(&Ask::new(model)).into_iter().chain(unfit).min_by_key(|(at, _)| *at);
         soonest.map_or(Unavailable::NoUsableKey, |(at, cause)| Unavailable::Until { at, cause })
+    }
+
+    /// The prospects of this very request: those of the one key that can serve it, if there is but one.
+    pub fn prospects(&self, ask: &Ask<'_>, unfit: Option<Instant>) -> Unavailable {
+        match ask.preference {
+            Some(Preference::Owner(owner)) if ask.tried.contains(&owner) => Unavailable::NoUsableKey,
+            Some(Preference::Owner(owner)) => self.prospects_of(owner, ask.model, unfit),
+            Some(Preference::Same(_) | Preference::Together(_)) | None => self.outlook(ask.model, unfit),
+        }
+    }
+
+    fn prospects_of(&self, owner: KeyId, model: &ModelName, unfit: Option<Instant>) -> Unavailable {
+        let index = self.by_key.get(&owner).copied();
+        let Some((index, slot)) = index.and_then(|index| Some((index, self.slot(index)?))) else {
+            return Unavailable::NoUsableKey;
+        };
+        let held = self.models.get(model).and_then(|table| table.held_until(index));
+        let quota = held.into_iter().chain(unfit).map(|at| (at, Cause::Quota));
+        let verdict = match (slot.routing.availability, slot.routing.cooldown(model)) {
+            (Availability::Out, _) => return Unavailable::NoUsableKey,
+            (_, Some(cooldown)) => slot.routing.back_at(cooldown),
+            (Availability::CoolingUntil(at), None) => Some(at),
+            (Availability::Ready | Availability::HalfOpen, None) => None,
+        };
+        let verdict = verdict.map(|at| (at, self.cause(index, model)));
+        match quota.chain(verdict).max_by_key(|(at, _)| *at) {
+            Some((at, cause)) => Unavailable::Until { at, cause },
+            // It is being probed.
+            None if slot.serves(model) => Unavailable::Soon,
+            None => Unavailable::NoUsableKey,
+        }
     }
 
     /// Is any key ready for the model, for a request of whatever size, or to be probed?

@@ -51,7 +51,7 @@ impl<'a> Ask<'a> {
     pub(super) fn allows<T>(&self, slot: &Slot<T>) -> bool {
         let is_owner = match self.preference {
             Some(Preference::Owner(owner)) => slot.key == owner,
-            Some(Preference::Same(_)) | None => true,
+            Some(Preference::Same(_) | Preference::Together(_)) | None => true,
         };
         is_owner
             && !self.tried.contains(&slot.key)
@@ -106,7 +106,7 @@ impl<T> RoutingTable<T> {
                 }
             }
         }
-        Err(self.outlook(ask.model, unfit.into_iter().map(|(at, _)| at).min()))
+        Err(self.prospects(ask, unfit.into_iter().map(|(at, _)| at).min()))
     }
 
     fn choose(
@@ -128,11 +128,14 @@ impl<T> RoutingTable<T> {
         }
         let chosen = self.policy.choose(ready, &view)?;
         let preferred = match ask.preference {
-            Some(Preference::Same(hash)) => self.ring.prefer(hash, is_fit),
-            _ => None,
+            Some(Preference::Same(hash) | Preference::Together(hash)) => self.ring.prefer(hash, is_fit),
+            Some(Preference::Owner(_)) | None => None,
         };
         match preferred {
-            Some(preferred) if view.cost(preferred) <= DEAREST_PREFERENCE * view.cost(chosen) => {
+            Some(preferred)
+                if matches!(ask.preference, Some(Preference::Together(_)))
+                    || view.cost(preferred) <= DEAREST_PREFERENCE * view.cost(chosen) =>
+            {
                 Some((preferred, ChoiceReason::Preferred))
             }
             _ => Some((chosen, ChoiceReason::Policy)),

@@ -204,9 +204,35 @@ fn an_owner_is_had_or_nobody_is() {
 
     let picked = table.pick(&of(3), now).unwrap();
     assert_eq!((picked.key, picked.choice.reason), (KeyId(3), ChoiceReason::Owner));
-    table.suspend_model(KeyId(3), quota("pro", now.instant + Duration::from_secs(9)));
-    assert!(table.pick(&of(3), now).is_err());
-    assert!(table.pick(&of(99), now).is_err());
+    let soon = now.instant + Duration::from_secs(9);
+    table.suspend_model(KeyId(3), quota("pro", soon));
+    // What the others could do is of no use.
+    let rests = Unavailable::Until { at: soon, cause: Cause::Quota };
+    assert_eq!(table.pick(&of(3), now).unwrap_err(), rests);
+    assert_eq!(table.pick(&of(99), now).unwrap_err(), Unavailable::NoUsableKey);
+    put(&mut table, 4, Availability::Out, &[]);
+    assert_eq!(table.pick(&of(4), now).unwrap_err(), Unavailable::NoUsableKey);
+    put(&mut table, 5, Availability::CoolingUntil(soon), &[]);
+    let rests = Unavailable::Until { at: soon, cause: Cause::Key };
+    assert_eq!(table.pick(&of(5), now).unwrap_err(), rests);
+}
+
+#[test]
+fn what_is_to_be_used_together_stays_together_whatever_it_costs() {
+    let (mut table, wanted, now) = (table(), model("pro"), Now::read());
+    for key in 1..=5 {
+        put_at(&mut table, key, &Place::default());
+    }
+    let ask = Ask { preference: Some(Preference::Together(42)), ..Ask::new(&wanted) };
+
+    let first = table.pick(&ask, now).unwrap().key;
+    for _ in 0..100 {
+        let picked = table.pick(&ask, now).unwrap();
+        picked.gauge.enter();
+        assert_eq!(picked.key, first);
+    }
+    table.suspend_key(first, Availability::Out);
+    assert_ne!(table.pick(&ask, now).unwrap().key, first);
 }
 
 #[test]

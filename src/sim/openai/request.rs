@@ -194,7 +194,10 @@ fn part(item: &Value) -> Part {
     let url = item["image_url"]["url"].as_str().unwrap_or_default();
     let mime_type =
         url.strip_prefix("data:").and_then(|rest| rest.split([';', ',']).next()).unwrap_or("image/png");
-    Part { inline_data: Some(Media { mime_type: mime_type.to_owned() }), ..Part::default() }
+    Part {
+        inline_data: Some(Media { mime_type: mime_type.to_owned(), ..Media::default() }),
+        ..Part::default()
+    }
 }
 
 /// One string or a list of them.

@@ -194,6 +194,11 @@ impl TestApp {
         Client::new(format!("http://{}", self.parts.address), token)
     }
 
+    /// A client with this token.
+    pub fn client_with(&self, token: &str) -> Client {
+        Client::new(format!("http://{}", self.parts.address), token)
+    }
+
     /// Stops as on SIGTERM. What is returned starts the same again, over the same data.
     pub async fn stop(mut self) -> Builder {
         let host = self.host.take();

@@ -20,6 +20,8 @@ pub struct Reply {
     pub head: Head,
     pub status: u16,
     pub content_type: String,
+    /// Further ones.
+    pub headers: Vec<(String, String)>,
     pub steps: Vec<Step>,
 }
 
@@ -30,6 +32,7 @@ impl Reply {
             head: Head::After(Duration::ZERO),
             status,
             content_type: content_type.to_owned(),
+            headers: Vec::new(),
             steps: vec![Step::Send(body.into())],
         }
     }
@@ -38,6 +41,16 @@ impl Reply {
     pub fn cut_off(events: impl Into<Bytes>) -> Self {
         let steps = vec![Step::Send(events.into()), Step::Cut];
         Self { steps, ..Self::stream("") }
+    }
+
+    /// At once, as JSON.
+    pub fn json(status: u16, body: &Value) -> Self {
+        Self::whole(status, JSON, body.to_string())
+    }
+
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// The head comes so much later.
@@ -129,6 +142,7 @@ impl<'a> Script<'a> {
             head: Head::After(Duration::ZERO),
             status: 200,
             content_type: EVENTS.to_owned(),
+            headers: Vec::new(),
             steps,
         }))
     }

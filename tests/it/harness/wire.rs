@@ -26,6 +26,9 @@ pub async fn answer(reply: Reply, mut answering: Answering) -> HttpResponse {
     let status = StatusCode::from_u16(reply.status).expect("scripts have real statuses");
     let mut response = HttpResponse::build(status);
     response.insert_header((CONTENT_TYPE, reply.content_type));
+    for header in reply.headers {
+        response.append_header(header);
+    }
     if let [Step::Send(whole)] = &*reply.steps {
         answering.finish();
         return response.body(whole.clone());

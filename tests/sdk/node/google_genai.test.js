@@ -3,7 +3,13 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { ApiError, FunctionCallingConfigMode, GoogleGenAI } from "@google/genai";
+import {
+  ApiError,
+  FunctionCallingConfigMode,
+  GoogleGenAI,
+  createPartFromUri,
+  createUserContent,
+} from "@google/genai";
 
 import {
   GATEWAY,
@@ -24,7 +30,7 @@ const EMBEDDING_MODEL = "gemini-embedding-001";
 const EXHAUSTED_MODEL = "gemini-3.1-pro-preview";
 
 const connect = (apiKey = TOKEN) => new GoogleGenAI({ apiKey, httpOptions: { baseUrl: GATEWAY } });
-const { models, chats } = connect();
+const { caches, chats, files, models } = connect();
 
 const declare = (name) => {
   const parametersJsonSchema = { type: "object", properties: { city: { type: "string" } }, required: ["city"] };
@@ -176,4 +182,43 @@ test("exhausted keys are an ApiError 429", async (t) => {
   await setWeather({ fault: { refuse: "bare_limit" }, model: EXHAUSTED_MODEL });
 
   await rejectsWith(ask("hello", {}, EXHAUSTED_MODEL), 429);
+});
+
+test("a file is uploaded, used, listed and deleted", async () => {
+  const blob = new Blob(["hello"], { type: "text/plain" });
+  const file = await files.upload({ file: blob, config: { displayName: "note" } });
+
+  assert.equal((await files.get({ name: file.name })).sizeBytes, "5");
+  assert.equal(file.displayName, "note");
+  const names = async () => (await collect(await files.list())).map((listed) => listed.name);
+  assert.ok((await names()).includes(file.name));
+  // More often than there are keys: each time it is the one that has the file.
+  for (let turn = 0; turn < 12; turn += 1) {
+    const contents = [createUserContent([createPartFromUri(file.uri, file.mimeType), "What is it?"])];
+    assert.equal((await ask(contents)).text, 'You wrote: "What is it?". I see 1 attachment(s).');
+  }
+  await files.delete({ name: file.name });
+  assert.ok(!(await names()).includes(file.name));
+});
+
+test("a large file arrives in several parts", async () => {
+  const blob = new Blob([new Uint8Array(20 << 20)], { type: "video/mp4" });
+
+  const file = await files.upload({ file: blob });
+
+  assert.equal(file.sizeBytes, String(20 << 20));
+  await files.delete({ name: file.name });
+});
+
+test("a cache is made, used, extended and deleted", async () => {
+  const config = { contents: "A long text. ".repeat(2000), ttl: "300s", displayName: "text" };
+  const cache = await caches.create({ model: MODEL, config });
+
+  for (let turn = 0; turn < 12; turn += 1) {
+    assert.ok((await ask("Sum it up", { cachedContent: cache.name })).text);
+  }
+  const longer = await caches.update({ name: cache.name, config: { ttl: "600s" } });
+  assert.ok(longer.expireTime > cache.expireTime);
+  await caches.delete({ name: cache.name });
+  assert.ok(!(await collect(await caches.list())).some((listed) => listed.name === cache.name));
 });

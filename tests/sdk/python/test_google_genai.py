@@ -227,3 +227,60 @@ def test_a_blocked_prompt_has_feedback(client):
     answer = client.models.generate_content(model=MODEL, contents="[[blocked]]")
 
     assert answer.prompt_feedback.block_reason == types.BlockedReason.PROHIBITED_CONTENT
+
+
+def test_a_file_is_uploaded_used_listed_and_deleted(client, tmp_path):
+    path = tmp_path / "note.txt"
+    path.write_bytes(b"hello")
+    file = client.files.upload(file=path, config={"display_name": "note"})
+
+    assert file.name.startswith("files/") and file.display_name == "note"
+    assert client.files.get(name=file.name).size_bytes == 5
+    assert file.name in [listed.name for listed in client.files.list()]
+    # More often than there are keys: each time it is the one that has the file.
+    for _ in range(12):
+        answer = client.models.generate_content(model=MODEL, contents=[file, "What is it?"])
+        assert answer.text == 'You wrote: "What is it?". I see 1 attachment(s).'
+
+    client.files.delete(name=file.name)
+    assert file.name not in [listed.name for listed in client.files.list()]
+    with pytest.raises(errors.ClientError) as raised:
+        client.files.get(name=file.name)
+    assert raised.value.code in (403, 404)
+
+
+def test_a_large_file_arrives_in_several_parts(client, tmp_path):
+    path = tmp_path / "film.mp4"
+    path.write_bytes(bytes(range(256)) * 4096 * 20)
+
+    file = client.files.upload(file=path)
+
+    assert (file.size_bytes, file.mime_type) == (20 << 20, "video/mp4")
+    client.files.delete(name=file.name)
+
+
+def test_files_of_one_request_can_be_used_together(client, tmp_path):
+    paths = [tmp_path / f"{number}.txt" for number in range(4)]
+    for path in paths:
+        path.write_text(path.name)
+
+    files = [client.files.upload(file=path) for path in paths]
+
+    answer = client.models.generate_content(model=MODEL, contents=[*files, "Compare"])
+    assert answer.text == 'You wrote: "Compare". I see 4 attachment(s).'
+
+
+def test_a_cache_is_made_used_extended_and_deleted(client):
+    config = types.CreateCachedContentConfig(contents="A long text. " * 2000, ttl="300s", display_name="text")
+    cache = client.caches.create(model=MODEL, config=config)
+
+    assert cache.name.startswith("cachedContents/")
+    for _ in range(12):
+        used = types.GenerateContentConfig(cached_content=cache.name)
+        assert client.models.generate_content(model=MODEL, contents="Sum it up", config=used).text
+    longer = client.caches.update(name=cache.name, config={"ttl": "600s"})
+    assert longer.expire_time > cache.expire_time
+    assert cache.name in [listed.name for listed in client.caches.list()]
+
+    client.caches.delete(name=cache.name)
+    assert cache.name not in [listed.name for listed in client.caches.list()]
