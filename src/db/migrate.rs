@@ -60,6 +60,16 @@ mod tests {
         assert!(first.contains(&"request_logs".to_owned()));
     }
 
+    /// Of two with the same version one would be left out without a word.
+    #[test]
+    fn every_migration_has_a_version_of_its_own() {
+        let folders = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite")).unwrap();
+        let known = known_versions();
+        let different: std::collections::HashSet<_> = known.iter().collect();
+
+        assert_eq!(different.len(), folders.count(), "{known:?}");
+    }
+
     #[test]
     fn versions_are_known_by_their_digits() {
         assert!(knows("20261123000000"));
