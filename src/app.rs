@@ -32,6 +32,7 @@ use crate::{
     actors::{
         archive::{Archive, PruneResponses, Unwritten},
         balancer::Balancer,
+        live::Live,
         logger::{Flush, LogQueue, Logger, Prune},
         registrar::{self, ClientMarks, Registrar, Registry, SaveOwners},
         supervisor::{Checkpoint, PoolKey, ProjectSettings, ReportTo, Supervisor},
@@ -129,9 +130,10 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
             Supervisor::new(keys, max_failures, projects, database)
         })
     };
+    let live = Arc::<Live>::default();
     let logger = {
-        let (database, queue) = (storage.database.clone(), queue.clone());
-        Logger::start_in_arbiter(&log_arbiter.handle(), move |_| Logger::new(database, queue))
+        let (database, queue, live) = (storage.database.clone(), queue.clone(), live.clone());
+        Logger::start_in_arbiter(&log_arbiter.handle(), move |_| Logger::new(database, queue, live))
     };
     let unwritten = Arc::<Unwritten>::default();
     let archive = {
@@ -160,7 +162,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         supervisor.do_send(ReportTo(recheck.clone().recipient()));
     }
     let forgetting = (registry.clone(), registrar.clone());
-    let scheduler = start_schedule(&config, &service_arbiter, &logger, &archive, forgetting, recheck.clone());
+    let pool = (supervisor.clone(), recheck.clone());
+    let scheduler = start_schedule(&config, &service_arbiter, &logger, &archive, forgetting, pool);
 
     let (outbox_guard, outboxes) = mpsc::channel(1);
     let names = Arc::new(switches::switches(&config));
@@ -174,6 +177,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         admin_tokens,
         metrics,
         queue,
+        live,
         supervisor: supervisor.clone(),
         egress,
         logger: logger.clone(),
@@ -359,19 +363,21 @@ fn start_schedule(
     logger: &Addr<Logger>,
     archive: &Addr<Archive>,
     (registry, registrar): (Arc<Registry>, Addr<Registrar>),
-    recheck: Option<Addr<Recheck>>,
+    (supervisor, recheck): (Addr<Supervisor>, Option<Addr<Recheck>>),
 ) -> Addr<Scheduler> {
     let (timezone, logger, archive) = (config.logs.timezone, logger.clone(), archive.clone());
     let clear = PruneResponses { older_than: config.responses.retention };
     let prune = Prune {
         requests_older_than: config.logs.request_retention,
         errors_older_than: config.logs.error_retention,
+        max_rows: config.logs.max_rows,
     };
     let hours = config.pool.check_interval.map_or(0, |interval| interval.as_secs() / 3600);
     let hours = u32::try_from(hours).unwrap_or(u32::MAX);
     Scheduler::start_in_arbiter(&arbiter.handle(), move |_| {
         let scheduler = Scheduler::new(timezone)
-            .pruning(logger, prune)
+            .pruning(logger.clone(), prune)
+            .sampling(supervisor, logger)
             .clearing(archive, clear)
             .forgetting(registry, registrar);
         match recheck {
@@ -406,6 +412,7 @@ struct Shared {
     queue: Arc<LogQueue>,
     supervisor: Addr<Supervisor>,
     egress: Arc<Egress>,
+    live: Arc<Live>,
     logger: Addr<Logger>,
     archive: Addr<Archive>,
     unwritten: Arc<Unwritten>,
@@ -451,6 +458,7 @@ impl Shared {
             heartbeat: config.upstream.stream_heartbeat,
             media: fetcher(&config.media),
             metrics: self.metrics.clone(),
+            live: self.live.clone(),
             limits: Limits {
                 max_body_bytes: config.server.max_body_bytes,
                 body_timeout: config.server.body_timeout,

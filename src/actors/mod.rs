@@ -10,6 +10,7 @@ pub mod archive;
 pub mod balancer;
 pub mod key;
 pub mod lease;
+pub mod live;
 pub mod logger;
 pub mod registrar;
 pub mod supervisor;

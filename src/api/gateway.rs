@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::{archive::Responses, error::ApiError, outbox::Outbox, signatures::Signatures, source::Shape};
 use crate::{
-    actors::{registrar::Registry, supervisor::Supervisor},
+    actors::{live::Live, registrar::Registry, supervisor::Supervisor},
     convert::switches::{Edits, Smoothing, Switches, Wanted},
     db::Database,
     domain::model::ModelName,
@@ -67,6 +67,8 @@ pub struct Gateway {
     /// For pictures by their address; `None` when none are fetched.
     pub media: Option<Rc<Fetcher>>,
     pub metrics: Arc<Metrics>,
+    /// What happens just now.
+    pub live: Arc<Live>,
     pub limits: Limits,
     /// A silent stream gets a sign of life this often; never, if `None`.
     pub heartbeat: Option<Duration>,

@@ -4,6 +4,10 @@ use diesel::prelude::*;
 
 use super::{DbConnection, counters, schema::error_logs};
 
+mod search;
+
+pub use search::{ErrorFilter, Place, delete_error_logs, search_error_logs};
+
 /// A failure to be written.
 #[derive(Debug, Clone, PartialEq, Eq, Insertable)]
 #[diesel(table_name = error_logs, treat_none_as_default_value = false)]
@@ -37,6 +41,14 @@ pub struct ErrorLog {
     pub kind: String,
     pub message: String,
     pub request_body: Option<String>,
+}
+
+/// As it was before it had an id.
+impl From<ErrorLog> for NewErrorLog {
+    fn from(row: ErrorLog) -> Self {
+        let ErrorLog { id: _, request_id, at_ms, key_id, model, status, kind, message, request_body } = row;
+        Self { request_id, at_ms, key_id, model, status, kind, message, request_body }
+    }
 }
 
 /// Writes a batch, all or none; ids follow the order of the rows. Inside a running transaction it is a part of that.
@@ -74,6 +86,16 @@ pub fn delete_older_than(conn: &mut DbConnection, cutoff_ms: i64, limit: u32) ->
             .load(conn)?;
         diesel::delete(error_logs::table.filter(error_logs::id.eq_any(ids))).execute(conn)
     })
+}
+
+/// All rows.
+pub fn count_rows(conn: &mut DbConnection) -> QueryResult<u64> {
+    error_logs::table.count().get_result::<i64>(conn).map(i64::unsigned_abs)
+}
+
+/// Deletes at most `limit` (up to 10,000) of the rows, the oldest.
+pub fn delete_oldest(conn: &mut DbConnection, limit: u32) -> QueryResult<usize> {
+    delete_older_than(conn, i64::MAX, limit)
 }
 
 #[cfg(test)]

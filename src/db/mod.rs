@@ -7,6 +7,7 @@ mod check;
 mod counters;
 mod error;
 pub mod error_logs;
+pub mod key_states;
 pub mod keys;
 pub mod ledgers;
 pub mod logs;
@@ -14,7 +15,9 @@ mod migrate;
 pub mod request_logs;
 pub mod resources;
 pub mod responses;
+pub mod rollups;
 mod schema;
+pub mod unsummed;
 
 use std::{future::Future, path::Path, time::Duration};
 

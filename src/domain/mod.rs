@@ -1,6 +1,9 @@
 //! The words that every layer shares. No I/O, no actors, no HTTP.
 
+pub mod cause;
 pub mod client;
+pub mod figures;
+pub mod histogram;
 pub mod key;
 pub mod model;
 pub mod outcome;
@@ -9,4 +12,5 @@ pub mod policy;
 pub mod quota;
 pub mod resource;
 pub mod time;
+pub mod timeline;
 pub mod usage;

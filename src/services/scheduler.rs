@@ -13,8 +13,9 @@ use super::recheck::{Recheck, RecheckSuspects};
 use crate::actors::{
     Observe,
     archive::{Archive, PruneResponses},
-    logger::{Logger, Prune},
+    logger::{Logger, Prune, PruneSums, StatesSampled},
     registrar::{PruneResources, Registrar, Registry},
+    supervisor::{PoolSnapshot, Supervisor},
 };
 
 /// The clock is looked at this often at least, so that a clock that was set is noticed.
@@ -23,6 +24,7 @@ const LONGEST_NAP: Duration = Duration::from_secs(10 * 60);
 /// Ten past midnight.
 const NIGHTLY: &str = "0 10 0 * * *";
 const HOURLY: &str = "0 20 * * * *";
+const EVERY_MINUTE: &str = "0 * * * * *";
 
 type Work = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()>>>>;
 
@@ -73,13 +75,26 @@ impl Scheduler {
         )
     }
 
-    /// Deletes old log rows every night.
+    /// Deletes old log rows and sums every hour.
     #[must_use]
     pub fn pruning(self, logger: Addr<Logger>, prune: Prune) -> Self {
-        self.task("deletion of old log rows", NIGHTLY, 1, move || {
+        self.task("deletion of old log rows", HOURLY, 1, move || {
             let logger = logger.clone();
             Box::pin(async move {
                 let _ = logger.send(prune).await;
+                let _ = logger.send(PruneSums).await;
+            })
+        })
+    }
+
+    /// Notes every minute how many keys are in which state.
+    #[must_use]
+    pub fn sampling(self, supervisor: Addr<Supervisor>, logger: Addr<Logger>) -> Self {
+        self.task("states of keys", EVERY_MINUTE, 1, move || {
+            let (supervisor, logger) = (supervisor.clone(), logger.clone());
+            Box::pin(async move {
+                let Ok(pool) = supervisor.send(Observe::<PoolSnapshot>::new()).await else { return };
+                let _ = logger.send(StatesSampled(pool.states)).await;
             })
         })
     }
