@@ -14,7 +14,7 @@ use serde::Serialize;
 use tokio::{sync::oneshot, time::Instant};
 use tracing::error;
 
-use super::{Observe, live::Live};
+use super::{Observe, traffic::Traffic};
 use crate::db::{
     Database, error_logs::NewErrorLog, logs::insert_logs, request_logs::RequestLog, rollups::ModelNames,
 };
@@ -80,7 +80,7 @@ pub struct LoggerSnapshot {
 pub struct Logger {
     database: Database,
     queue: Arc<LogQueue>,
-    live: Arc<Live>,
+    traffic: Arc<Traffic>,
     /// Of the sums. Written to only inside of transactions.
     names: Arc<Mutex<ModelNames>>,
     waiting: Batch,
@@ -121,11 +121,11 @@ impl Batch {
 }
 
 impl Logger {
-    pub fn new(database: Database, queue: Arc<LogQueue>, live: Arc<Live>) -> Self {
+    pub fn new(database: Database, queue: Arc<LogQueue>, traffic: Arc<Traffic>) -> Self {
         Self {
             database,
             queue,
-            live,
+            traffic,
             names: Arc::default(),
             waiting: Batch::default(),
             is_writing: false,
@@ -225,7 +225,7 @@ impl Handler<RequestsFinished> for Logger {
     type Result = ();
 
     fn handle(&mut self, finished: RequestsFinished, ctx: &mut Context<Self>) {
-        self.live.record(&finished.requests);
+        self.traffic.record(&finished.requests);
         let count = finished.requests.len() + finished.errors.len();
         if self.waiting.len() + count > CAPACITY {
             self.queue.refuse(count);

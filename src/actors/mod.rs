@@ -10,10 +10,10 @@ pub mod archive;
 pub mod balancer;
 pub mod key;
 pub mod lease;
-pub mod live;
 pub mod logger;
 pub mod registrar;
 pub mod supervisor;
+pub mod traffic;
 #[cfg(test)]
 mod tests;
 

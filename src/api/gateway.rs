@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::{archive::Responses, error::ApiError, outbox::Outbox, signatures::Signatures, source::Shape};
 use crate::{
-    actors::{live::Live, registrar::Registry, supervisor::Supervisor},
+    actors::{registrar::Registry, supervisor::Supervisor, traffic::Traffic},
     convert::switches::{Edits, Smoothing, Switches, Wanted},
     db::Database,
     domain::model::ModelName,
@@ -68,7 +68,7 @@ pub struct Gateway {
     pub media: Option<Rc<Fetcher>>,
     pub metrics: Arc<Metrics>,
     /// What happens just now.
-    pub live: Arc<Live>,
+    pub traffic: Arc<Traffic>,
     pub limits: Limits,
     /// A silent stream gets a sign of life this often; never, if `None`.
     pub heartbeat: Option<Duration>,

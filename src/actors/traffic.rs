@@ -1,4 +1,4 @@
-//! What is happening now: the traffic of the last seconds and the last requests, for whoever watches live.
+//! What is happening now: the traffic of the last seconds and the last requests, for whoever watches traffic.
 //!
 //! The logger fills it as requests end, so it costs no look into the database and nothing crosses to another thread. It
 //! is asked, it does not tell: a page asks once a second, whatever the traffic.
@@ -29,7 +29,7 @@ const ROWS_KEPT: usize = 50;
 
 /// Shared by the logger, which fills it, and the workers.
 #[derive(Debug)]
-pub struct Live {
+pub struct Traffic {
     began: Instant,
     watchers: AtomicUsize,
     recent: Mutex<Recent>,
@@ -65,13 +65,13 @@ pub struct Tail {
     pub seen: u64,
 }
 
-impl Default for Live {
+impl Default for Traffic {
     fn default() -> Self {
         Self { began: Instant::now(), watchers: AtomicUsize::new(0), recent: Mutex::default() }
     }
 }
 
-impl Live {
+impl Traffic {
     /// These requests have ended.
     pub fn record(&self, rows: &[RequestLog]) {
         let second = self.second(Instant::now());
@@ -90,7 +90,7 @@ impl Live {
     /// Requests are kept from now on, until the answer is dropped.
     pub fn watch(self: &Arc<Self>) -> Watch {
         self.watchers.fetch_add(1, Ordering::Relaxed);
-        Watch { seen: self.recent().seen, live: self.clone() }
+        Watch { seen: self.recent().seen, traffic: self.clone() }
     }
 
     fn second(&self, at: Instant) -> u64 {
@@ -105,14 +105,14 @@ impl Live {
 /// Somebody who watches requests go by.
 #[derive(Debug)]
 pub struct Watch {
-    live: Arc<Live>,
+    traffic: Arc<Traffic>,
     seen: u64,
 }
 
 impl Watch {
     /// What has ended since the last call.
     pub fn look(&mut self) -> Tail {
-        let tail = self.live.recent().tail(self.seen);
+        let tail = self.traffic.recent().tail(self.seen);
         self.seen = tail.seen;
         tail
     }
@@ -120,8 +120,8 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        if self.live.watchers.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.live.recent().rows.clear();
+        if self.traffic.watchers.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.traffic.recent().rows.clear();
         }
     }
 }
@@ -186,34 +186,34 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn rates_are_those_of_the_last_whole_seconds() {
-        let live = Live::default();
+        let traffic = Traffic::default();
         tokio::time::advance(Duration::from_secs(10)).await;
         let failed = RequestLog { status: 503, ..row(2) };
 
-        live.record(&[row(1), failed]);
-        assert_eq!(live.rates(), Rates { tokens_per_minute: 340, ..Rates::default() });
+        traffic.record(&[row(1), failed]);
+        assert_eq!(traffic.rates(), Rates { tokens_per_minute: 340, ..Rates::default() });
         tokio::time::advance(Duration::from_secs(1)).await;
 
         let told = Rates { requests_per_second: 0.4, errors_per_second: 0.2, tokens_per_minute: 340 };
-        assert_eq!(live.rates(), told);
+        assert_eq!(traffic.rates(), told);
         tokio::time::advance(Duration::from_secs(6)).await;
-        assert_eq!(live.rates(), Rates { tokens_per_minute: 340, ..Rates::default() });
+        assert_eq!(traffic.rates(), Rates { tokens_per_minute: 340, ..Rates::default() });
         tokio::time::advance(Duration::from_secs(60)).await;
-        assert_eq!(live.rates(), Rates::default());
+        assert_eq!(traffic.rates(), Rates::default());
     }
 
     #[tokio::test]
     async fn who_watches_sees_each_request_once_and_how_many_went_by_unseen() {
-        let live = Arc::<Live>::default();
-        live.record(&[row(1)]);
-        let mut watch = live.watch();
+        let traffic = Arc::<Traffic>::default();
+        traffic.record(&[row(1)]);
+        let mut watch = traffic.watch();
 
-        live.record(&[row(2), row(3)]);
+        traffic.record(&[row(2), row(3)]);
         let tail = watch.look();
         let ids: Vec<_> = tail.rows.iter().map(|row| row.started_at_ms).collect();
         assert_eq!((ids, tail.more), (vec![row(3).started_at_ms, row(2).started_at_ms], 0));
 
-        live.record(&(10..130).map(row).collect::<Vec<_>>());
+        traffic.record(&(10..130).map(row).collect::<Vec<_>>());
         let tail = watch.look();
         assert_eq!((tail.rows.len(), tail.more), (50, 70));
         assert!(watch.look().rows.is_empty());
@@ -221,13 +221,13 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_kept_for_nobody() {
-        let live = Arc::<Live>::default();
-        let watch = live.watch();
-        live.record(&[row(1)]);
+        let traffic = Arc::<Traffic>::default();
+        let watch = traffic.watch();
+        traffic.record(&[row(1)]);
         drop(watch);
-        live.record(&[row(2)]);
+        traffic.record(&[row(2)]);
 
-        assert!(live.recent().rows.is_empty());
-        assert!(live.watch().look().rows.is_empty());
+        assert!(traffic.recent().rows.is_empty());
+        assert!(traffic.watch().look().rows.is_empty());
     }
 }
