@@ -6,7 +6,9 @@ use super::{DbConnection, counters, schema::error_logs};
 
 mod search;
 
-pub use search::{ErrorFilter, Place, delete_error_logs, search_error_logs};
+pub use search::{
+    ErrorFilter, Place, Sketch, delete_error_logs, search_error_logs, sketch_error_logs,
+};
 
 /// A failure to be written.
 #[derive(Debug, Clone, PartialEq, Eq, Insertable)]
@@ -63,6 +65,11 @@ pub fn insert_error_logs(conn: &mut DbConnection, rows: &[NewErrorLog]) -> Query
         }
         Ok(())
     })
+}
+
+/// `None` when it is pruned, or there never was one.
+pub fn find_error_log(conn: &mut DbConnection, id: i64) -> QueryResult<Option<ErrorLog>> {
+    error_logs::table.find(id).select(ErrorLog::as_select()).first(conn).optional()
 }
 
 /// The newest `limit` rows, newest first.

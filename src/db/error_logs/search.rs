@@ -2,6 +2,7 @@
 //! quickly.
 
 use diesel::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::ErrorLog;
 use crate::db::{DbConnection, request_logs::Page, schema::error_logs};
@@ -25,8 +26,24 @@ pub struct ErrorFilter {
     pub message: Option<String>,
 }
 
+/// Rows that are looked at to find out what they have in common.
+const SKETCHED: u32 = 20_000;
+
+/// What a failed attempt has in common with others.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = error_logs)]
+pub struct Sketch {
+    pub at_ms: i64,
+    pub request_id: String,
+    pub key_id: Option<i64>,
+    pub model: String,
+    pub status: Option<i32>,
+    pub kind: String,
+    pub message: String,
+}
+
 /// A place between rows; those that come later are older.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     pub at_ms: i64,
     pub id: i64,
@@ -120,6 +137,19 @@ pub fn search_error_logs(
         horizon.map(|at_ms| Place { at_ms, id: i64::MIN })
     };
     Ok(Page { rows, next })
+}
+
+/// The newest matches, as many as can be looked at together; the next page says that there are more.
+pub fn sketch_error_logs(
+    conn: &mut DbConnection,
+    filter: &ErrorFilter,
+) -> QueryResult<Page<Sketch, Place>> {
+    let horizon = filter.range(None).offset(SKETCHED.into()).limit(1);
+    let horizon: Option<(i64, i64)> =
+        horizon.select((error_logs::at_ms, error_logs::id)).first(conn).optional()?;
+    let query = filter.within(None, horizon.map(|(at_ms, _)| at_ms)).limit(SKETCHED.into());
+    let rows = query.select(Sketch::as_select()).load(conn)?;
+    Ok(Page { rows, next: horizon.map(|(at_ms, id)| Place { at_ms, id }) })
 }
 
 /// Deletes the newest matches after that place, at most `limit` (up to 10,000), and gives their number as the only row.

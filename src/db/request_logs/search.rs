@@ -299,7 +299,7 @@ mod tests {
             RequestFilter { client_ip: Some("10.0.0.1".into()), ..any() },
         ];
         for filter in alike {
-            assert_eq!(found(&filter, &rows), [odd.id.clone()], "{filter:?}");
+            assert_eq!(found(&filter, &rows), std::slice::from_ref(&odd.id), "{filter:?}");
         }
         let unlike = [
             RequestFilter { to_ms: Some(odd.started_at_ms), ..any() },
