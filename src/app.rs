@@ -4,7 +4,7 @@ mod switches;
 
 use std::{
     any::Any,
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     net::{SocketAddr, TcpListener, ToSocketAddrs},
     rc::Rc,
@@ -15,7 +15,7 @@ use std::{
 use actix::prelude::*;
 use actix_web::{
     App, HttpServer,
-    dev::{Server, ServerHandle},
+    dev::{RequestHead, Server, ServerHandle},
     middleware::{Condition, from_fn},
     rt::net::TcpStream,
     web::Data,
@@ -38,8 +38,9 @@ use crate::{
     },
     api::{
         self,
+        admin::session::{Attempts, Sessions},
         archive::Responses,
-        gateway::{Gateway, Limits, Streams},
+        gateway::{AdminDoor, Gateway, Limits, Streams},
         health::{NO_KEYS, NO_TOKENS},
         normalize::normalize_path,
         outbox::Outbox,
@@ -112,7 +113,11 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let token_owners =
         TokenOwners::configured(&auth.allowed_tokens, auth.auth_token.as_ref(), &storage.sealer);
     let tokens = Arc::new(client_tokens(auth));
-    let admin_tokens = Arc::new(admin_tokens(auth, &config.storage)?);
+    let admin = Arc::new(AdminDoor {
+        tokens: admin_tokens(auth, &config.storage)?,
+        sessions: Sessions::new(auth.session_expire),
+        attempts: Attempts::default(),
+    });
     let queue = Arc::<LogQueue>::default();
     let metrics = Arc::new(Metrics::new(queue.clone()));
 
@@ -171,7 +176,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         tokens,
         registry,
         sealer: storage.sealer,
-        admin_tokens,
+        admin,
         metrics,
         queue,
         supervisor: supervisor.clone(),
@@ -401,7 +406,7 @@ struct Shared {
     tokens: Arc<TokenSet>,
     registry: Arc<Registry>,
     sealer: Sealer,
-    admin_tokens: Arc<TokenSet>,
+    admin: Arc<AdminDoor>,
     metrics: Arc<Metrics>,
     queue: Arc<LogQueue>,
     supervisor: Addr<Supervisor>,
@@ -432,7 +437,8 @@ impl Shared {
             tokens: self.tokens.clone(),
             registry: self.registry.clone(),
             sealer: self.sealer.clone(),
-            admin_tokens: self.admin_tokens.clone(),
+            admin: self.admin.clone(),
+            trusted_proxies: config.server.trusted_proxies.clone().into(),
             catalog: self.catalog.clone(),
             models: self.models.clone(),
             supervisor: self.supervisor.clone(),
@@ -531,8 +537,12 @@ fn cors(origins: &[String]) -> actix_cors::Cors {
         .allow_any_header()
         .expose_any_header()
         .max_age(Duration::from_secs(600).as_secs() as usize);
+    // The admin API is for the dashboard's own origin, where a cookie speaks for the administrator.
+    let is_open = |request: &RequestHead| !request.uri.path().starts_with(api::admin::PREFIX);
     if origins.iter().any(|origin| origin == "*") {
-        return cors.allow_any_origin().send_wildcard();
+        let cors = cors.allow_any_origin().send_wildcard();
+        return cors.allowed_origin_fn(move |_, request| is_open(request));
     }
-    origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
+    let origins: HashSet<Vec<u8>> = origins.iter().map(|origin| origin.clone().into_bytes()).collect();
+    cors.allowed_origin_fn(move |origin, request| is_open(request) && origins.contains(origin.as_bytes()))
 }
