@@ -26,7 +26,11 @@ use crate::{
         registrar::{Registrar, SaveOwners},
         supervisor::{Checkpoint, Supervisor},
     },
-    api::signatures::Signatures,
+    api::{
+        admin::session::{Attempts, Sessions},
+        gateway::AdminDoor,
+        signatures::Signatures,
+    },
     config::Config,
     db::{Database, DbError},
     secrets::TokenOwners,
@@ -80,7 +84,11 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let auth = &config.auth;
     let token_owners = TokenOwners::configured(&auth.allowed_tokens, auth.auth_token.as_ref(), &sealer);
     let tokens = Arc::new(access::client_tokens(auth));
-    let admin_tokens = Arc::new(access::admin_tokens(auth, &config.storage)?);
+    let admin = Arc::new(AdminDoor {
+        tokens: access::admin_tokens(auth, &config.storage)?,
+        sessions: Sessions::new(auth.session_expire),
+        attempts: Attempts::default(),
+    });
     let marks = access::client_marks(auth, &sealer);
     let (_live, settings) = watch::channel(Arc::new(Live::new(config.into())));
 
@@ -90,7 +98,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         crew: crew.clone(),
         tokens,
         sealer,
-        admin_tokens,
+        admin,
         owners: Arc::new(token_owners),
         database: database.clone(),
         outbox_guard: outbox_guard.downgrade(),

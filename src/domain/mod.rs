@@ -6,6 +6,7 @@ pub mod figures;
 pub mod histogram;
 pub mod key;
 pub mod model;
+pub mod network;
 pub mod outcome;
 pub mod placement;
 pub mod policy;
