@@ -22,8 +22,8 @@ use crate::db::{
 mod prune;
 mod sums;
 
-pub use prune::{Prune, PruneSums};
 pub(super) use prune::delete_in_steps;
+pub use prune::{Prune, PruneSums};
 pub use sums::StatesSampled;
 
 /// Rows that are written in one transaction.

@@ -16,7 +16,7 @@ use super::{
     source::Shape,
 };
 use crate::{
-    actors::{registrar::Registry, supervisor::Supervisor, traffic::Traffic},
+    actors::{logger::LogQueue, registrar::Registry, supervisor::Supervisor, traffic::Traffic},
     convert::switches::{Edits, Smoothing, Switches, Wanted},
     db::Database,
     domain::{model::ModelName, network::Network},
@@ -86,6 +86,8 @@ pub struct Gateway {
     pub metrics: Arc<Metrics>,
     /// What happens just now.
     pub traffic: Arc<Traffic>,
+    /// What waits to be logged.
+    pub log_queue: Arc<LogQueue>,
     pub limits: Limits,
     /// A silent stream gets a sign of life this often; never, if `None`.
     pub heartbeat: Option<Duration>,

@@ -75,7 +75,15 @@ impl Logs {
         let max_rows = Some(reader.number("LOG_MAX_ROWS", 0..=1_000_000_000)).filter(|rows| *rows > 0);
         let timezone =
             reader.parsed("TIMEZONE", |text| text.parse().map_err(|_| "is not an IANA time zone"))?;
-        Some(Self { level, format, record_request_body, error_retention, request_retention, max_rows, timezone })
+        Some(Self {
+            level,
+            format,
+            record_request_body,
+            error_retention,
+            request_retention,
+            max_rows,
+            timezone,
+        })
     }
 }
 

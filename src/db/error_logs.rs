@@ -6,9 +6,7 @@ use super::{DbConnection, counters, schema::error_logs};
 
 mod search;
 
-pub use search::{
-    ErrorFilter, Place, Sketch, delete_error_logs, search_error_logs, sketch_error_logs,
-};
+pub use search::{ErrorFilter, Place, Sketch, delete_error_logs, search_error_logs, sketch_error_logs};
 
 /// A failure to be written.
 #[derive(Debug, Clone, PartialEq, Eq, Insertable)]

@@ -159,7 +159,8 @@ pub(crate) mod tests {
         database
             .write_blocking(|conn| {
                 insert_logs(conn, &mut names, &[row(2)], &[])?;
-                let broken = insert_logs(conn, &mut names, &[row(1), row(2), row(3)], &[failure(1), failure(3)])?;
+                let broken =
+                    insert_logs(conn, &mut names, &[row(1), row(2), row(3)], &[failure(1), failure(3)])?;
                 let ids: Vec<_> = broken.iter().map(|row| &row.request_id).collect();
                 assert_eq!(ids, [&row(2).id]);
                 assert!(broken[0].reason.contains("request_logs.id"), "{broken:?}");

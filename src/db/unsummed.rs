@@ -94,7 +94,10 @@ mod tests {
                 crate::db::error_logs::insert_error_logs(conn, &[failure(1), failure(2)])?;
                 diesel::insert_into(unsummed_logs::table)
                     .values([
-                        (unsummed_logs::log.eq("request_logs"), unsummed_logs::before_id.eq(row(24).id + "~")),
+                        (
+                            unsummed_logs::log.eq("request_logs"),
+                            unsummed_logs::before_id.eq(row(24).id + "~"),
+                        ),
                         (unsummed_logs::log.eq("error_logs"), unsummed_logs::before_id.eq("3".to_owned())),
                     ])
                     .execute(conn)?;

@@ -118,7 +118,8 @@ mod tests {
 
     #[test]
     fn taking_a_part_away_leaves_the_rest() {
-        let mut one = Totals { requests: 2, attempts: 3, prompt_tokens: 10, last_at_ms: 5, ..Totals::default() };
+        let mut one =
+            Totals { requests: 2, attempts: 3, prompt_tokens: 10, last_at_ms: 5, ..Totals::default() };
         one.duration.record(100);
         let mut sum = one.clone();
         let mut two = Totals { requests: 1, output_tokens: 7, last_at_ms: 4, ..Totals::default() };

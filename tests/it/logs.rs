@@ -284,8 +284,11 @@ async fn pruning_deletes_what_is_older_than_its_retention_in_small_steps() {
     })
     .await;
 
-    let prune =
-        Prune { requests_older_than: Some(secs(30 * 86_400)), errors_older_than: Some(secs(7 * 86_400)), max_rows: None };
+    let prune = Prune {
+        requests_older_than: Some(secs(30 * 86_400)),
+        errors_older_than: Some(secs(7 * 86_400)),
+        max_rows: None,
+    };
     let deleted = app.logger().send(prune).await.expect("the logger lives");
 
     assert_eq!(deleted, OLD + 1);

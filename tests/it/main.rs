@@ -8,6 +8,7 @@ mod clients;
 mod continuation;
 mod crash;
 mod failover;
+mod figures;
 mod hangup;
 mod harness;
 mod health;

@@ -54,7 +54,8 @@ type Boxed<'a> = error_logs::BoxedQuery<'a, diesel::sqlite::Sqlite>;
 impl ErrorFilter {
     /// What an index finds, newest first.
     fn range(&self, before: Option<Place>) -> Boxed<'static> {
-        let mut query = error_logs::table.order((error_logs::at_ms.desc(), error_logs::id.desc())).into_boxed();
+        let mut query =
+            error_logs::table.order((error_logs::at_ms.desc(), error_logs::id.desc())).into_boxed();
         if let Some(Place { at_ms, id }) = before {
             let is_older = error_logs::at_ms.lt(at_ms).or(error_logs::id.lt(id));
             query = query.filter(error_logs::at_ms.le(at_ms).and(is_older));
@@ -140,10 +141,7 @@ pub fn search_error_logs(
 }
 
 /// The newest matches, as many as can be looked at together; the next page says that there are more.
-pub fn sketch_error_logs(
-    conn: &mut DbConnection,
-    filter: &ErrorFilter,
-) -> QueryResult<Page<Sketch, Place>> {
+pub fn sketch_error_logs(conn: &mut DbConnection, filter: &ErrorFilter) -> QueryResult<Page<Sketch, Place>> {
     let horizon = filter.range(None).offset(SKETCHED.into()).limit(1);
     let horizon: Option<(i64, i64)> =
         horizon.select((error_logs::at_ms, error_logs::id)).first(conn).optional()?;
@@ -236,8 +234,9 @@ mod tests {
     #[test]
     fn deletion_takes_the_matches_alone() {
         let (database, _dir) = test_database();
-        let rows: Vec<_> =
-            (0..20).map(|n| NewErrorLog { status: Some(if n < 15 { 503 } else { 429 }), ..failure(n) }).collect();
+        let rows: Vec<_> = (0..20)
+            .map(|n| NewErrorLog { status: Some(if n < 15 { 503 } else { 429 }), ..failure(n) })
+            .collect();
         let filter = ErrorFilter { status: Some(503), ..ErrorFilter::default() };
 
         database

@@ -70,13 +70,8 @@ impl RequestFilter {
     /// Whether every row of the range, or of the key, matches, so that as many are looked at as are wanted.
     fn is_plain(&self) -> bool {
         let Self { from_ms, to_ms, id, key_id, .. } = self;
-        let plain = Self {
-            from_ms: *from_ms,
-            to_ms: *to_ms,
-            id: id.clone(),
-            key_id: *key_id,
-            ..Self::default()
-        };
+        let plain =
+            Self { from_ms: *from_ms, to_ms: *to_ms, id: id.clone(), key_id: *key_id, ..Self::default() };
         *self == plain
     }
 
@@ -135,9 +130,7 @@ impl RequestFilter {
         >;
         let condition = |status: &StatusMatch| -> Condition {
             match *status {
-                StatusMatch::Ok => {
-                    Box::new(request_logs::status.lt(400).and(request_logs::error.is_null()))
-                }
+                StatusMatch::Ok => Box::new(request_logs::status.lt(400).and(request_logs::error.is_null())),
                 StatusMatch::Error => {
                     Box::new(request_logs::status.ge(400).or(request_logs::error.is_not_null()))
                 }
@@ -290,7 +283,10 @@ mod tests {
             RequestFilter { key_id: Some(999), ..any() },
             RequestFilter { token_id: Some("allowed-2".into()), ..any() },
             RequestFilter { statuses: vec![StatusMatch::Error], ..any() },
-            RequestFilter { statuses: vec![StatusMatch::Between(500, 599), StatusMatch::Between(429, 429)], ..any() },
+            RequestFilter {
+                statuses: vec![StatusMatch::Between(500, 599), StatusMatch::Between(429, 429)],
+                ..any()
+            },
             RequestFilter { error: Some("overloaded".into()), ..any() },
             RequestFilter { stream: Some(false), ..any() },
             RequestFilter { retried: Some(true), ..any() },

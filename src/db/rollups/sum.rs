@@ -64,13 +64,8 @@ fn add_request<'a>(minutes: &mut Minutes<'a>, row: &'a RequestLog, model: &'a st
         add(Kind::Token, token.into(), model);
     }
     if let Some(key_id) = row.key_id {
-        let key = RollupKey {
-            kind: Kind::Key,
-            step: Step::Minute,
-            at_ms,
-            name: key_id.to_string().into(),
-            model,
-        };
+        let key =
+            RollupKey { kind: Kind::Key, step: Step::Minute, at_ms, name: key_id.to_string().into(), model };
         let totals = minutes.entry(key).or_default();
         add_row(totals, row);
         // The others were made with other keys.
@@ -125,7 +120,11 @@ mod tests {
     use super::*;
     use crate::db::{logs::tests::failure, request_logs::tests::row};
 
-    fn told<'a>(sums: &'a BTreeMap<RollupKey<'_>, Totals>, kind: Kind, step: Step) -> Vec<(&'a str, &'a Totals)> {
+    fn told<'a>(
+        sums: &'a BTreeMap<RollupKey<'_>, Totals>,
+        kind: Kind,
+        step: Step,
+    ) -> Vec<(&'a str, &'a Totals)> {
         sums.iter()
             .filter(|(key, _)| key.kind == kind && key.step == step)
             .map(|(key, totals)| (&*key.name, totals))
@@ -174,8 +173,10 @@ mod tests {
 
         let sums = sum_logs(&rows, &[], &mut ModelNames::default());
 
-        let models: Vec<_> =
-            told(&sums, Kind::Model, Step::Day).iter().map(|(name, totals)| (*name, totals.requests)).collect();
+        let models: Vec<_> = told(&sums, Kind::Model, Step::Day)
+            .iter()
+            .map(|(name, totals)| (*name, totals.requests))
+            .collect();
         assert_eq!(models, [("gemini-2.5-flash", 1), ("other", 50)]);
     }
 }

@@ -91,7 +91,8 @@ mod tests {
 
     #[test]
     fn a_bucket_tells_how_the_keys_were_at_its_end() {
-        let at = |at_ms, active| KeyStates { at_ms, active, cooling: 1, half_open: 0, invalid: 0, disabled: 0 };
+        let at =
+            |at_ms, active| KeyStates { at_ms, active, cooling: 1, half_open: 0, invalid: 0, disabled: 0 };
         let axis = Axis { from_ms: 0, to_ms: 30, step_ms: 10 };
 
         let told = state_series(axis, &[at(0, 5), at(9, 6), at(20, 7)]);

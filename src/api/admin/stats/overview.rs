@@ -1,5 +1,7 @@
 //! The traffic of a range at a glance, beside that of the range before it.
 
+use std::collections::BTreeMap;
+
 use actix_web::web::{Data, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -114,7 +116,7 @@ pub async fn overview(
     let pool = gateway.supervisor.send(Observe::<PoolSnapshot>::new());
     let (read, pool) = tokio::join!(read, pool);
     let ((total, before, models), pool) = (read?, pool.map_err(|_| ApiError::Internal)?);
-    let row = |(name, buckets): (String, _)| UsageRow::new(name, &sum(std::collections::BTreeMap::values(&buckets)));
+    let row = |(name, buckets): (String, BTreeMap<i64, Totals>)| UsageRow::new(name, &sum(buckets.values()));
     Ok(Json(Overview {
         from_ms: range.from_ms,
         to_ms: range.to_ms,

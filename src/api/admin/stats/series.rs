@@ -10,7 +10,7 @@ use super::{
     metric::{Metric, state_series},
     range::Range,
     read_figures,
-    source::{Filter, GroupBy, Source, stretch},
+    source::{Filter, GroupBy, Source},
     usage::group_names,
 };
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
     domain::{
         figures::Totals,
         time::Now,
-        timeline::{DAY_MS, HOUR_MS, MINUTE_MS, STEPS_MS, Step, ceil, chart_step, floor},
+        timeline::{DAY_MS, HOUR_MS, MINUTE_MS, STEPS_MS, Step, Stretch, ceil, chart_step, floor},
     },
 };
 
@@ -39,7 +39,7 @@ const OTHER: &str = "other";
 #[into_params(parameter_in = Query)]
 pub struct SeriesQuery {
     #[serde(default)]
-    #[param(value_type = Option<Metric>)]
+    #[param(inline, value_type = Option<Metric>)]
     metric: Metric,
     /// Unix milliseconds; a day before `to_ms` unless it is said.
     from_ms: Option<i64>,
@@ -49,6 +49,7 @@ pub struct SeriesQuery {
     /// shorter ones are not kept.
     step_ms: Option<i64>,
     /// A series for each of the busiest ten, and one for all others where they can be told.
+    #[param(inline)]
     group_by: Option<GroupBy>,
     key_id: Option<i64>,
     token_id: Option<String>,
@@ -108,6 +109,11 @@ impl Axis {
         Ok(Self { from_ms: floor(range.from_ms, step_ms), to_ms: ceil(range.to_ms, step_ms), step_ms })
     }
 
+    /// The sums that it is drawn from.
+    fn stretch(self) -> Stretch {
+        Stretch { step: Step::dividing(self.step_ms), from_ms: self.from_ms, to_ms: self.to_ms }
+    }
+
     /// A point for each bucket.
     pub fn points(self, value: impl Fn(i64) -> Option<f64>) -> Vec<(i64, Option<f64>)> {
         let steps = (self.to_ms - self.from_ms) / self.step_ms;
@@ -152,15 +158,18 @@ pub async fn series(
     let source = Source::of(group_by, filter.clone())?;
     if metric == Metric::KeysByState {
         if group_by.is_some() || filter != Filter::default() {
-            return Err(AdminError::parameter("metric", "`keys_by_state` takes no group and no filter").into());
+            return Err(
+                AdminError::parameter("metric", "`keys_by_state` takes no group and no filter").into()
+            );
         }
         let kept = if range.from_ms >= now_ms - 2 * DAY_MS { MINUTE_MS } else { HOUR_MS };
         let axis = Axis::new(range, query.step_ms, kept)?;
-        let states = read_figures(&gateway, move |conn| load_key_states(conn, axis.from_ms, axis.to_ms)).await?;
+        let states =
+            read_figures(&gateway, move |conn| load_key_states(conn, axis.from_ms, axis.to_ms)).await?;
         return Ok(Json(answer(metric, axis, state_series(axis, &states))));
     }
     let axis = Axis::new(range, query.step_ms, shortest_step(&source, range, now_ms))?;
-    let stretches = [stretch(Step::dividing(axis.step_ms), axis.from_ms, axis.to_ms)];
+    let stretches = [axis.stretch()];
     let grouped = read_figures(&gateway, move |conn| source.load(conn, &stretches, GROUPS)).await?;
     let names = match group_by {
         Some(group_by) => {
@@ -171,7 +180,11 @@ pub async fn series(
     let mut series: Vec<Series> = Vec::new();
     for (id, buckets) in &grouped.groups {
         let name = names.get(id).unwrap_or(id).clone();
-        series.push(Series { name, id: names.contains_key(id).then(|| id.clone()), points: axis.draw(metric, buckets) });
+        series.push(Series {
+            name,
+            id: names.contains_key(id).then(|| id.clone()),
+            points: axis.draw(metric, buckets),
+        });
     }
     if series.is_empty() && group_by.is_none() {
         let points = axis.draw(metric, &BTreeMap::new());

@@ -13,7 +13,7 @@ use crate::{
     },
     domain::{
         figures::Totals,
-        timeline::{Step, Stretch},
+        timeline::Stretch,
     },
 };
 
@@ -91,12 +91,6 @@ impl Source {
         self.by != By::All
     }
 
-    /// Whether the groups are parts of a whole, so that a rest can be told.
-    fn has_rest(&self) -> bool {
-        // Each failed attempt counts for its key.
-        self.kind != Kind::Key || self.name.is_some()
-    }
-
     fn group<'r>(&self, row: &'r Rollup) -> &'r str {
         match self.by {
             By::All => "",
@@ -110,12 +104,7 @@ impl Source {
     }
 
     /// The groups with the most requests, at most so many, and their rows; the busiest first.
-    pub fn load(
-        &self,
-        conn: &mut DbConnection,
-        stretches: &[Stretch],
-        most: usize,
-    ) -> QueryResult<Grouped> {
+    pub fn load(&self, conn: &mut DbConnection, stretches: &[Stretch], most: usize) -> QueryResult<Grouped> {
         let own = self.name.as_ref().map(std::slice::from_ref);
         if !self.is_wide() {
             let rows = load_rollups(conn, self.wanted(own), stretches, MOST_ROWS)?;
@@ -126,7 +115,9 @@ impl Source {
         let ranked = rank(found.iter().map(|(name, requests)| (&**name, *requests)));
         let names: Vec<String> = ranked.iter().take(most).map(|(name, _)| name.clone()).collect();
         let rows = load_rollups(conn, self.wanted(Some(&names)), stretches, MOST_ROWS)?;
-        let whole = if self.has_rest() && self.model.is_none() && ranked.len() > most {
+        // Each failed attempt counts for its key, so keys are no parts of the traffic.
+        let is_part = self.kind != Kind::Key && self.model.is_none();
+        let whole = if is_part && ranked.len() > most {
             let total = Wanted { kind: Kind::Total, names: None, model: None };
             Some(load_rollups(conn, total, stretches, MOST_ROWS)?)
         } else {
@@ -205,11 +196,6 @@ pub fn load_total(conn: &mut DbConnection, stretches: &[Stretch]) -> QueryResult
     Ok(sum(rows.iter().map(|row| &row.totals)))
 }
 
-/// Sums of this length in a row.
-pub fn stretch(step: Step, from_ms: i64, to_ms: i64) -> Stretch {
-    Stretch { step, from_ms, to_ms }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,7 +216,10 @@ mod tests {
 
         assert_eq!(of(None, Filter::default()).unwrap(), (Kind::Total, By::All));
         assert_eq!(of(None, model()).unwrap(), (Kind::Model, By::All));
-        assert_eq!(of(None, Filter { model: Some("m".into()), ..token("a") }).unwrap(), (Kind::Token, By::All));
+        assert_eq!(
+            of(None, Filter { model: Some("m".into()), ..token("a") }).unwrap(),
+            (Kind::Token, By::All)
+        );
         assert_eq!(of(Some(GroupBy::Model), token("a")).unwrap(), (Kind::Token, By::Model));
         assert_eq!(of(Some(GroupBy::Key), model()).unwrap(), (Kind::Key, By::Name));
         assert_eq!(of(Some(GroupBy::Status), Filter::default()).unwrap(), (Kind::Status, By::Name));
@@ -245,7 +234,11 @@ mod tests {
             (Some(GroupBy::Key), token("a")),
             (Some(GroupBy::Model), Filter { model: Some("m".into()), ..Filter::default() }),
         ] {
-            assert_eq!(Source::of(group_by, filter.clone()).expect_err("refused").status(), 400, "{filter:?}");
+            assert_eq!(
+                Source::of(group_by, filter.clone()).expect_err("refused").status(),
+                400,
+                "{filter:?}"
+            );
         }
     }
 

@@ -111,6 +111,8 @@ impl UsageRow {
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct UsageQuery {
+    /// `model` unless it is said.
+    #[param(inline)]
     group_by: Option<GroupBy>,
     /// Unix milliseconds; a day before `to_ms` unless it is said.
     from_ms: Option<i64>,
