@@ -1,4 +1,4 @@
-import { LayoutDashboard } from '@lucide/vue'
+import { KeyRound, LayoutDashboard } from '@lucide/vue'
 import type { Component } from 'vue'
 import type { RouteRecordRaw } from 'vue-router'
 
@@ -14,11 +14,13 @@ export interface NavPage {
 
 export const NAV: readonly NavPage[] = [
   { name: 'overview', icon: LayoutDashboard, key: 'o' },
+  { name: 'keys', icon: KeyRound, key: 'k' },
 ]
 
 /** `public` pages need no session; `bare` ones are shown without the navigation. */
 export const routes: RouteRecordRaw[] = [
   { path: '/', name: 'overview', component: () => import('@/views/Overview.vue') },
+  { path: '/keys', name: 'keys', alias: '/keys_status', component: () => import('@/views/Keys.vue') },
   { path: '/login', name: 'login', component: () => import('@/views/Login.vue'), meta: { public: true, bare: true } },
   { path: '/:rest(.*)', name: 'missing', component: () => import('@/views/Missing.vue') },
 ]
