@@ -80,7 +80,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let auth = &config.auth;
     let token_owners = TokenOwners::configured(&auth.allowed_tokens, auth.auth_token.as_ref(), &sealer);
     let tokens = Arc::new(access::client_tokens(auth));
-    let admin_tokens = Arc::new(access::admin_tokens(auth, &config.storage)?);
+    let admin = Arc::new(access::admin_door(auth, &config.storage)?);
     let marks = access::client_marks(auth, &sealer);
     let (_live, settings) = watch::channel(Arc::new(Live::new(config.into())));
 
@@ -90,7 +90,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         crew: crew.clone(),
         tokens,
         sealer,
-        admin_tokens,
+        admin,
         owners: Arc::new(token_owners),
         database: database.clone(),
         outbox_guard: outbox_guard.downgrade(),
