@@ -13,6 +13,7 @@ pub mod lease;
 pub mod logger;
 pub mod registrar;
 pub mod supervisor;
+pub mod tokens;
 #[cfg(test)]
 mod tests;
 

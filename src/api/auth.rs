@@ -3,6 +3,8 @@
 use std::{
     future::{Ready, ready},
     marker::PhantomData,
+    net::IpAddr,
+    sync::Arc,
 };
 
 use actix_web::{
@@ -15,12 +17,19 @@ use super::{
     error::{ApiError, Envelope, Failure},
     gateway::Gateway,
     gemini::Gemini,
+    limits,
     openai::OpenAi,
 };
-use crate::domain::client::TokenId;
+use crate::{
+    actors::tokens::{Holder, NotAccepted},
+    domain::{client::TokenId, time::Now},
+};
 
 /// Where a dialect's clients put their token.
 pub trait Credentials: Envelope {
+    /// How answers tell what is left of the limits.
+    const LIMITS: limits::Style = limits::Style::OpenAi;
+
     /// Every token that the request carries, the likeliest first.
     fn tokens(request: &HttpRequest) -> impl Iterator<Item = String>;
 }
@@ -32,6 +41,8 @@ impl Credentials for OpenAi {
 }
 
 impl Credentials for Anthropic {
+    const LIMITS: limits::Style = limits::Style::Anthropic;
+
     fn tokens(request: &HttpRequest) -> impl Iterator<Item = String> {
         header(request, "x-api-key").into_iter().chain(bearer(request))
     }
@@ -47,6 +58,7 @@ impl Credentials for Gemini {
 #[derive(Debug)]
 pub struct ClientToken<F> {
     pub id: TokenId,
+    pub holder: Arc<Holder>,
     dialect: PhantomData<F>,
 }
 
@@ -61,14 +73,36 @@ impl<F: Credentials> FromRequest for ClientToken<F> {
 
 fn authenticate<F: Credentials>(request: &HttpRequest) -> Result<ClientToken<F>, ApiError> {
     let gateway = request.app_data::<Data<Gateway>>().ok_or(ApiError::Internal)?;
+    let (table, now_ms) = (gateway.tokens.table(), Now::read().unix_ms());
     let mut error = ApiError::MissingToken;
     for token in F::tokens(request) {
-        if let Some(id) = gateway.tokens.find(&token) {
-            return Ok(ClientToken { id, dialect: PhantomData });
+        match table.find(&gateway.sealer.token_fingerprint(&token), now_ms) {
+            Ok(holder) => return let_in(request, gateway, holder, now_ms),
+            Err(NotAccepted::Unknown) if matches!(error, ApiError::MissingToken) => error = ApiError::WrongToken,
+            Err(NotAccepted::Unknown) => {}
+            Err(NotAccepted::Disabled) => error = ApiError::TokenDisabled,
+            Err(NotAccepted::Expired) => error = ApiError::TokenExpired,
         }
-        error = ApiError::WrongToken;
     }
     Err(error)
+}
+
+fn let_in<F: Credentials>(
+    request: &HttpRequest,
+    gateway: &Gateway,
+    holder: &Arc<Holder>,
+    now_ms: i64,
+) -> Result<ClientToken<F>, ApiError> {
+    if !holder.terms.networks.is_empty() && !holder.terms.allow_address(client_address(request, gateway)) {
+        return Err(ApiError::AddressNotAllowed);
+    }
+    holder.note_use(now_ms);
+    limits::tell_later::<F>(request, holder);
+    Ok(ClientToken { id: holder.id.clone(), holder: holder.clone(), dialect: PhantomData })
+}
+
+fn client_address(request: &HttpRequest, _: &Gateway) -> Option<IpAddr> {
+    request.peer_addr().map(|address| address.ip())
 }
 
 /// The administrator, who shows `AUTH_TOKEN` as `Authorization: Bearer`.
@@ -83,7 +117,7 @@ impl FromRequest for AdminUser {
         let Some(gateway) = request.app_data::<Data<Gateway>>() else {
             return ready(Err(ApiError::Internal.into()));
         };
-        let is_known = bearer(request).is_some_and(|token| gateway.admin_tokens.find(&token).is_some());
+        let is_known = bearer(request).is_some_and(|token| gateway.admin_tokens.contains(&token));
         ready(is_known.then_some(Self).ok_or_else(|| ApiError::NotAdmin.into()))
     }
 }

@@ -9,7 +9,11 @@ use tokio::sync::watch;
 
 use super::{archive::Responses, error::ApiError, outbox::Outbox, signatures::Signatures, source::Shape};
 use crate::{
-    actors::{registrar::Registry, supervisor::Supervisor},
+    actors::{
+        registrar::Registry,
+        supervisor::Supervisor,
+        tokens::{TokenReplica, TokenStore},
+    },
     convert::switches::{Edits, Smoothing, Switches, Wanted},
     db::Database,
     domain::model::ModelName,
@@ -46,12 +50,15 @@ pub struct Asked {
 /// One worker's share of the gateway.
 pub struct Gateway {
     pub dispatcher: Rc<Dispatcher>,
-    /// The clients' tokens, and the administrator's.
-    pub tokens: Arc<TokenSet>,
+    /// Who may come in.
+    pub tokens: TokenReplica,
+    /// The same, for whoever changes it.
+    pub token_store: Arc<TokenStore>,
     /// Who owns what lies at Google.
     pub registry: Arc<Registry>,
-    /// Makes the ids of uploads.
+    /// Makes the ids of uploads, and the hashes that tokens are known by.
     pub sealer: Sealer,
+    /// The administrator's tokens.
     pub admin_tokens: Arc<TokenSet>,
     pub catalog: Addr<Catalog>,
     pub models: watch::Receiver<Arc<ModelList>>,

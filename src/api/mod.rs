@@ -12,6 +12,7 @@ pub mod gateway;
 pub mod gemini;
 pub mod health;
 pub mod journal;
+pub mod limits;
 pub mod media;
 pub mod normalize;
 pub mod openai;

@@ -1,0 +1,200 @@
+//! Client tokens while the gateway runs: who has which, what changes of them, and the writing down of what was used.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use actix::prelude::*;
+use tokio::sync::{Mutex, MutexGuard, watch};
+use tracing::error;
+
+use crate::{
+    db::{
+        Database, DbError,
+        client_tokens::{StoredToken, TokenUsage, delete_token, insert_token, save_usage, update_token},
+    },
+    domain::{client::TokenId, terms::Terms, time::Now},
+};
+
+mod holder;
+mod table;
+
+pub use holder::{Admission, Holder, Standing};
+pub use table::{NotAccepted, TokenReplica, TokenTable};
+
+/// What was used is written down this often, so a crash forgets no more than that.
+const SAVE_EVERY: Duration = Duration::from_secs(3);
+
+/// All client tokens. Workers have replicas of it; whoever changes something does so one after the other.
+pub struct TokenStore {
+    database: Database,
+    published: watch::Sender<Arc<TokenTable>>,
+    /// Held while something is changed.
+    editing: Mutex<Unlisted>,
+    /// Held while what was used is written down, so that the newest figures are the last.
+    saving: Mutex<()>,
+}
+
+/// Tokens that only this process knows.
+#[derive(Default)]
+struct Unlisted(Vec<Arc<Holder>>);
+
+/// Why a change did not come about.
+#[derive(Debug, thiserror::Error)]
+pub enum EditError<E> {
+    #[error("there is no such token")]
+    NotFound,
+    #[error("{0}")]
+    Refused(E),
+    #[error(transparent)]
+    Database(#[from] DbError),
+}
+
+impl TokenStore {
+    /// `rows` are all that are stored; of those that come from the configuration only `configured` still hold.
+    pub fn new(database: Database, rows: Vec<StoredToken>, configured: &HashSet<TokenId>, now: Now) -> Self {
+        let holders = rows.into_iter().filter_map(|row| restore(row, now));
+        let is_present = |holder: &Holder| !holder.is_configured() || configured.contains(&holder.id);
+        let holders = holders.filter(is_present).map(Arc::new).collect();
+        let table = TokenTable::new(holders, std::iter::empty());
+        let published = watch::Sender::new(Arc::new(table));
+        Self { database, published, editing: Mutex::default(), saving: Mutex::default() }
+    }
+
+    /// For one worker.
+    pub fn replica(&self) -> TokenReplica {
+        TokenReplica::new(self.published.subscribe())
+    }
+
+    /// As it is at this moment.
+    pub fn table(&self) -> Arc<TokenTable> {
+        self.published.borrow().clone()
+    }
+
+    /// Stores a new token and lets it in.
+    pub async fn create(&self, row: StoredToken, terms: Terms) -> Result<Arc<Holder>, DbError> {
+        let unlisted = self.editing.lock().await;
+        let holder = Arc::new(Holder::new(row, terms, Now::read()));
+        let row = holder.row.clone();
+        self.database.write(move |conn| insert_token(conn, &row)).await?;
+        self.publish(&unlisted, |holders| holders.push(holder.clone()));
+        Ok(holder)
+    }
+
+    /// Changes a token as `change` says of what it is now; it may refuse.
+    pub async fn edit<E>(
+        &self,
+        id: &str,
+        change: impl FnOnce(&Holder) -> Result<(StoredToken, Terms), E>,
+    ) -> Result<Arc<Holder>, EditError<E>> {
+        let unlisted = self.editing.lock().await;
+        let before = self.table().get(id).cloned().ok_or(EditError::NotFound)?;
+        let (row, terms) = change(&before).map_err(EditError::Refused)?;
+        let after = Arc::new(before.changed(row, terms));
+        let row = after.row.clone();
+        if !self.database.write(move |conn| update_token(conn, &row)).await? {
+            return Err(EditError::NotFound);
+        }
+        self.publish(&unlisted, |holders| {
+            holders.iter_mut().filter(|holder| holder.id == after.id).for_each(|old| *old = after.clone());
+        });
+        Ok(after)
+    }
+
+    /// Nobody comes in with it any more; `check` may refuse.
+    pub async fn delete<E>(
+        &self,
+        id: &str,
+        check: impl FnOnce(&Holder) -> Result<(), E>,
+    ) -> Result<(), EditError<E>> {
+        let unlisted = self.editing.lock().await;
+        let holder = self.table().get(id).cloned().ok_or(EditError::NotFound)?;
+        check(&holder).map_err(EditError::Refused)?;
+        let gone = holder.row.id.clone();
+        self.database.write(move |conn| delete_token(conn, &gone)).await?;
+        self.publish(&unlisted, |holders| holders.retain(|other| other.id != holder.id));
+        Ok(())
+    }
+
+    /// A token that is stored nowhere and ends with this process, if not before.
+    pub async fn lend(&self, row: StoredToken, terms: Terms) {
+        let now = Now::read();
+        let mut unlisted = self.editing.lock().await;
+        unlisted.0.retain(|holder| holder.standing(now.unix_ms()) == Standing::Active);
+        unlisted.0.push(Arc::new(Holder::new(row, terms, now)));
+        self.publish(&unlisted, |_| {});
+    }
+
+    fn publish(&self, unlisted: &MutexGuard<'_, Unlisted>, change: impl FnOnce(&mut Vec<Arc<Holder>>)) {
+        let mut holders = self.table().holders().to_vec();
+        change(&mut holders);
+        self.published.send_replace(Arc::new(TokenTable::new(holders, unlisted.0.iter().cloned())));
+    }
+
+    fn take_use(&self) -> Vec<TokenUsage> {
+        let now = Now::read();
+        self.table().holders().iter().filter_map(|holder| holder.take_use(now)).collect()
+    }
+
+    /// Writes down what was used since this was called last.
+    async fn save_use(&self) {
+        let _saving = self.saving.lock().await;
+        let used = self.take_use();
+        if used.is_empty() {
+            return;
+        }
+        let ids: HashSet<_> = used.iter().map(|used| used.id.clone()).collect();
+        if let Err(failure) = self.database.write(move |conn| save_usage(conn, &used)).await {
+            error!(error = %failure, tokens = ids.len(), "what client tokens have used could not be saved, trying again");
+            let table = self.table();
+            let unsaved = table.holders().iter().filter(|holder| ids.contains(holder.id.as_str()));
+            unsaved.for_each(|holder| holder.keep_use());
+        }
+    }
+}
+
+fn restore(row: StoredToken, now: Now) -> Option<Holder> {
+    let id = row.id.clone();
+    let holder = Holder::restore(row, now);
+    if holder.is_none() {
+        error!(token.id = id, "the terms of a client token cannot be read, so it is not let in");
+    }
+    holder
+}
+
+/// Writes down what was used, every few seconds and at the end.
+pub struct TokenKeeper(Arc<TokenStore>);
+
+impl TokenKeeper {
+    pub fn new(store: Arc<TokenStore>) -> Self {
+        Self(store)
+    }
+
+    fn save(&mut self, ctx: &mut Context<Self>) {
+        let store = self.0.clone();
+        let saving = async move { store.save_use().await };
+        ctx.spawn(saving.into_actor(self).map(|(), _, ctx| {
+            ctx.run_later(SAVE_EVERY, Self::save);
+        }));
+    }
+}
+
+impl Actor for TokenKeeper {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_later(SAVE_EVERY, Self::save);
+    }
+}
+
+/// Command: write down what was used, and answer when that is done; the last one before the process ends.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct SaveUse;
+
+impl Handler<SaveUse> for TokenKeeper {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: SaveUse, _: &mut Context<Self>) -> Self::Result {
+        let store = self.0.clone();
+        Box::pin(async move { store.save_use().await })
+    }
+}
