@@ -13,9 +13,9 @@ pub mod lease;
 pub mod logger;
 pub mod registrar;
 pub mod supervisor;
-pub mod tokens;
 #[cfg(test)]
 mod tests;
+pub mod tokens;
 
 /// Question: what do you hold? Every actor answers with a snapshot that logs, metrics and tests read alike.
 #[derive(Debug, Clone, Copy)]

@@ -9,7 +9,9 @@ use tracing::error;
 use crate::{
     db::{
         Database, DbError,
-        client_tokens::{StoredToken, TokenUsage, delete_token, insert_token, save_usage, update_token},
+        client_tokens::{
+            StoredToken, TokenUsage, delete_token, insert_token, load_tokens, save_usage, update_token,
+        },
     },
     domain::{client::TokenId, terms::Terms, time::Now},
 };
@@ -28,14 +30,19 @@ pub struct TokenStore {
     database: Database,
     published: watch::Sender<Arc<TokenTable>>,
     /// Held while something is changed.
-    editing: Mutex<Unlisted>,
+    editing: Mutex<Editing>,
     /// Held while what was used is written down, so that the newest figures are the last.
     saving: Mutex<()>,
 }
 
-/// Tokens that only this process knows.
+/// What whoever changes something has to know.
 #[derive(Default)]
-struct Unlisted(Vec<Arc<Holder>>);
+struct Editing {
+    /// Those of the configuration that hold.
+    configured: HashSet<TokenId>,
+    /// Tokens that only this process knows.
+    unlisted: Vec<Arc<Holder>>,
+}
 
 /// Why a change did not come about.
 #[derive(Debug, thiserror::Error)]
@@ -50,13 +57,11 @@ pub enum EditError<E> {
 
 impl TokenStore {
     /// `rows` are all that are stored; of those that come from the configuration only `configured` still hold.
-    pub fn new(database: Database, rows: Vec<StoredToken>, configured: &HashSet<TokenId>, now: Now) -> Self {
-        let holders = rows.into_iter().filter_map(|row| restore(row, now));
-        let is_present = |holder: &Holder| !holder.is_configured() || configured.contains(&holder.id);
-        let holders = holders.filter(is_present).map(Arc::new).collect();
-        let table = TokenTable::new(holders, std::iter::empty());
-        let published = watch::Sender::new(Arc::new(table));
-        Self { database, published, editing: Mutex::default(), saving: Mutex::default() }
+    pub fn new(database: Database, rows: Vec<StoredToken>, configured: HashSet<TokenId>, now: Now) -> Self {
+        let editing = Editing { configured, unlisted: Vec::new() };
+        let holders = editing.holders(rows, &TokenTable::default(), now);
+        let published = watch::Sender::new(Arc::new(TokenTable::new(holders, std::iter::empty())));
+        Self { database, published, editing: editing.into(), saving: Mutex::default() }
     }
 
     /// For one worker.
@@ -69,13 +74,24 @@ impl TokenStore {
         self.published.borrow().clone()
     }
 
+    /// Takes in what was changed elsewhere: in the configuration, of which `configured` hold from now on, or in the
+    /// database. What was used stays.
+    pub async fn reload(&self, configured: Option<HashSet<TokenId>>) -> Result<(), DbError> {
+        let mut editing = self.editing.lock().await;
+        let rows = self.database.read(load_tokens).await?;
+        editing.configured = configured.unwrap_or_else(|| std::mem::take(&mut editing.configured));
+        let known = self.table();
+        self.publish(&editing, |holders| *holders = editing.holders(rows, &known, Now::read()));
+        Ok(())
+    }
+
     /// Stores a new token and lets it in.
     pub async fn create(&self, row: StoredToken, terms: Terms) -> Result<Arc<Holder>, DbError> {
-        let unlisted = self.editing.lock().await;
+        let editing = self.editing.lock().await;
         let holder = Arc::new(Holder::new(row, terms, Now::read()));
         let row = holder.row.clone();
         self.database.write(move |conn| insert_token(conn, &row)).await?;
-        self.publish(&unlisted, |holders| holders.push(holder.clone()));
+        self.publish(&editing, |holders| holders.push(holder.clone()));
         Ok(holder)
     }
 
@@ -85,7 +101,7 @@ impl TokenStore {
         id: &str,
         change: impl FnOnce(&Holder) -> Result<(StoredToken, Terms), E>,
     ) -> Result<Arc<Holder>, EditError<E>> {
-        let unlisted = self.editing.lock().await;
+        let editing = self.editing.lock().await;
         let before = self.table().get(id).cloned().ok_or(EditError::NotFound)?;
         let (row, terms) = change(&before).map_err(EditError::Refused)?;
         let after = Arc::new(before.changed(row, terms));
@@ -93,7 +109,7 @@ impl TokenStore {
         if !self.database.write(move |conn| update_token(conn, &row)).await? {
             return Err(EditError::NotFound);
         }
-        self.publish(&unlisted, |holders| {
+        self.publish(&editing, |holders| {
             holders.iter_mut().filter(|holder| holder.id == after.id).for_each(|old| *old = after.clone());
         });
         Ok(after)
@@ -105,28 +121,28 @@ impl TokenStore {
         id: &str,
         check: impl FnOnce(&Holder) -> Result<(), E>,
     ) -> Result<(), EditError<E>> {
-        let unlisted = self.editing.lock().await;
+        let editing = self.editing.lock().await;
         let holder = self.table().get(id).cloned().ok_or(EditError::NotFound)?;
         check(&holder).map_err(EditError::Refused)?;
         let gone = holder.row.id.clone();
         self.database.write(move |conn| delete_token(conn, &gone)).await?;
-        self.publish(&unlisted, |holders| holders.retain(|other| other.id != holder.id));
+        self.publish(&editing, |holders| holders.retain(|other| other.id != holder.id));
         Ok(())
     }
 
     /// A token that is stored nowhere and ends with this process, if not before.
     pub async fn lend(&self, row: StoredToken, terms: Terms) {
         let now = Now::read();
-        let mut unlisted = self.editing.lock().await;
-        unlisted.0.retain(|holder| holder.standing(now.unix_ms()) == Standing::Active);
-        unlisted.0.push(Arc::new(Holder::new(row, terms, now)));
-        self.publish(&unlisted, |_| {});
+        let mut editing = self.editing.lock().await;
+        editing.unlisted.retain(|holder| holder.standing(now.unix_ms()) == Standing::Active);
+        editing.unlisted.push(Arc::new(Holder::new(row, terms, now)));
+        self.publish(&editing, |_| {});
     }
 
-    fn publish(&self, unlisted: &MutexGuard<'_, Unlisted>, change: impl FnOnce(&mut Vec<Arc<Holder>>)) {
+    fn publish(&self, editing: &MutexGuard<'_, Editing>, change: impl FnOnce(&mut Vec<Arc<Holder>>)) {
         let mut holders = self.table().holders().to_vec();
         change(&mut holders);
-        self.published.send_replace(Arc::new(TokenTable::new(holders, unlisted.0.iter().cloned())));
+        self.published.send_replace(Arc::new(TokenTable::new(holders, editing.unlisted.iter().cloned())));
     }
 
     fn take_use(&self) -> Vec<TokenUsage> {
@@ -148,6 +164,18 @@ impl TokenStore {
             let unsaved = table.holders().iter().filter(|holder| ids.contains(holder.id.as_str()));
             unsaved.for_each(|holder| holder.keep_use());
         }
+    }
+}
+
+impl Editing {
+    /// Those of the rows that hold; of whom is known already what was used is kept.
+    fn holders(&self, rows: Vec<StoredToken>, known: &TokenTable, now: Now) -> Vec<Arc<Holder>> {
+        let holder = |row: StoredToken| match known.get(&row.id) {
+            Some(known) => known.reread(row),
+            None => restore(row, now),
+        };
+        let holds = |holder: &Holder| !holder.is_configured() || self.configured.contains(&holder.id);
+        rows.into_iter().filter_map(holder).filter(holds).map(Arc::new).collect()
     }
 }
 

@@ -64,7 +64,7 @@ impl Responses {
     /// Answers whether there was one.
     pub async fn delete(&self, owner: &TokenId, id: String) -> Result<bool, ApiError> {
         let owner = owner.clone();
-        let is_mine = self.unwritten.find(&id).is_some_and(|waiting| *waiting.row().owner == owner.as_str());
+        let is_mine = self.unwritten.find(&id).is_some_and(|waiting| waiting.row().owner == owner.as_str());
         let was_waiting = is_mine && self.unwritten.remove(&id);
         // What was being written just now is deleted behind that.
         let deleted = self.database.write(move |conn| delete_response(conn, owner.as_str(), &id));

@@ -78,7 +78,9 @@ fn authenticate<F: Credentials>(request: &HttpRequest) -> Result<ClientToken<F>,
     for token in F::tokens(request) {
         match table.find(&gateway.sealer.token_fingerprint(&token), now_ms) {
             Ok(holder) => return let_in(request, gateway, holder, now_ms),
-            Err(NotAccepted::Unknown) if matches!(error, ApiError::MissingToken) => error = ApiError::WrongToken,
+            Err(NotAccepted::Unknown) if matches!(error, ApiError::MissingToken) => {
+                error = ApiError::WrongToken
+            }
             Err(NotAccepted::Unknown) => {}
             Err(NotAccepted::Disabled) => error = ApiError::TokenDisabled,
             Err(NotAccepted::Expired) => error = ApiError::TokenExpired,

@@ -43,8 +43,7 @@ pub async fn ready(gateway: Data<Gateway>) -> HttpResponse {
 
 pub const NO_KEYS: &str =
     r#"there is no API key; set API_KEYS='["AIza…","AQ.…"]' in the environment or in .env and restart"#;
-pub const NO_TOKENS: &str =
-    r#"there is no client token; make one in the dashboard, or set ALLOWED_TOKENS='["sk-…"]' in the environment or in .env and restart"#;
+pub const NO_TOKENS: &str = r#"there is no client token; make one in the dashboard, or set ALLOWED_TOKENS='["sk-…"]' in the environment or in .env and restart"#;
 
 fn pool_problem(pool: &PoolSnapshot) -> Option<String> {
     let states = &pool.states;

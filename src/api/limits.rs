@@ -39,7 +39,9 @@ pub fn tell_later<F: Credentials>(request: &HttpRequest, holder: &Arc<Holder>) {
 
 /// Writes the headers of an answer. Of several limits of one kind the one is told that leaves least.
 pub fn tell(response: &mut ServiceResponse<impl MessageBody>) {
-    let Some(ToTell { holder, style }) = response.request().extensions_mut().remove::<ToTell>() else { return };
+    let Some(ToTell { holder, style }) = response.request().extensions_mut().remove::<ToTell>() else {
+        return;
+    };
     let now = Now::read();
     let usage = holder.allowance().usage(&holder.terms.rate_limits, holder.terms.time_zone, now);
     for (metric, name) in [(Metric::Requests, "requests"), (Metric::Tokens, "tokens")] {
@@ -59,7 +61,8 @@ fn write(headers: &mut HeaderMap, style: Style, metric: &str, limit: &LimitUse, 
                 .to_rfc3339_opts(SecondsFormat::Secs, true),
         ),
     };
-    let told = [("limit", limit.limit.to_string()), ("remaining", limit.remaining().to_string()), ("reset", reset)];
+    let told =
+        [("limit", limit.limit.to_string()), ("remaining", limit.remaining().to_string()), ("reset", reset)];
     for (what, value) in told {
         if let (Ok(name), Ok(value)) =
             (HeaderName::try_from(name(metric, what)), HeaderValue::try_from(value))
@@ -117,7 +120,8 @@ mod tests {
 
     #[test]
     fn spans_are_written_as_openai_does() {
-        let words = [0, 20, 999, 1000, 1001, 360_000, 3_723_000, 90_000_000].map(|ms| in_words(Duration::from_millis(ms)));
+        let words = [0, 20, 999, 1000, 1001, 360_000, 3_723_000, 90_000_000]
+            .map(|ms| in_words(Duration::from_millis(ms)));
 
         assert_eq!(words, ["0ms", "20ms", "999ms", "1s", "2s", "6m0s", "1h2m3s", "25h0m0s"]);
     }

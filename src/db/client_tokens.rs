@@ -162,12 +162,7 @@ fn replace_auth(
     Ok(AUTH.to_owned())
 }
 
-fn add_allowed(
-    conn: &mut DbConnection,
-    sealer: &Sealer,
-    token: &Secret,
-    now_ms: i64,
-) -> QueryResult<String> {
+fn add_allowed(conn: &mut DbConnection, sealer: &Sealer, token: &Secret, now_ms: i64) -> QueryResult<String> {
     let id = format!("allowed-{}", counters::reserve(conn, "allowed_tokens", 1)?);
     insert_token(conn, &configured(id.clone(), &id, sealer, token, now_ms))?;
     take_over(conn, sealer, token, &id)?;
@@ -277,14 +272,16 @@ mod tests {
         let (database, _dir) = test_database();
         database
             .write_blocking(|conn| {
-                let mut token =
-                    configured("tk".into(), "name", &sealer(), &Secret::new("sk-x"), 7);
+                let mut token = configured("tk".into(), "name", &sealer(), &Secret::new("sk-x"), 7);
                 insert_token(conn, &token)?;
                 assert!(insert_token(conn, &StoredToken { id: "other".into(), ..token.clone() }).is_err());
                 token.note = "a note".into();
                 assert!(update_token(conn, &token)?);
                 let used = TokenUsage { id: "tk".into(), last_used_at_ms: Some(9), usage: Some("{}".into()) };
-                save_usage(conn, &[used, TokenUsage { id: "gone".into(), last_used_at_ms: None, usage: None }])?;
+                save_usage(
+                    conn,
+                    &[used, TokenUsage { id: "gone".into(), last_used_at_ms: None, usage: None }],
+                )?;
 
                 let stored = load_tokens(conn)?;
                 assert_eq!((&*stored[0].note, stored[0].last_used_at_ms), ("a note", Some(9)));

@@ -14,12 +14,21 @@ impl Sealer {
     pub fn token_fingerprint(&self, token: &str) -> TokenPrint {
         self.fingerprint_of([b"client token: ", token.as_bytes()])
     }
+
+    /// The client token that a text always leads to, which nobody without the encryption key can guess.
+    pub fn token_of(&self, text: &[u8]) -> Secret {
+        token_from(self.fingerprint_of([b"token made for: ", text]))
+    }
 }
 
 /// A new client token: 256 random bits.
 pub fn new_token() -> Secret {
     let mut bytes = [0; 32];
     rand::rng().fill_bytes(&mut bytes);
+    token_from(bytes)
+}
+
+fn token_from(bytes: [u8; 32]) -> Secret {
     Secret::new(format!("sk-{}", URL_SAFE_NO_PAD.encode(bytes)))
 }
 

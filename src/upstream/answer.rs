@@ -20,7 +20,7 @@ use super::{
     events::EventStream,
     trail::{Extra, Trail},
 };
-use crate::domain::{client::TokenId, key::KeyId, outcome::NextStep};
+use crate::domain::{client::TokenId, key::KeyId, outcome::NextStep, tiers::TierSet};
 
 /// Parts that one answer may have beyond its first.
 const MAX_CONTINUATIONS: usize = 2;
@@ -159,7 +159,8 @@ impl Resumption {
         self.tried.extend(cut.key());
         let (dispatcher, call) = (self.dispatcher.clone(), Call { body, ..self.call.clone() });
         let start = Start { deadline, tried: self.tried.clone(), extra: Some(Extra::Continuation) };
-        let mut record = Record { trail: Trail::of(self.client.clone()).within(self.tiers), whole: ended.clone() };
+        let mut record =
+            Record { trail: Trail::of(self.client.clone()).within(self.tiers), whole: ended.clone() };
         Some(Box::pin(async move { dispatcher.open_part(&call, &mut record.trail, start).await }))
     }
 }

@@ -27,4 +27,5 @@ mod storm;
 mod streaming;
 mod switches;
 mod timeouts;
+mod tokens;
 mod uploads;

@@ -69,6 +69,12 @@ impl Holder {
         Self { id: self.id.clone(), row, terms, use_of: self.use_of.clone() }
     }
 
+    /// The same as it is stored by now; `None` when its terms cannot be read.
+    pub(super) fn reread(&self, row: StoredToken) -> Option<Self> {
+        let terms = serde_json::from_str(&row.terms).ok()?;
+        Some(self.changed(row, terms))
+    }
+
     pub fn standing(&self, now_ms: i64) -> Standing {
         if !self.row.enabled {
             Standing::Disabled

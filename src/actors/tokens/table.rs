@@ -36,8 +36,10 @@ impl TokenTable {
         for holder in holders.iter().cloned().chain(unlisted) {
             let row = &holder.row;
             let old = row.old_fingerprint.as_deref().zip(row.old_valid_until_ms);
-            for (print, until_ms) in
-                old.map(|(print, until_ms)| (print, Some(until_ms))).into_iter().chain([(&*row.fingerprint, None)])
+            for (print, until_ms) in old
+                .map(|(print, until_ms)| (print, Some(until_ms)))
+                .into_iter()
+                .chain([(&*row.fingerprint, None)])
             {
                 if let Ok(print) = print.try_into() {
                     by_print.insert(print, Accepted { holder: holder.clone(), until_ms });
@@ -92,7 +94,8 @@ impl TokenReplica {
     pub fn table(&self) -> Arc<TokenTable> {
         let mut seen = self.0.borrow_mut();
         if seen.news.has_changed().unwrap_or(false) {
-            seen.table = seen.news.borrow_and_update().clone();
+            let table = seen.news.borrow_and_update().clone();
+            seen.table = table;
         }
         seen.table.clone()
     }

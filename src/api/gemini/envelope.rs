@@ -39,7 +39,9 @@ fn message(error: &ApiError) -> String {
     match error {
         // Google's own words, which its SDKs and tools know.
         ApiError::TokenExpired => format!("API key expired. Please renew the API key. ({error})"),
-        _ if error.kind() == ErrorKind::WrongToken => format!("API key not valid. Please pass a valid API key. ({error})"),
+        _ if error.kind() == ErrorKind::WrongToken => {
+            format!("API key not valid. Please pass a valid API key. ({error})")
+        }
         _ => error.to_string(),
     }
 }

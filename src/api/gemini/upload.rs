@@ -4,7 +4,7 @@
 //! one or more further requests; *multipart* and *raw* send all in one. The address leads back to us, and what stands in
 //! it is the credential of the further requests, as some SDKs send no other.
 
-use std::{cell::RefCell, io, rc::Rc, time::Duration};
+use std::{cell::RefCell, io, rc::Rc, sync::Arc, time::Duration};
 
 use actix_web::{
     FromRequest, HttpRequest, HttpResponse,

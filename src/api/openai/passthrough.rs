@@ -76,7 +76,11 @@ fn named_by(path: &str) -> &str {
 
 /// What only looks at something, such as the list of models, costs no tokens.
 fn admitted(journal: &mut Journal, model: ModelName, is_look: bool) -> Result<ModelName, ApiError> {
-    if is_look { journal.admit_free(&ModelName::none())? } else { journal.admit(&model)? }
+    if is_look {
+        journal.admit_free(&ModelName::none())?
+    } else {
+        journal.admit(&model)?
+    }
     Ok(model)
 }
 
