@@ -79,7 +79,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let storage = storage::open(&config)?;
     let (database, sealer) = (storage.database.clone(), storage.sealer.clone());
     let tokens = Arc::new(access::client_tokens(&config.auth, &sealer, &database)?);
-    let admin_tokens = Arc::new(access::admin_tokens(&config.auth, &config.storage, &sealer)?);
+    let admin = Arc::new(access::admin_door(&config.auth, &config.storage, &sealer)?);
     let (_live, settings) = watch::channel(Arc::new(Live::new(config.into())));
 
     let (crew, arbiters) = Crew::start(&settings.borrow(), storage, tokens.clone())?;
@@ -88,7 +88,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         crew: crew.clone(),
         tokens,
         sealer,
-        admin_tokens,
+        admin,
         database: database.clone(),
         outbox_guard: outbox_guard.downgrade(),
         signatures: Signatures::default(),

@@ -3,22 +3,33 @@
 use std::{
     future::{Ready, ready},
     marker::PhantomData,
-    net::IpAddr,
     sync::Arc,
 };
 
 use actix_web::{
-    FromRequest, HttpRequest, dev::Payload, guard::GuardContext, http::header::AUTHORIZATION, web::Data,
+    FromRequest, HttpRequest,
+    dev::Payload,
+    guard::GuardContext,
+    http::{
+        Method,
+        header::{AUTHORIZATION, COOKIE},
+    },
+    web::Data,
 };
 
 use super::{
-    admin::Admin,
+    admin::{
+        Admin,
+        error::AdminError,
+        session::{self, Opened},
+    },
     anthropic::Anthropic,
     error::{ApiError, Envelope, Failure},
     gateway::Gateway,
     gemini::Gemini,
     limits,
     openai::OpenAi,
+    peer::{Peer, require_same_origin},
 };
 use crate::{
     actors::tokens::{Holder, NotAccepted},
@@ -95,7 +106,7 @@ fn let_in<F: Credentials>(
     holder: &Arc<Holder>,
     now_ms: i64,
 ) -> Result<ClientToken<F>, ApiError> {
-    if !holder.terms.networks.is_empty() && !holder.terms.allow_address(client_address(request, gateway)) {
+    if !holder.terms.networks.is_empty() && !holder.terms.allow_address(Peer::of(request, gateway).address) {
         return Err(ApiError::AddressNotAllowed);
     }
     holder.note_use(now_ms);
@@ -103,13 +114,12 @@ fn let_in<F: Credentials>(
     Ok(ClientToken { id: holder.id.clone(), holder: holder.clone(), dialect: PhantomData })
 }
 
-fn client_address(request: &HttpRequest, _: &Gateway) -> Option<IpAddr> {
-    request.peer_addr().map(|address| address.ip())
-}
-
-/// The administrator, who shows `AUTH_TOKEN` as `Authorization: Bearer`.
+/// The administrator, who shows `AUTH_TOKEN` as `Authorization: Bearer`, or has opened a session with it.
 #[derive(Debug)]
-pub struct AdminUser;
+pub struct AdminUser {
+    /// `None` for whoever shows the token itself.
+    pub session: Option<Opened>,
+}
 
 impl FromRequest for AdminUser {
     type Error = Failure<Admin>;
@@ -119,9 +129,41 @@ impl FromRequest for AdminUser {
         let Some(gateway) = request.app_data::<Data<Gateway>>() else {
             return ready(Err(ApiError::Internal.into()));
         };
-        let is_known = bearer(request).is_some_and(|token| gateway.admin_tokens.contains(&token));
-        ready(is_known.then_some(Self).ok_or_else(|| ApiError::NotAdmin.into()))
+        ready(admin_user(request, gateway).map_err(Failure::from))
     }
+}
+
+fn admin_user(request: &HttpRequest, gateway: &Gateway) -> Result<AdminUser, ApiError> {
+    let peer = Peer::of(request, gateway);
+    let admin = &gateway.admin;
+    if let Some(token) = bearer(request) {
+        admin.attempts.require(peer.address)?;
+        if admin.tokens.contains(&token) {
+            return Ok(AdminUser { session: None });
+        }
+        // A client's own token is no guess.
+        let print = gateway.sealer.token_fingerprint(&token);
+        if gateway.tokens.table().find(&print, Now::read().unix_ms()) == Err(NotAccepted::Unknown) {
+            admin.attempts.failed(peer.address);
+        }
+        return Err(ApiError::NotAdmin);
+    }
+    let session =
+        session_cookie(request).and_then(|id| admin.sessions.find(&id)).ok_or(ApiError::NotAdmin)?;
+    require_same_origin(request, &peer)?;
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let csrf = header(request, "x-csrf-token");
+    if !is_read && !csrf.is_some_and(|token| session.has_csrf(&token)) {
+        return Err(AdminError::Csrf.into());
+    }
+    Ok(AdminUser { session: Some(session) })
+}
+
+/// What the cookie of a session holds.
+pub fn session_cookie(request: &HttpRequest) -> Option<String> {
+    let cookies = request.headers().get_all(COOKIE).filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(name, _)| *name == session::COOKIE).map(|(_, id)| id.to_owned())
 }
 
 /// Shared paths such as `/v1/models` speak Gemini to whoever shows a Gemini credential, else OpenAI.

@@ -5,7 +5,11 @@ use tracing::{info, warn};
 use super::StartError;
 use crate::{
     actors::tokens::TokenStore,
-    api::health::NO_TOKENS,
+    api::{
+        admin::session::{Attempts, Sessions},
+        gateway::AdminDoor,
+        health::NO_TOKENS,
+    },
     config::{Auth, Storage},
     db::{
         Database, DbError,
@@ -15,8 +19,17 @@ use crate::{
     secrets::{Sealer, TokenSet, load_or_create_admin_token},
 };
 
+/// How the administrator gets in.
+pub fn admin_door(auth: &Auth, storage: &Storage, sealer: &Sealer) -> Result<AdminDoor, StartError> {
+    Ok(AdminDoor {
+        tokens: admin_tokens(auth, storage, sealer)?,
+        sessions: Sessions::new(auth.session_expire),
+        attempts: Attempts::default(),
+    })
+}
+
 /// The administrator's token: the one that is set, else the one that is kept in the data folder.
-pub fn admin_tokens(auth: &Auth, storage: &Storage, sealer: &Sealer) -> Result<TokenSet, StartError> {
+fn admin_tokens(auth: &Auth, storage: &Storage, sealer: &Sealer) -> Result<TokenSet, StartError> {
     let token = match auth.auth_token.clone() {
         Some(token) => token,
         None => {

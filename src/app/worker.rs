@@ -17,7 +17,7 @@ use crate::{
     actors::tokens::TokenStore,
     api::{
         archive::Responses,
-        gateway::{Gateway, Limits, Streams},
+        gateway::{AdminDoor, Gateway, Limits, Streams},
         normalize::normalize_path,
         outbox::Outbox,
         signatures::Signatures,
@@ -25,7 +25,7 @@ use crate::{
     config::{self, Gemini},
     db::Database,
     media::{self, Fetcher},
-    secrets::{Sealer, TokenSet},
+    secrets::Sealer,
     upstream::dispatch::Dispatcher,
 };
 
@@ -35,7 +35,7 @@ pub struct Shared {
     pub crew: Crew,
     pub tokens: Arc<TokenStore>,
     pub sealer: Sealer,
-    pub admin_tokens: Arc<TokenSet>,
+    pub admin: Arc<AdminDoor>,
     pub database: Database,
     pub outbox_guard: mpsc::WeakSender<()>,
     pub signatures: Signatures,
@@ -121,7 +121,8 @@ impl Shared {
             token_store: self.tokens.clone(),
             registry: self.crew.registry.clone(),
             sealer: self.sealer.clone(),
-            admin_tokens: self.admin_tokens.clone(),
+            admin: self.admin.clone(),
+            trusted_proxies: config.server.trusted_proxies.clone().into(),
             catalog: self.crew.catalog.clone(),
             models: self.crew.models.clone(),
             supervisor: self.crew.supervisor.clone(),

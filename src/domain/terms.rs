@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{network::Network, quota::ModelPattern, tiers::TierSet};
 
 /// The most that a token may be used; `None` is no limit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RateLimits {
     pub requests_per_minute: Option<u64>,
@@ -43,7 +43,7 @@ impl RateLimits {
 }
 
 /// Names one of the [`RateLimits`], as the admin API spells it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LimitName {
     RequestsPerMinute,

@@ -44,9 +44,7 @@ const LONGEST_GRACE_SECONDS: u64 = 30 * 24 * 60 * 60;
 pub fn routes(config: &mut ServiceConfig) {
     config
         .service(
-            only::<Admin>("/tokens", "GET, POST")
-                .route(get().to(list_tokens))
-                .route(post().to(create_token)),
+            only::<Admin>("/tokens", "GET, POST").route(get().to(list_tokens)).route(post().to(create_token)),
         )
         .service(
             only::<Admin>("/tokens/{id}", "GET, PATCH, DELETE")
@@ -278,7 +276,9 @@ pub async fn rotate_token(
 ) -> Result<Json<NewTokenView>, Failure<Admin>> {
     let (grace, now) = (rotation.0.grace_seconds, Now::read());
     if grace > LONGEST_GRACE_SECONDS {
-        return Err(AdminError::field("grace_seconds", format!("is more than {LONGEST_GRACE_SECONDS}")).into());
+        return Err(
+            AdminError::field("grace_seconds", format!("is more than {LONGEST_GRACE_SECONDS}")).into()
+        );
     }
     let token = new_token();
     let until_ms = (grace > 0).then(|| now.unix_ms() + i64::try_from(grace * 1000).unwrap_or(0));

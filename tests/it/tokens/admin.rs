@@ -21,7 +21,8 @@ async fn a_token_is_told_once_and_opens_the_client_api_at_once() {
     let list = ask(&app, Method::GET, "tokens", None).await;
     assert!(!list.text().contains(&token), "{}", list.text());
     assert_eq!(list.header("content-type"), Some("application/json"));
-    let row = app.logs("it is logged", |rows| rows.iter().any(|row| row.token_id.as_deref() == Some(&*id))).await;
+    let row =
+        app.logs("it is logged", |rows| rows.iter().any(|row| row.token_id.as_deref() == Some(&*id))).await;
     assert!(!format!("{row:?}").contains(&token));
     // It opens nothing of the administrator's.
     let refused = app.client_with(&token).get("/api/admin/tokens").send().await;
@@ -32,7 +33,8 @@ async fn a_token_is_told_once_and_opens_the_client_api_at_once() {
 async fn tokens_of_the_configuration_are_shown_limited_and_not_deleted() {
     let app = app(&[]).await;
     let list = ask(&app, Method::GET, "tokens", None).await.json();
-    let ids: Vec<_> = list["items"].as_array().expect("a list").iter().map(|item| item["id"].clone()).collect();
+    let ids: Vec<_> =
+        list["items"].as_array().expect("a list").iter().map(|item| item["id"].clone()).collect();
     assert_eq!((ids.len(), &list["total"]), (2, &json!(2)), "{list}");
     assert!(ids.contains(&json!("allowed-1")) && ids.contains(&json!("auth")), "{list}");
     assert!(!list.to_string().contains(TOKEN) && !list.to_string().contains(ADMIN), "{list}");
@@ -127,7 +129,10 @@ async fn the_same_request_makes_one_token_and_old_versions_change_nothing() {
     };
     let (first, second) = (post(json!({"name": "a"})).await, post(json!({"name": "a"})).await);
     assert_eq!((first.status(), second.status()), (201, 201));
-    assert_eq!((&first.json()["id"], &first.json()["token"]), (&second.json()["id"], &second.json()["token"]));
+    assert_eq!(
+        (&first.json()["id"], &first.json()["token"]),
+        (&second.json()["id"], &second.json()["token"])
+    );
     assert_eq!(post(json!({"name": "b"})).await.status(), 409);
 
     let id = first.json()["id"].as_str().expect("an id").to_owned();
@@ -169,7 +174,8 @@ async fn lists_are_paged_searched_and_filtered() {
     let names = async |query: &str| {
         let list = ask(&app, Method::GET, &format!("tokens?{query}"), None).await.json();
         let items = list["items"].as_array().expect("a list").clone();
-        let names: Vec<_> = items.iter().map(|item| item["name"].as_str().unwrap_or_default().to_owned()).collect();
+        let names: Vec<_> =
+            items.iter().map(|item| item["name"].as_str().unwrap_or_default().to_owned()).collect();
         (names, list["next_cursor"].as_str().map(str::to_owned))
     };
 

@@ -6,7 +6,8 @@ use crate::harness::{event, eventually, prompt};
 #[actix_web::test]
 async fn a_spent_limit_is_told_in_each_dialect_with_the_time_to_wait() {
     let app = app(&[]).await;
-    let (token, id) = make(&app, json!({"rate_limits": {"requests_per_minute": 1, "tokens_per_day": 90_000}})).await;
+    let (token, id) =
+        make(&app, json!({"rate_limits": {"requests_per_minute": 1, "tokens_per_day": 90_000}})).await;
     assert_eq!(app.client_with(&token).generate(MODEL, "one").await.status(), 200);
 
     let replies = each_dialect(&app, &token).await;
@@ -46,7 +47,8 @@ async fn answers_tell_what_is_left_and_their_bodies_stay_as_they_came() {
     let app = app(&[]).await;
     let body = r#"{ "candidates":[{"content":{"parts":[{"text":"hi"}],"role":"model"},"finishReason":"STOP"}], "usageMetadata":{"promptTokenCount":10,"candidatesTokenCount":30,"totalTokenCount":40}, "odd" : 1 }"#;
     app.upstream.on("k1").reply_body(200, "application/json", body);
-    let (token, id) = make(&app, json!({"rate_limits": {"requests_per_day": 5, "tokens_per_minute": 1000}})).await;
+    let (token, id) =
+        make(&app, json!({"rate_limits": {"requests_per_day": 5, "tokens_per_minute": 1000}})).await;
     let free = app.client().generate(MODEL, "hello").await;
     assert_eq!((free.text(), free.header("x-ratelimit-limit-requests")), (body, None));
 
@@ -103,7 +105,8 @@ async fn a_client_that_hangs_up_makes_room_for_the_next() {
 #[actix_web::test]
 async fn what_was_used_outlives_the_process() {
     let app = app(&[]).await;
-    let (token, id) = make(&app, json!({"rate_limits": {"requests_per_month": 3, "tokens_per_day": 100_000}})).await;
+    let (token, id) =
+        make(&app, json!({"rate_limits": {"requests_per_month": 3, "tokens_per_day": 100_000}})).await;
     for _ in 0..2 {
         assert_eq!(app.client_with(&token).generate(MODEL, "hello").await.status(), 200);
     }
@@ -113,7 +116,10 @@ async fn what_was_used_outlives_the_process() {
 
     let after = view(&app, &id).await;
     assert_eq!(before["usage"][0]["used"], after["usage"][0]["used"]);
-    assert_eq!((&after["usage"][1]["used"], &after["last_used_at_ms"]), (&json!(2), &before["last_used_at_ms"]));
+    assert_eq!(
+        (&after["usage"][1]["used"], &after["last_used_at_ms"]),
+        (&json!(2), &before["last_used_at_ms"])
+    );
     assert_eq!(app.client_with(&token).generate(MODEL, "three").await.status(), 200);
     let refused = app.client_with(&token).chat(MODEL, "four").await;
     assert_eq!(refused.status(), 429);

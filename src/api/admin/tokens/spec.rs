@@ -246,8 +246,15 @@ mod tests {
         let error = spec.terms().unwrap_err();
 
         let fields: Vec<_> = error.fields().unwrap().keys().map(String::as_str).collect();
-        let expected =
-            ["max_concurrent", "models", "name", "networks", "rate_limits.images_per_day", "tiers", "time_zone"];
+        let expected = [
+            "max_concurrent",
+            "models",
+            "name",
+            "networks",
+            "rate_limits.images_per_day",
+            "tiers",
+            "time_zone",
+        ];
         assert_eq!(fields, expected);
     }
 }
