@@ -190,7 +190,7 @@ pub fn is_credential(parameter: &str) -> bool {
     matches!(parameter, "key" | "access_token" | "oauth_token")
 }
 
-fn bearer(request: &HttpRequest) -> Option<String> {
+pub fn bearer(request: &HttpRequest) -> Option<String> {
     let value = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())

@@ -22,6 +22,7 @@ pub mod request_id;
 pub mod signatures;
 pub mod source;
 pub mod stream;
+pub mod usage;
 
 use actix_web::{
     HttpRequest, Resource, Scope,
@@ -79,6 +80,7 @@ pub fn routes(config: &mut ServiceConfig) {
         )
         .service(only::<OpenAi>("/metrics", "GET").route(get().to(health::metrics)))
         .service(admin_scope())
+        .configure(usage::routes)
         .service(gemini_scope("/gemini/v1beta"))
         .service(gemini_scope("/v1beta"))
         .service(gemini_scope("/v1alpha"))

@@ -206,3 +206,25 @@ async fn the_playgrounds_token_opens_the_client_api_and_is_listed_nowhere() {
     }
     assert_eq!(ask(&app, Method::GET, "tokens", None).await.json()["total"], 2);
 }
+
+#[actix_web::test]
+async fn a_holder_sees_its_own_use_and_nothing_of_others() {
+    let app = app(&[]).await;
+    let (mine, _) =
+        make(&app, json!({"name": "mine", "note": "costly", "rate_limits": {"requests_per_day": 9}})).await;
+    let (other, other_id) = make(&app, json!({"name": "other"})).await;
+    for token in [&mine, &other, &other] {
+        app.client_with(token).generate(MODEL, "hello").await;
+    }
+
+    let reply = app.client_with(&mine).get("/api/usage").send().await;
+
+    assert_eq!(reply.status(), 200, "{}", reply.text());
+    let token = &reply.json()["token"];
+    assert_eq!((&token["name"], &token["usage"][0]["used"]), (&json!("mine"), &json!(1)));
+    for hidden in ["costly", "other", &*other_id, &*mine, &*other, "allowed-1"] {
+        assert!(!reply.text().contains(hidden), "{hidden}: {}", reply.text());
+    }
+    let wrong = app.client_with("sk-nobody").get("/api/usage").send().await;
+    assert_eq!((wrong.status(), &wrong.json()["error"]["code"]), (401, &json!("unauthenticated")));
+}
