@@ -143,7 +143,8 @@ fn admin_user(request: &HttpRequest, gateway: &Gateway) -> Result<AdminUser, Api
         }
         // A client's own token is no guess.
         let print = gateway.sealer.token_fingerprint(&token);
-        if gateway.tokens.table().find(&print, Now::read().unix_ms()) == Err(NotAccepted::Unknown) {
+        let found = gateway.tokens.table();
+        if matches!(found.find(&print, Now::read().unix_ms()), Err(NotAccepted::Unknown)) {
             admin.attempts.failed(peer.address);
         }
         return Err(ApiError::NotAdmin);

@@ -115,7 +115,7 @@ pub fn sync_configured_tokens(
     let auth = auth.filter(|auth| !allowed.contains(auth));
     conn.immediate_transaction(|conn| {
         let mut ids = HashSet::new();
-        for auth in auth {
+        if let Some(auth) = auth {
             ids.insert(match find_id(conn, sealer, auth)? {
                 Some(id) => id,
                 None => replace_auth(conn, sealer, auth, now_ms)?,
