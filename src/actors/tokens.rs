@@ -10,7 +10,8 @@ use crate::{
     db::{
         Database, DbError,
         client_tokens::{
-            StoredToken, TokenUsage, delete_token, insert_token, load_tokens, save_usage, update_token,
+            StoredToken, TokenUsage, count_changes, delete_token, insert_token, load_tokens, save_usage,
+            update_token,
         },
     },
     domain::{client::TokenId, terms::Terms, time::Now},
@@ -74,12 +75,10 @@ impl TokenStore {
         self.published.borrow().clone()
     }
 
-    /// Takes in what was changed elsewhere: in the configuration, of which `configured` hold from now on, or in the
-    /// database. What was used stays.
-    pub async fn reload(&self, configured: Option<HashSet<TokenId>>) -> Result<(), DbError> {
-        let mut editing = self.editing.lock().await;
+    /// Takes in what is stored by now. What was used stays.
+    async fn reload(&self) -> Result<(), DbError> {
+        let editing = self.editing.lock().await;
         let rows = self.database.read(load_tokens).await?;
-        editing.configured = configured.unwrap_or_else(|| std::mem::take(&mut editing.configured));
         let known = self.table();
         self.publish(&editing, |holders| *holders = editing.holders(rows, &known, Now::read()));
         Ok(())
@@ -150,6 +149,21 @@ impl TokenStore {
         self.table().holders().iter().filter_map(|holder| holder.take_use(now)).collect()
     }
 
+    /// Takes in what another process, such as the command line, has changed since `seen`; answers what is seen now.
+    async fn follow(&self, seen: i64) -> i64 {
+        let changes = match self.database.read(count_changes).await {
+            Ok(changes) if changes != seen => changes,
+            _ => return seen,
+        };
+        match self.reload().await {
+            Ok(()) => changes,
+            Err(failure) => {
+                error!(error = %failure, "changed client tokens could not be read, trying again");
+                seen
+            }
+        }
+    }
+
     /// Writes down what was used since this was called last.
     async fn save_use(&self) {
         let _saving = self.saving.lock().await;
@@ -188,18 +202,26 @@ fn restore(row: StoredToken, now: Now) -> Option<Holder> {
     holder
 }
 
-/// Writes down what was used, every few seconds and at the end.
-pub struct TokenKeeper(Arc<TokenStore>);
+/// Writes down what was used, every few seconds and at the end, and takes in what other processes have changed.
+pub struct TokenKeeper {
+    store: Arc<TokenStore>,
+    /// Changes of others that were taken in.
+    seen: i64,
+}
 
 impl TokenKeeper {
     pub fn new(store: Arc<TokenStore>) -> Self {
-        Self(store)
+        Self { store, seen: 0 }
     }
 
     fn save(&mut self, ctx: &mut Context<Self>) {
-        let store = self.0.clone();
-        let saving = async move { store.save_use().await };
-        ctx.spawn(saving.into_actor(self).map(|(), _, ctx| {
+        let (store, seen) = (self.store.clone(), self.seen);
+        let round = async move {
+            store.save_use().await;
+            store.follow(seen).await
+        };
+        ctx.spawn(round.into_actor(self).map(|seen, keeper, ctx| {
+            keeper.seen = seen;
             ctx.run_later(SAVE_EVERY, Self::save);
         }));
     }
@@ -222,7 +244,7 @@ impl Handler<SaveUse> for TokenKeeper {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, _: SaveUse, _: &mut Context<Self>) -> Self::Result {
-        let store = self.0.clone();
+        let store = self.store.clone();
         Box::pin(async move { store.save_use().await })
     }
 }

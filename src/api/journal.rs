@@ -10,6 +10,7 @@ use super::{
     error::{ApiError, Envelope, Failure},
     gateway::Gateway,
     outbox::Outbox,
+    peer::Peer,
     request_id::RequestId,
 };
 use crate::{
@@ -106,7 +107,7 @@ impl Journal {
         Self {
             asked,
             request_id,
-            client_ip: request.peer_addr().map(|address| address.ip().to_string()),
+            client_ip: Peer::of(request, gateway).address.map(|address| address.to_string()),
             node: gateway.node.clone(),
             body: gateway.record_request_body.then(|| body.clone()),
             started: request.extensions().get::<RequestId>().map_or_else(Instant::now, RequestId::started),
@@ -180,13 +181,15 @@ impl Journal {
         !self.holder.terms.models.is_empty()
     }
 
-    /// What was never sent does not count, and what failed used no tokens.
+    /// What was never sent does not count, and what failed used no tokens. Of a client that hung up before there was an
+    /// answer nobody knows what it used.
     fn settle(&mut self) {
         let Some(admission) = self.admission.take() else { return };
-        let is_answered = self.trail.answered_by.is_some();
         let usage = self.trail.usage.map(|usage| usage.input() + usage.output());
-        if is_answered {
+        if self.trail.answered_by.is_some() {
             admission.settle(usage, self.images);
+        } else if self.status == CLIENT_CLOSED_REQUEST {
+            admission.settle(usage, 0);
         } else if !self.trail.attempts.is_empty() {
             admission.settle(Some(usage.unwrap_or(0)), 0);
         }

@@ -39,6 +39,8 @@ pub struct StoredToken {
 pub const CONFIGURED: &str = "config";
 /// `origin` of tokens that were made in the dashboard or on the command line.
 pub const MADE: &str = "admin";
+/// Counts the changes that other processes have made.
+const CHANGES: &str = "client_token_changes";
 /// `AUTH_TOKEN`, whatever it is at the moment.
 const AUTH: &str = "auth";
 
@@ -84,6 +86,16 @@ pub fn update_token(conn: &mut DbConnection, token: &StoredToken) -> QueryResult
 /// Answers whether there was one.
 pub fn delete_token(conn: &mut DbConnection, id: &str) -> QueryResult<bool> {
     Ok(diesel::delete(client_tokens::table.find(id)).execute(conn)? > 0)
+}
+
+/// Tells a gateway that runs over the same database that another process has changed a token.
+pub fn note_change(conn: &mut DbConnection) -> QueryResult<()> {
+    conn.immediate_transaction(|conn| counters::reserve(conn, CHANGES, 1).map(|_| ()))
+}
+
+/// How often other processes have changed a token.
+pub fn count_changes(conn: &mut DbConnection) -> QueryResult<i64> {
+    counters::count(conn, CHANGES)
 }
 
 /// Stores checkpoints, all or none; tokens that are gone meanwhile are passed over.

@@ -97,13 +97,16 @@ pub async fn find_model(
 ) -> Result<HttpResponse, Failure<Gemini>> {
     let name = path.into_inner();
     let asked = Asked::of("gemini", "models.get").model(&name);
-    let journal = Journal::begin(&gateway, &request, token.holder, asked, &Bytes::new());
+    let mut journal = Journal::begin(&gateway, &request, token.holder, asked, &Bytes::new());
     let model = match gateway.model(&name) {
         Ok(model) => model,
         Err(error) => return journal.conclude(Err(error)),
     };
     if let Some(found) = known(&gateway, &model) {
         return journal.conclude(Ok::<_, ApiError>(HttpResponse::Ok().json(found)));
+    }
+    if let Err(error) = journal.admit_free(&model) {
+        return journal.conclude(Err(error));
     }
     let call = Call {
         method: Method::GET,

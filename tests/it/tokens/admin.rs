@@ -1,5 +1,7 @@
 //! What the administrator does with tokens.
 
+use gemini_balance::db::client_tokens;
+
 use super::*;
 use crate::harness::{TOKEN, eventually, ms};
 
@@ -227,4 +229,23 @@ async fn a_holder_sees_its_own_use_and_nothing_of_others() {
     }
     let wrong = app.client_with("sk-nobody").get("/api/usage").send().await;
     assert_eq!((wrong.status(), &wrong.json()["error"]["code"]), (401, &json!("unauthenticated")));
+}
+
+#[actix_web::test]
+async fn what_another_process_changes_is_taken_in_within_seconds() {
+    let app = app(&[]).await;
+    let (token, id) = make(&app, json!({})).await;
+
+    app.write(move |conn| {
+        client_tokens::delete_token(conn, &id)?;
+        client_tokens::note_change(conn)
+    })
+    .await;
+
+    eventually("it is refused", async || {
+        tokio::time::sleep(ms(100)).await;
+        (app.client_with(&token).chat(MODEL, "hello").await.status() == 401).then_some(())
+    })
+    .await;
+    assert_eq!(app.client().chat(MODEL, "hello").await.status(), 200);
 }

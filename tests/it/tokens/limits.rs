@@ -25,7 +25,7 @@ async fn a_spent_limit_is_told_in_each_dialect_with_the_time_to_wait() {
         assert_eq!(openai.header("x-ratelimit-limit-requests"), Some("1"));
         assert_eq!(openai.header("x-ratelimit-remaining-requests"), Some("0"));
         let reset = openai.header("x-ratelimit-reset-requests").expect("a reset");
-        assert!(reset == "1m0s" || reset.ends_with('s'), "{reset}");
+        assert!(["59s", "1m0s", "1m1s"].contains(&reset), "{reset}");
     }
     assert_eq!(gemini.json()["error"]["status"], "RESOURCE_EXHAUSTED");
     assert!(gemini.text().contains("RetryInfo"), "{}", gemini.text());
