@@ -38,6 +38,9 @@ use calendar::{Count, Period, StoredCount};
 /// Told to a client that has too many requests under way: one of them may end at any moment.
 const SOON: Duration = Duration::from_secs(1);
 
+/// Requests of a minute that are taken in after a restart; more than any gateway serves.
+const MOST_STORED: u64 = 10_000_000;
+
 /// What is used of one token, shared by all workers.
 #[derive(Debug)]
 pub struct Allowance {
@@ -330,17 +333,19 @@ impl Counts {
 
     fn restore(&mut self, stored: &AllowanceSnapshot, zone: Zone, now: Now) {
         self.advance(zone, now);
-        if let Some(StoredMinute { ends_at_ms, requests, tokens }) = stored.minute {
+        let minute = stored.minute.filter(|minute| minute.ends_at_ms > now.unix_ms());
+        if let Some(StoredMinute { ends_at_ms, requests, tokens }) = minute {
             // Where the clock was put back meanwhile, the lump is as young as can be.
             let age_ms = 60_000 - ends_at_ms.saturating_sub(now.unix_ms()).clamp(0, 60_000);
             let tick = self.ticks.tick_before(now.instant, age_ms.unsigned_abs());
             let tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
             self.minute.add(tick, 0, tokens);
-            (0..requests.div_ceil(u16::MAX.into()).min(64)).fold(requests, |left, _| {
+            let mut left = requests.min(MOST_STORED);
+            while left > 0 {
                 let part = u16::try_from(left).unwrap_or(u16::MAX);
                 self.minute.add(tick, part, 0);
-                left - u64::from(part)
-            });
+                left -= u64::from(part);
+            }
         }
         if let Some(day) = stored.day {
             self.day.restore(day);
