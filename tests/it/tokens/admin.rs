@@ -1,9 +1,11 @@
 //! What the administrator does with tokens.
 
+use actix_web::http::Method;
 use gemini_balance::db::client_tokens;
+use serde_json::{Value, json};
 
-use super::*;
-use crate::harness::{TOKEN, eventually, ms};
+use super::{ADMIN, app, ask, change, each_dialect, make, view};
+use crate::harness::{Answer, MODEL, TOKEN, eventually, ms};
 
 #[actix_web::test]
 async fn a_token_is_told_once_and_opens_the_client_api_at_once() {

@@ -1,7 +1,9 @@
 //! What limits do to their holders.
 
-use super::*;
-use crate::harness::{event, eventually, prompt};
+use serde_json::json;
+
+use super::{app, change, each_dialect, make, view};
+use crate::harness::{MODEL, event, eventually, prompt};
 
 #[actix_web::test]
 async fn a_spent_limit_is_told_in_each_dialect_with_the_time_to_wait() {
