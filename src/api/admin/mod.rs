@@ -12,6 +12,7 @@ pub mod parameters;
 pub mod requests;
 pub mod session;
 pub mod stats;
+pub mod tokens;
 
 use actix_web::{
     Error,
