@@ -4,14 +4,17 @@ pub mod address;
 pub mod admin;
 pub mod anthropic;
 pub mod archive;
+pub mod assets;
 pub mod auth;
 pub mod body;
 pub mod converted;
+pub mod dashboard;
 pub mod error;
 pub mod gateway;
 pub mod gemini;
 pub mod health;
 pub mod journal;
+pub mod limits;
 pub mod media;
 pub mod normalize;
 pub mod openai;
@@ -21,6 +24,7 @@ pub mod request_id;
 pub mod signatures;
 pub mod source;
 pub mod stream;
+pub mod usage;
 
 use actix_web::{
     HttpRequest, Resource, Scope,
@@ -77,7 +81,9 @@ pub fn routes(config: &mut ServiceConfig) {
                 .route(web::head().to(health::ready)),
         )
         .service(only::<OpenAi>("/metrics", "GET").route(get().to(health::metrics)))
+        .configure(dashboard::routes)
         .service(admin_scope())
+        .configure(usage::routes)
         .service(gemini_scope("/gemini/v1beta"))
         .service(gemini_scope("/v1beta"))
         .service(gemini_scope("/v1alpha"))
@@ -110,6 +116,7 @@ fn admin_scope() -> impl HttpServiceFactory {
         .configure(admin::requests::routes)
         .configure(admin::session::routes)
         .configure(admin::stats::routes)
+        .configure(admin::tokens::routes)
         .default_service(web::to(unknown_path::<Admin>))
         .wrap(from_fn(admin::keep_private))
 }

@@ -12,6 +12,8 @@ pub mod placement;
 pub mod policy;
 pub mod quota;
 pub mod resource;
+pub mod terms;
+pub mod tiers;
 pub mod time;
 pub mod timeline;
 pub mod usage;

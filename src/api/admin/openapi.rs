@@ -15,7 +15,7 @@ use super::{
     envelope::{ErrorBody, ErrorDetail},
     errors,
     etag::Version,
-    requests, session, stats,
+    requests, session, stats, tokens,
 };
 use crate::api::only;
 
@@ -45,6 +45,13 @@ use crate::api::only;
         stats::overview::overview,
         stats::series::series,
         stats::usage::usage,
+        tokens::create_token,
+        tokens::delete_token,
+        tokens::find_token,
+        tokens::lend_token,
+        tokens::list_tokens,
+        tokens::rotate_token,
+        tokens::update_token,
     ),
     components(schemas(ErrorBody, ErrorDetail)),
     security(("admin_token" = []), ("session" = [])),
@@ -53,6 +60,7 @@ use crate::api::only;
         (name = "errors", description = "The log of failed attempts"),
         (name = "requests", description = "The request log"),
         (name = "stats", description = "Figures, the forecast, and what needs attention"),
+        (name = "tokens", description = "Client tokens: who may use the gateway, and how much"),
         (name = "openapi", description = "This document"),
     ),
 )]
