@@ -15,9 +15,7 @@ pub struct Auth {
 impl Auth {
     pub(super) fn read(reader: &mut Reader) -> Self {
         let mut allowed_tokens: Vec<Secret> = Vec::new();
-        for token in
-            reader.list("ALLOWED_TOKENS", r#"["sk-a-long-random-text"]"#).into_iter().map(Secret::new)
-        {
+        for token in reader.list("ALLOWED_TOKENS").into_iter().map(Secret::new) {
             if !allowed_tokens.contains(&token) {
                 allowed_tokens.push(token);
             }
