@@ -16,6 +16,7 @@ use crate::{
     media::Fetcher,
     secrets::{Sealer, TokenSet},
     services::catalog::{Catalog, ModelList},
+    settings::keeper::Keeper,
     telemetry::metrics::Metrics,
     upstream::{call::Call, dispatch::Dispatcher},
 };
@@ -43,7 +44,7 @@ pub struct Asked {
     pub wanted: Wanted,
 }
 
-/// One worker's share of the gateway.
+/// One worker's share of the gateway, under the settings of one moment. A request keeps the one that it began with.
 pub struct Gateway {
     pub dispatcher: Rc<Dispatcher>,
     /// The clients' tokens, and the administrator's.
@@ -56,6 +57,7 @@ pub struct Gateway {
     pub catalog: Addr<Catalog>,
     pub models: watch::Receiver<Arc<ModelList>>,
     pub supervisor: Addr<Supervisor>,
+    pub settings: Addr<Keeper>,
     pub database: Database,
     pub outbox: Rc<Outbox>,
     pub signatures: Signatures,

@@ -5,6 +5,7 @@
 
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
+use actix::Addr;
 use actix_web::{
     dev::{Extensions, ServiceRequest},
     web::Data,
@@ -25,6 +26,7 @@ use crate::{
     db::Database,
     media::{self, Fetcher},
     secrets::{Sealer, TokenOwners, TokenSet},
+    settings::keeper::Keeper,
     upstream::dispatch::Dispatcher,
 };
 
@@ -36,6 +38,7 @@ pub struct Shared {
     pub sealer: Sealer,
     pub admin_tokens: Arc<TokenSet>,
     pub owners: Arc<TokenOwners>,
+    pub settings: Addr<Keeper>,
     pub database: Database,
     pub outbox_guard: mpsc::WeakSender<()>,
     pub signatures: Signatures,
@@ -124,6 +127,7 @@ impl Shared {
             catalog: self.crew.catalog.clone(),
             models: self.crew.models.clone(),
             supervisor: self.crew.supervisor.clone(),
+            settings: self.settings.clone(),
             database: self.database.clone(),
             outbox,
             signatures: self.signatures.clone(),

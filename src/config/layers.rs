@@ -76,16 +76,18 @@ pub(super) fn default_of(name: &str) -> Value {
 }
 
 impl Layers {
-    /// Reads all sources. Blank values count as not set, as container tools write them for missing variables.
-    pub fn read(sources: &Sources) -> Self {
-        let mut layers = Self {
-            dir: sources.dir.clone(),
-            values: BTreeMap::new(),
-            problems: Vec::new(),
-            notices: Vec::new(),
-        };
+    /// What the program itself says.
+    pub fn of_defaults() -> Self {
+        let dir = PathBuf::from(".");
+        let mut layers = Self { dir, values: BTreeMap::new(), problems: Vec::new(), notices: Vec::new() };
         let values = defaults().iter().map(|(name, value)| (name.clone(), value.clone()));
         layers.lay(entries(Origin::Default, values));
+        layers
+    }
+
+    /// Reads all sources. Blank values count as not set, as container tools write them for missing variables.
+    pub fn read(sources: &Sources) -> Self {
+        let mut layers = Self { dir: sources.dir.clone(), ..Self::of_defaults() };
         layers.read_local_toml(&sources.dir.join("config/local.toml"));
         layers.read_dotenv(&sources.dir.join(".env"), &sources.env);
         layers.read_environment(&sources.env);

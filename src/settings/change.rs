@@ -92,7 +92,10 @@ impl Settings {
     }
 
     /// Of a document, what differs from what holds now and can be set. The names of what cannot are the second part.
-    pub fn differences(&self, mut document: BTreeMap<String, Value>) -> (BTreeMap<String, Value>, Vec<String>) {
+    pub fn differences(
+        &self,
+        mut document: BTreeMap<String, Value>,
+    ) -> (BTreeMap<String, Value>, Vec<String>) {
         let at_boot = |name: &String| registry::find(name).is_some_and(|it| it.applies == Applies::Boot);
         let ignored: Vec<String> = document.keys().filter(|name| at_boot(name)).cloned().collect();
         let holds = |name: &str, value: &Value| self.values.get(name) == Some(value);
@@ -156,7 +159,8 @@ impl Settings {
 fn find(name: &str) -> Result<&'static Setting, String> {
     match registry::find(name) {
         Some(setting) if setting.applies == Applies::Boot => {
-            Err("is needed before stored settings can be read; set it in the environment or in .env".to_owned())
+            Err("is needed before stored settings can be read; set it in the environment or in .env"
+                .to_owned())
         }
         Some(setting) => Ok(setting),
         None => {

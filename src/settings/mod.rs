@@ -20,6 +20,7 @@ use crate::{
 };
 
 pub use change::{Change, Changed, InvalidSettings};
+pub use restore::Restored;
 
 /// A value that was set in the dashboard.
 #[derive(Clone)]

@@ -116,7 +116,8 @@ impl Settings {
         let is_set = |setting: &&Setting| {
             self.overrides.contains_key(setting.name) || self.base.origin(setting.name) != Origin::Default
         };
-        let told = SETTINGS.iter().filter(|it| it.applies != Applies::Boot && (with_secrets || !it.is_secret));
+        let told =
+            SETTINGS.iter().filter(|it| it.applies != Applies::Boot && (with_secrets || !it.is_secret));
         let told = told.filter(is_set);
         told.map(|setting| (setting.name.to_owned(), self.values[setting.name].clone())).collect()
     }
