@@ -30,7 +30,11 @@ use crate::{
         registrar::{Registrar, SaveOwners},
         supervisor::{Checkpoint, Supervisor},
     },
-    api::signatures::Signatures,
+    api::{
+        admin::session::{Attempts, Sessions},
+        gateway::AdminDoor,
+        signatures::Signatures,
+    },
     config::{ConfigErrors, Loaded},
     db::{Database, DbError},
     secrets::TokenOwners,
@@ -91,7 +95,11 @@ pub async fn start(loaded: Loaded, log_level: LevelSwitch) -> Result<Running, St
     let auth = &config.auth;
     let token_owners = TokenOwners::configured(&auth.allowed_tokens, auth.auth_token.as_ref(), &sealer);
     let tokens = Arc::new(access::client_tokens(auth));
-    let admin_tokens = Arc::new(access::admin_tokens(auth, &config.storage)?);
+    let admin = Arc::new(AdminDoor {
+        tokens: access::admin_tokens(auth, &config.storage)?,
+        sessions: Sessions::new(auth.session_expire),
+        attempts: Attempts::default(),
+    });
     let marks = access::client_marks(auth, &sealer);
     let (live, states) = watch::channel(Arc::new(Live::new(config.clone())));
 
@@ -113,7 +121,7 @@ pub async fn start(loaded: Loaded, log_level: LevelSwitch) -> Result<Running, St
         crew: crew.clone(),
         tokens,
         sealer,
-        admin_tokens,
+        admin,
         owners: Arc::new(token_owners),
         settings: keeper,
         database: database.clone(),

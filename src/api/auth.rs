@@ -6,16 +6,28 @@ use std::{
 };
 
 use actix_web::{
-    FromRequest, HttpRequest, dev::Payload, guard::GuardContext, http::header::AUTHORIZATION, web::Data,
+    FromRequest, HttpRequest,
+    dev::Payload,
+    guard::GuardContext,
+    http::{
+        Method,
+        header::{AUTHORIZATION, COOKIE},
+    },
+    web::Data,
 };
 
 use super::{
-    admin::Admin,
+    admin::{
+        Admin,
+        error::AdminError,
+        session::{self, Opened},
+    },
     anthropic::Anthropic,
     error::{ApiError, Envelope, Failure},
     gateway::Gateway,
     gemini::Gemini,
     openai::OpenAi,
+    peer::{Peer, require_same_origin},
 };
 use crate::domain::client::TokenId;
 
@@ -71,9 +83,12 @@ fn authenticate<F: Credentials>(request: &HttpRequest) -> Result<ClientToken<F>,
     Err(error)
 }
 
-/// The administrator, who shows `AUTH_TOKEN` as `Authorization: Bearer`.
+/// The administrator, who shows `AUTH_TOKEN` as `Authorization: Bearer`, or has opened a session with it.
 #[derive(Debug)]
-pub struct AdminUser;
+pub struct AdminUser {
+    /// `None` for whoever shows the token itself.
+    pub session: Option<Opened>,
+}
 
 impl FromRequest for AdminUser {
     type Error = Failure<Admin>;
@@ -83,9 +98,40 @@ impl FromRequest for AdminUser {
         let Some(gateway) = request.app_data::<Data<Gateway>>() else {
             return ready(Err(ApiError::Internal.into()));
         };
-        let is_known = bearer(request).is_some_and(|token| gateway.admin_tokens.find(&token).is_some());
-        ready(is_known.then_some(Self).ok_or_else(|| ApiError::NotAdmin.into()))
+        ready(admin_user(request, gateway).map_err(Failure::from))
     }
+}
+
+fn admin_user(request: &HttpRequest, gateway: &Gateway) -> Result<AdminUser, ApiError> {
+    let peer = Peer::of(request, gateway);
+    let admin = &gateway.admin;
+    if let Some(token) = bearer(request) {
+        admin.attempts.require(peer.address)?;
+        if admin.tokens.find(&token).is_some() {
+            return Ok(AdminUser { session: None });
+        }
+        // A client's own token is no guess.
+        if gateway.tokens.find(&token).is_none() {
+            admin.attempts.failed(peer.address);
+        }
+        return Err(ApiError::NotAdmin);
+    }
+    let session =
+        session_cookie(request).and_then(|id| admin.sessions.find(&id)).ok_or(ApiError::NotAdmin)?;
+    require_same_origin(request, &peer)?;
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let csrf = header(request, "x-csrf-token");
+    if !is_read && !csrf.is_some_and(|token| session.has_csrf(&token)) {
+        return Err(AdminError::Csrf.into());
+    }
+    Ok(AdminUser { session: Some(session) })
+}
+
+/// What the cookie of a session holds.
+pub fn session_cookie(request: &HttpRequest) -> Option<String> {
+    let cookies = request.headers().get_all(COOKIE).filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(name, _)| *name == session::COOKIE).map(|(_, id)| id.to_owned())
 }
 
 /// Shared paths such as `/v1/models` speak Gemini to whoever shows a Gemini credential, else OpenAI.

@@ -10,6 +10,7 @@ use actix_web::{
     },
 };
 
+use super::admin::error::AdminError;
 use crate::{
     convert::ConvertError,
     upstream::dispatch::{Refusal, UpstreamError},
@@ -64,6 +65,8 @@ pub enum ApiError {
     #[error("Cannot cancel a synchronous response.")]
     NotInBackground,
     #[error(transparent)]
+    Admin(#[from] AdminError),
+    #[error(transparent)]
     Convert(#[from] ConvertError),
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
@@ -88,6 +91,8 @@ pub enum ErrorKind {
     RateLimited,
     Internal,
     Unavailable,
+    /// Of the admin API, with its status.
+    Admin(u16),
     /// Whatever Google said, with its status.
     Upstream(u16),
 }
@@ -114,6 +119,7 @@ impl ApiError {
             Self::UnknownModel { .. } => ErrorKind::ModelNotFound,
             Self::UnknownResponse { .. } => ErrorKind::NotFound,
             Self::UnknownUpload => ErrorKind::ResourceNotFound,
+            Self::Admin(error) => ErrorKind::Admin(error.status()),
             Self::Upstream(error) => upstream_kind(error),
             Self::Internal => ErrorKind::Internal,
         }
@@ -128,6 +134,7 @@ impl ApiError {
                 | UpstreamError::OutOfBudget { retry_after, .. },
             ) => Some(*retry_after),
             Self::Upstream(UpstreamError::OwnerAway { retry_after, .. }) => *retry_after,
+            Self::Admin(error) => error.retry_after(),
             _ => None,
         }
     }
@@ -158,6 +165,10 @@ impl ApiError {
             ErrorKind::Internal => "internal",
             ErrorKind::Unavailable if self.retry_after().is_some() => "busy",
             ErrorKind::Unavailable => "no_usable_key",
+            ErrorKind::Admin(_) => match self {
+                Self::Admin(error) => error.code(),
+                _ => "internal",
+            },
             ErrorKind::Upstream(_) => match self.refusal() {
                 Some(refusal) => refusal.fault.outcome.name(),
                 None => "transport",
@@ -210,7 +221,7 @@ pub fn usual_status(kind: ErrorKind) -> u16 {
         ErrorKind::RateLimited => 429,
         ErrorKind::Internal => 500,
         ErrorKind::Unavailable => 503,
-        ErrorKind::Upstream(status) => status,
+        ErrorKind::Admin(status) | ErrorKind::Upstream(status) => status,
     }
 }
 

@@ -7,12 +7,19 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 
-use super::{archive::Responses, error::ApiError, outbox::Outbox, signatures::Signatures, source::Shape};
+use super::{
+    admin::session::{Attempts, Sessions},
+    archive::Responses,
+    error::ApiError,
+    outbox::Outbox,
+    signatures::Signatures,
+    source::Shape,
+};
 use crate::{
     actors::{registrar::Registry, supervisor::Supervisor},
     convert::switches::{Edits, Smoothing, Switches, Wanted},
     db::Database,
-    domain::model::ModelName,
+    domain::{model::ModelName, network::Network},
     media::Fetcher,
     secrets::{Sealer, TokenSet},
     services::catalog::{Catalog, ModelList},
@@ -44,16 +51,26 @@ pub struct Asked {
     pub wanted: Wanted,
 }
 
+/// How administrators get in; shared by all workers.
+#[derive(Debug)]
+pub struct AdminDoor {
+    pub tokens: TokenSet,
+    pub sessions: Sessions,
+    pub attempts: Attempts,
+}
+
 /// One worker's share of the gateway, under the settings of one moment. A request keeps the one that it began with.
 pub struct Gateway {
     pub dispatcher: Rc<Dispatcher>,
-    /// The clients' tokens, and the administrator's.
     pub tokens: Arc<TokenSet>,
     /// Who owns what lies at Google.
     pub registry: Arc<Registry>,
     /// Makes the ids of uploads.
     pub sealer: Sealer,
-    pub admin_tokens: Arc<TokenSet>,
+    /// The administrators' way in.
+    pub admin: Arc<AdminDoor>,
+    /// Whose word about a client is taken.
+    pub trusted_proxies: Arc<[Network]>,
     pub catalog: Addr<Catalog>,
     pub models: watch::Receiver<Arc<ModelList>>,
     pub supervisor: Addr<Supervisor>,

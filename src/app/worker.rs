@@ -17,7 +17,7 @@ use super::{crew::Crew, live::Live, switches};
 use crate::{
     api::{
         archive::Responses,
-        gateway::{Gateway, Limits, Streams},
+        gateway::{AdminDoor, Gateway, Limits, Streams},
         normalize::normalize_path,
         outbox::Outbox,
         signatures::Signatures,
@@ -36,7 +36,7 @@ pub struct Shared {
     pub crew: Crew,
     pub tokens: Arc<TokenSet>,
     pub sealer: Sealer,
-    pub admin_tokens: Arc<TokenSet>,
+    pub admin: Arc<AdminDoor>,
     pub owners: Arc<TokenOwners>,
     pub settings: Addr<Keeper>,
     pub database: Database,
@@ -123,7 +123,8 @@ impl Shared {
             tokens: self.tokens.clone(),
             registry: self.crew.registry.clone(),
             sealer: self.sealer.clone(),
-            admin_tokens: self.admin_tokens.clone(),
+            admin: self.admin.clone(),
+            trusted_proxies: config.server.trusted_proxies.clone().into(),
             catalog: self.crew.catalog.clone(),
             models: self.crew.models.clone(),
             supervisor: self.crew.supervisor.clone(),

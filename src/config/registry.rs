@@ -102,8 +102,10 @@ pub static SETTINGS: &[Setting] = {
         Setting::seconds("KEEP_ALIVE_SECONDS", 0.0, 3600.0).at_restart(),
         Setting::integer("MAX_CONNECTIONS", 1, 1_000_000).at_restart(),
         Setting::new("CORS_ALLOWED_ORIGINS", List).like(r#"["https://chat.example.com"]"#).at_restart(),
+        Setting::new("TRUSTED_PROXIES", List).like(r#"["127.0.0.1","10.0.0.0/8"]"#),
         Setting::new("NODE_NAME", Text).like("node-1"),
         Setting::new("AUTH_TOKEN", Text).secret().at_restart(),
+        Setting::seconds("ADMIN_SESSION_EXPIRE", 60.0, 31_536_000.0).at_restart(),
         Setting::new("ALLOWED_TOKENS", List).like(r#"["sk-a-long-random-text"]"#).secret().at_restart(),
         Setting::new("API_KEYS", List)
             .like(r#"["AIzaSy…","AQ.… project=alpha tier=free"]"#)

@@ -5,6 +5,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::reader::Reader;
+use crate::domain::network::Network;
 
 /// Limits of the server. Durations are positive unless said otherwise.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +29,8 @@ pub struct Server {
     pub max_connections: usize,
     /// `*` is all.
     pub cors_allowed_origins: Vec<String>,
+    /// Whose word about a client is taken.
+    pub trusted_proxies: Vec<Network>,
     /// Of this process, for logs.
     pub node_name: Option<String>,
 }
@@ -45,6 +48,7 @@ impl Server {
             keep_alive: reader.seconds("KEEP_ALIVE_SECONDS"),
             max_connections: reader.number("MAX_CONNECTIONS"),
             cors_allowed_origins: origins(reader),
+            trusted_proxies: proxies(reader),
             node_name: node_name(reader),
         }
     }
@@ -72,6 +76,18 @@ fn origins(reader: &mut Reader) -> Vec<String> {
 /// As browsers write it; source: RFC 6454, section 6.2.
 fn is_origin(text: &str) -> bool {
     Url::parse(text).is_ok_and(|url| url.has_host() && url.origin().ascii_serialization() == text)
+}
+
+fn proxies(reader: &mut Reader) -> Vec<Network> {
+    const NAME: &str = "TRUSTED_PROXIES";
+    let mut proxies = Vec::new();
+    for text in reader.list(NAME) {
+        match text.parse() {
+            Ok(network) => proxies.push(network),
+            Err(problem) => reader.report(NAME, format!("\"{text}\" {problem}")),
+        }
+    }
+    proxies
 }
 
 fn node_name(reader: &mut Reader) -> Option<String> {

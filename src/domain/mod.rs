@@ -3,6 +3,7 @@
 pub mod client;
 pub mod key;
 pub mod model;
+pub mod network;
 pub mod outcome;
 pub mod placement;
 pub mod policy;

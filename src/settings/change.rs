@@ -7,6 +7,7 @@ use std::{
 
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::{Override, Overrides, Settings, Values, lay, next_version, store};
 use crate::{
@@ -29,7 +30,7 @@ fn told(fields: &BTreeMap<String, String>) -> String {
 }
 
 /// A setting with what it was and what it is; `null` in the place of secrets.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Changed {
     pub name: &'static str,
     pub from: Value,

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::Settings;
 use crate::config::{
@@ -11,7 +12,7 @@ use crate::config::{
 };
 
 /// All settings with their values.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct SettingList {
     /// Grows with every change.
     pub version: i64,
@@ -19,7 +20,7 @@ pub struct SettingList {
 }
 
 /// One setting with its value.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct SettingView {
     pub name: &'static str,
     /// JSON of its type; `null` in the place of a secret.
@@ -39,7 +40,7 @@ pub struct SettingView {
 }
 
 /// A value of a file or the environment that does not count.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Overridden {
     pub origin: &'static str,
     /// `null` in the place of a secret.
@@ -47,19 +48,19 @@ pub struct Overridden {
 }
 
 /// What can be set.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct SettingsSchema {
     pub groups: Vec<SettingGroup>,
     pub items: Vec<SettingSchema>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct SettingGroup {
     pub id: String,
     pub title: &'static str,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct SettingSchema {
     pub name: &'static str,
     /// The id of its group.

@@ -21,7 +21,7 @@ mod no_key;
 pub use no_key::{Kept, NoKey};
 
 /// What an attempt was for, if it was not simply the next one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Extra {
     /// Sent beside another one that was late.
@@ -51,9 +51,10 @@ pub struct Mark {
 }
 
 /// One attempt, as the request log keeps it. What was not so is left out, and so is what an older version did not note.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Attempt {
     pub key_id: KeyId,
+    #[schema(value_type = String)]
     pub outcome: Cow<'static, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub extra: Option<Extra>,
@@ -76,7 +77,7 @@ pub struct Attempt {
 }
 
 /// A used-up quota in Google's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Spent {
     pub window: QuotaWindow,
     pub metric: QuotaMetric,

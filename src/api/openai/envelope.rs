@@ -29,7 +29,7 @@ pub fn words(error: &ApiError, status: u16) -> (&'static str, Option<&str>) {
         return (INVALID, error.code());
     }
     match error.kind() {
-        ErrorKind::InvalidRequest | ErrorKind::NotFound => (INVALID, None),
+        ErrorKind::InvalidRequest | ErrorKind::NotFound | ErrorKind::Admin(_) => (INVALID, None),
         ErrorKind::WrongToken => (INVALID, Some("invalid_api_key")),
         ErrorKind::MissingToken => (INVALID, None),
         ErrorKind::UnknownPath => (INVALID, Some("unknown_url")),
