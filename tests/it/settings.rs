@@ -103,7 +103,7 @@ async fn another_address_of_gemini_is_called_at_once_and_with_other_headers() {
 
 #[actix_web::test]
 async fn failures_are_counted_against_the_new_number() {
-    let app = app(&[("MAX_FAILURES", "100"), ("MAX_RETRIES", "1")]).await;
+    let app = app(&[("MAX_FAILURES", "100")]).await;
     set(&app, "MAX_FAILURES", json!(1)).await;
     app.upstream.on("k1").reply(500);
     app.client().generate(MODEL, "hello").await;
@@ -128,6 +128,8 @@ async fn requests_wait_for_a_key_as_long_as_is_said_now() {
     for key in ["k1", "k2"] {
         app.upstream.on(key).reply(429).retry_after(secs(1)).answers_as_usual();
     }
+    assert_eq!(app.client().generate(MODEL, "hello").await.status(), 429);
+
     set(&app, "MAX_WAIT_SECONDS", json!(10)).await;
 
     assert_eq!(app.client().generate(MODEL, "hello").await.status(), 200);
