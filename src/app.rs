@@ -30,11 +30,7 @@ use crate::{
         registrar::{Registrar, SaveOwners},
         supervisor::{Checkpoint, Supervisor},
     },
-    api::{
-        admin::session::{Attempts, Sessions},
-        gateway::AdminDoor,
-        signatures::Signatures,
-    },
+    api::signatures::Signatures,
     config::{ConfigErrors, Loaded},
     db::{Database, DbError},
     secrets::TokenOwners,
@@ -95,11 +91,7 @@ pub async fn start(loaded: Loaded, log_level: LevelSwitch) -> Result<Running, St
     let auth = &config.auth;
     let token_owners = TokenOwners::configured(&auth.allowed_tokens, auth.auth_token.as_ref(), &sealer);
     let tokens = Arc::new(access::client_tokens(auth));
-    let admin = Arc::new(AdminDoor {
-        tokens: access::admin_tokens(auth, &config.storage)?,
-        sessions: Sessions::new(auth.session_expire),
-        attempts: Attempts::default(),
-    });
+    let admin = Arc::new(access::admin_door(auth, &config.storage)?);
     let marks = access::client_marks(auth, &sealer);
     let (live, states) = watch::channel(Arc::new(Live::new(config.clone())));
 

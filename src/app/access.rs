@@ -5,14 +5,26 @@ use tracing::{info, warn};
 use super::StartError;
 use crate::{
     actors::registrar::ClientMarks,
-    api::health::NO_TOKENS,
+    api::{
+        admin::session::{Attempts, Sessions},
+        gateway::AdminDoor,
+        health::NO_TOKENS,
+    },
     config::{Auth, Storage},
     domain::client::TokenId,
     secrets::{Sealer, TokenSet, load_or_create_admin_token, named_tokens},
 };
 
-/// The administrator's token: the one that is set, else the one that is kept in the data folder.
-pub fn admin_tokens(auth: &Auth, storage: &Storage) -> Result<TokenSet, StartError> {
+/// The administrators' way in: by the token that is set, else by the one that is kept in the data folder.
+pub fn admin_door(auth: &Auth, storage: &Storage) -> Result<AdminDoor, StartError> {
+    Ok(AdminDoor {
+        tokens: admin_tokens(auth, storage)?,
+        sessions: Sessions::new(auth.session_expire),
+        attempts: Attempts::default(),
+    })
+}
+
+fn admin_tokens(auth: &Auth, storage: &Storage) -> Result<TokenSet, StartError> {
     let token = match auth.auth_token.clone() {
         Some(token) => token,
         None => {
