@@ -29,11 +29,11 @@ use crate::{
         logger::{Flush, Logger},
         registrar::{Registrar, SaveOwners},
         supervisor::{Checkpoint, Supervisor},
+        tokens::{SaveUse, TokenKeeper},
     },
     api::signatures::Signatures,
     config::{ConfigErrors, Loaded},
     db::{Database, DbError},
-    secrets::TokenOwners,
     services::{catalog::Catalog, recheck::Recheck, scheduler::Scheduler},
     settings::keeper::Keeper,
     telemetry::LevelSwitch,
@@ -64,6 +64,7 @@ pub struct Running {
     pub logger: Addr<Logger>,
     pub archive: Addr<Archive>,
     pub registrar: Addr<Registrar>,
+    pub keeper: Addr<TokenKeeper>,
     pub catalog: Addr<Catalog>,
     pub scheduler: Addr<Scheduler>,
     pub recheck: Addr<Recheck>,
@@ -88,14 +89,11 @@ pub async fn start(loaded: Loaded, log_level: LevelSwitch) -> Result<Running, St
         .local_addr()
         .map_err(|source| StartError::Listen { address: server::address_of(&config), source })?;
     let pool = storage::load_pool(&config, &database, &sealer)?;
-    let auth = &config.auth;
-    let token_owners = TokenOwners::configured(&auth.allowed_tokens, auth.auth_token.as_ref(), &sealer);
-    let tokens = Arc::new(access::client_tokens(auth));
-    let admin = Arc::new(access::admin_door(auth, &config.storage)?);
-    let marks = access::client_marks(auth, &sealer);
+    let tokens = Arc::new(access::client_tokens(&config.auth, &sealer, &database)?);
+    let admin = Arc::new(access::admin_door(&config.auth, &config.storage, &sealer)?);
     let (live, states) = watch::channel(Arc::new(Live::new(config.clone())));
 
-    let (crew, threads) = Crew::start(&states.borrow(), &database, pool, marks)?;
+    let (crew, threads) = Crew::start(&states.borrow(), &database, pool, tokens.clone())?;
     let keeper = {
         let (crew, database) = (crew.clone(), database.clone());
         let apply = move |config| {
@@ -114,7 +112,6 @@ pub async fn start(loaded: Loaded, log_level: LevelSwitch) -> Result<Running, St
         tokens,
         sealer,
         admin,
-        owners: Arc::new(token_owners),
         settings: keeper,
         database: database.clone(),
         outbox_guard: outbox_guard.downgrade(),
@@ -127,6 +124,7 @@ pub async fn start(loaded: Loaded, log_level: LevelSwitch) -> Result<Running, St
         logger: crew.logger,
         archive: crew.archive,
         registrar: crew.registrar,
+        keeper: crew.keeper,
         catalog: crew.catalog,
         scheduler: crew.scheduler,
         recheck: crew.recheck,
@@ -158,7 +156,8 @@ impl Running {
                 self.logger.send(Flush),
                 self.archive.send(Flush),
                 self.supervisor.send(Checkpoint),
-                self.registrar.send(SaveOwners)
+                self.registrar.send(SaveOwners),
+                self.keeper.send(SaveUse)
             )
         };
         if timeout(FLUSH_DEADLINE, saved).await.is_err() {

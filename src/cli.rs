@@ -10,6 +10,7 @@ mod demo;
 mod explain;
 mod healthcheck;
 mod serve;
+mod tokens;
 
 use std::process::ExitCode;
 
@@ -41,6 +42,9 @@ enum Command {
     Demo(demo::Options),
     /// Tell why a request went as it did: which keys were tried, why these, and what each answered.
     Explain(explain::Options),
+    /// Make, list and revoke client tokens. A gateway that runs takes changes in within seconds.
+    #[command(subcommand)]
+    Tokens(tokens::Action),
     /// Ask the gateway on this machine whether it is alive; status 0 if so. For containers.
     Healthcheck,
 }
@@ -51,6 +55,7 @@ pub fn run() -> ExitCode {
         Command::Serve => with_config(serve::run),
         Command::Demo(options) => demo::run(&options),
         Command::Explain(options) => with_config(|loaded, _| explain::run(&options, &loaded.config)),
+        Command::Tokens(action) => with_config(|loaded, _| tokens::run(&action, &loaded.config)),
         Command::Healthcheck => with_config(|loaded, _| healthcheck::run(&loaded.config.server)),
     }
 }

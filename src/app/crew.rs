@@ -12,8 +12,9 @@ use crate::{
         balancer::Balancer,
         key::AllowFailures,
         logger::{LogQueue, Logger},
-        registrar::{ClientMarks, Registrar, Registry},
+        registrar::{Registrar, Registry},
         supervisor::{ProjectSettings, ReportTo, Supervisor},
+        tokens::{TokenKeeper, TokenStore},
     },
     balance::egress::Egress,
     db::Database,
@@ -34,6 +35,7 @@ pub struct Crew {
     pub logger: Addr<Logger>,
     pub archive: Addr<Archive>,
     pub registrar: Addr<Registrar>,
+    pub keeper: Addr<TokenKeeper>,
     pub catalog: Addr<Catalog>,
     pub recheck: Addr<Recheck>,
     pub scheduler: Addr<Scheduler>,
@@ -65,10 +67,10 @@ impl Crew {
         live: &Live,
         database: &Database,
         pool: StoredPool,
-        marks: ClientMarks,
+        tokens: Arc<TokenStore>,
     ) -> Result<(Self, Threads), StartError> {
         let config = live.config.clone();
-        let owners = storage::load_owners(&config, database, &marks)?;
+        let owners = storage::load_owners(&config, database)?;
         let threads = Threads { keys: Arbiter::new(), log: Arbiter::new(), services: Arbiter::new() };
         let StoredPool { keys, ledgers } = pool;
         let queue = Arc::<LogQueue>::default();
@@ -83,8 +85,9 @@ impl Crew {
         };
         let registrar = {
             let database = database.clone();
-            Registrar::start_in_arbiter(&threads.log.handle(), move |_| Registrar::new(database, marks))
+            Registrar::start_in_arbiter(&threads.log.handle(), move |_| Registrar::new(database))
         };
+        let keeper = TokenKeeper::start_in_arbiter(&threads.log.handle(), move |_| TokenKeeper::new(tokens));
         let supervisor = {
             let (database, max_failures) = (database.clone(), config.pool.max_failures);
             let projects = ProjectSettings {
@@ -130,6 +133,7 @@ impl Crew {
             logger,
             archive,
             registrar,
+            keeper,
             catalog,
             recheck,
             scheduler,

@@ -14,7 +14,7 @@ use super::{
     Admin,
     envelope::{ErrorBody, ErrorDetail},
     etag::Version,
-    requests, session, settings, stats,
+    requests, session, settings, stats, tokens,
 };
 use crate::api::only;
 
@@ -40,6 +40,13 @@ use crate::api::only;
         settings::validate_settings,
         stats::attention,
         stats::forecast,
+        tokens::create_token,
+        tokens::delete_token,
+        tokens::find_token,
+        tokens::lend_token,
+        tokens::list_tokens,
+        tokens::rotate_token,
+        tokens::update_token,
     ),
     components(schemas(ErrorBody, ErrorDetail)),
     security(("admin_token" = []), ("session" = [])),
@@ -48,6 +55,7 @@ use crate::api::only;
         (name = "requests", description = "The request log"),
         (name = "settings", description = "What is set, what can be, and the change of it"),
         (name = "stats", description = "Figures, the forecast, and what needs attention"),
+        (name = "tokens", description = "Client tokens: who may use the gateway, and how much"),
         (name = "openapi", description = "This document"),
     ),
 )]
