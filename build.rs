@@ -40,7 +40,9 @@ fn main() -> Result<()> {
         Err(error) if env::var_os("CI").is_some() => return Err(error),
         Err(error) => {
             println!("cargo::rerun-if-env-changed=CI");
-            println!("cargo::warning=the dashboard is left out: {error}; after mending that, `touch build.rs`");
+            println!(
+                "cargo::warning=the dashboard is left out: {error}; after mending that, `touch build.rs`"
+            );
             table_of_nothing()
         }
     };

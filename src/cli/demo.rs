@@ -99,7 +99,8 @@ impl Demo {
         let gateway = format!("http://{}", running.address);
         let traffic = (!options.no_traffic).then(|| Traffic::start(&gateway, &token));
         println!("{}", greeting(&gateway, &sim.base_url, &token, &admin_token));
-        let ready = json!({"gateway": gateway, "token": token, "admin_token": admin_token, "sim": sim.base_url});
+        let ready =
+            json!({"gateway": gateway, "token": token, "admin_token": admin_token, "sim": sim.base_url});
         println!("ready {ready}");
         let status = until_a_signal(running).await;
         drop(traffic);

@@ -17,14 +17,19 @@ async fn every_page_is_for_browsers_under_a_strict_policy() {
     let app = TestApp::with_keys(["k1"]).await;
     let client = app.client().anonymous();
 
-    for path in ["/", "/keys", "/keys_status", "/logs", "/config", "/login", "/usage", "/docs", "/keys?state=invalid"] {
+    for path in
+        ["/", "/keys", "/keys_status", "/logs", "/config", "/login", "/usage", "/docs", "/keys?state=invalid"]
+    {
         let page = client.get(path).header("accept", PAGE).send().await;
         assert_eq!(page.status(), 200, "{path}");
         assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"), "{path}");
         assert_eq!(page.header("cache-control"), Some("no-cache"), "{path}");
         assert_eq!(page.header("x-content-type-options"), Some("nosniff"), "{path}");
         let policy = page.header("content-security-policy").unwrap_or_default();
-        assert!(policy.contains("script-src 'self'") && policy.contains("frame-ancestors 'none'"), "{policy}");
+        assert!(
+            policy.contains("script-src 'self'") && policy.contains("frame-ancestors 'none'"),
+            "{policy}"
+        );
         assert!(!policy.contains("unsafe") && !page.text().contains("<script>"), "{path}: {policy}");
     }
 }
@@ -34,7 +39,9 @@ async fn a_path_that_is_no_page_and_a_client_that_is_no_browser_get_an_error_in_
     let app = TestApp::with_keys(["k1"]).await;
     let client = app.client().anonymous();
 
-    for request in [client.get("/nowhere").header("accept", PAGE), client.get("/keys").header("accept", "*/*")] {
+    for request in
+        [client.get("/nowhere").header("accept", PAGE), client.get("/keys").header("accept", "*/*")]
+    {
         let refused = request.send().await;
         assert_eq!(refused.status(), 404);
         assert!(refused.json()["error"]["message"].is_string(), "{}", refused.text());
@@ -64,6 +71,7 @@ async fn files_are_kept_for_ever_and_pages_are_asked_for_anew() {
 
     let head = client.request(Method::HEAD, &script).header("accept-encoding", "gzip, br").send().await;
     assert_eq!((head.status(), head.header("content-encoding")), (200, Some("br")));
-    let length = |answer: &Answer| answer.header("content-length").and_then(|length| length.parse::<usize>().ok());
+    let length =
+        |answer: &Answer| answer.header("content-length").and_then(|length| length.parse::<usize>().ok());
     assert!(length(&head) < length(&file), "{:?} {:?}", length(&head), length(&file));
 }

@@ -152,3 +152,15 @@ export const startKeyAction = async (request: KeyActionRequest) =>
   (await post<{ job: Job }>('keys/actions', request)).job
 export const exportKeys = (format: 'txt' | 'csv' | 'json', filter: KeyFilter, masked: boolean) =>
   download('GET', 'keys/export', { query: { ...filter, format, masked: masked || undefined } as Query })
+
+export interface KeyError {
+  id: string | number
+  at_ms: number
+  request_id: string | null
+  model: string | null
+  status: number | null
+  kind: string
+  message: string
+}
+
+export const listKeyErrors = (id: number) => get<Page<KeyError>>('errors', { key_id: id, limit: 50 })
