@@ -80,7 +80,9 @@ export interface Dialect {
 }
 
 /** JSON of which nobody knows the shape beforehand. */
-export type Json = { [name: string]: Json | undefined } & { toString(): string }
+export interface Json {
+  [name: string]: Json | undefined
+}
 
 let last = 0
 export function newMessage(role: Message['role'], parts: Partial<Message> = {}): Message {

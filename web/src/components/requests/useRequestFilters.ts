@@ -4,7 +4,7 @@ import { useQueryState } from '@/composables/useQueryState'
 
 /** The filters of the request log, in the address. */
 export function useRequestFilters() {
-  const filters = reactive(Object.fromEntries(FILTERS.map((name) => [name, useQueryState(name)]))) as Filters
+  const filters = reactive(Object.fromEntries(FILTERS.map((name) => [name, useQueryState(name)]))) as unknown as Filters
   const query = computed(() => queryOf(filters))
   return {
     filters,
