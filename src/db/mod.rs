@@ -18,6 +18,7 @@ pub mod resources;
 pub mod responses;
 pub mod rollups;
 mod schema;
+pub mod settings;
 pub mod unsummed;
 
 use std::{future::Future, path::Path, time::Duration};

@@ -149,3 +149,13 @@ diesel::table! {
         before_id -> Text,
     }
 }
+
+diesel::table! {
+    settings (name) {
+        name -> Text,
+        value -> Nullable<Text>,
+        sealed -> Nullable<Binary>,
+        covers -> Nullable<Binary>,
+        changed_at_ms -> BigInt,
+    }
+}
