@@ -7,12 +7,18 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 
-use super::{archive::Responses, error::ApiError, outbox::Outbox, signatures::Signatures, source::Shape};
+use super::{
+    archive::Responses,
+    error::ApiError,
+    outbox::Outbox,
+    signatures::{Remembered, Signatures},
+    source::Shape,
+};
 use crate::{
     actors::{registrar::Registry, supervisor::Supervisor},
     convert::switches::{Edits, Smoothing, Switches, Wanted},
     db::Database,
-    domain::model::ModelName,
+    domain::{client::TokenId, model::ModelName},
     media::Fetcher,
     secrets::{Sealer, TokenSet},
     services::catalog::{Catalog, ModelList},
@@ -108,6 +114,11 @@ impl Gateway {
     pub fn shape(&self) -> Shape {
         let heartbeat = self.streams.fake.into_iter().chain(self.heartbeat).min();
         Shape { heartbeat, smoothing: self.streams.smoothing }
+    }
+
+    /// What is remembered of that client's conversations with the model.
+    pub fn remembered(&self, owner: &TokenId, model: &ModelName) -> Remembered {
+        self.signatures.of(self.responses.owners.of(owner), model.clone())
     }
 
     /// The model that a client's name stands for, unless it is hidden here.

@@ -5,8 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 use crate::{
-    convert::gemini::memory::{CallKey, SignatureMemory},
-    domain::{client::TokenId, model::ModelName},
+    convert::gemini::{
+        memory::{CallKey, SignatureMemory},
+        signatures::Signed,
+    },
+    domain::model::ModelName,
 };
 
 /// Ten thousand signatures, or more.
@@ -20,7 +23,7 @@ pub struct Signatures(Arc<Mutex<SignatureMemory>>);
 #[derive(Clone)]
 pub struct Remembered {
     signatures: Signatures,
-    owner: TokenId,
+    owner: Arc<str>,
     model: ModelName,
 }
 
@@ -31,7 +34,8 @@ impl Default for Signatures {
 }
 
 impl Signatures {
-    pub fn of(&self, owner: TokenId, model: ModelName) -> Remembered {
+    /// `owner` is a name of the client's token itself, not of its place in a list that may change.
+    pub fn of(&self, owner: Arc<str>, model: ModelName) -> Remembered {
         Remembered { signatures: self.clone(), owner, model }
     }
 
@@ -42,9 +46,15 @@ impl Signatures {
 }
 
 impl Remembered {
-    pub fn remember(&self, id: &str, function: &str, signature: &str) {
-        let now = Instant::now();
-        self.signatures.memory().remember(self.key(id, function), signature, now);
+    pub fn remember(&self, signed: &[Signed]) {
+        // Most answers have none, and need no lock.
+        if signed.is_empty() {
+            return;
+        }
+        let (mut memory, now) = (self.signatures.memory(), Instant::now());
+        for Signed { id, function, signature } in signed {
+            memory.remember(self.key(id, function), signature, now);
+        }
     }
 
     pub fn recall(&self, id: &str, function: &str) -> Option<String> {
@@ -53,6 +63,6 @@ impl Remembered {
     }
 
     fn key<'a>(&'a self, id: &'a str, function: &'a str) -> CallKey<'a> {
-        CallKey { owner: self.owner.as_str(), model: self.model.as_str(), function, id }
+        CallKey { owner: &self.owner, model: self.model.as_str(), function, id }
     }
 }

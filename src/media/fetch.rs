@@ -47,6 +47,8 @@ pub enum FetchError {
     Address,
     #[error("the address is not on the public internet, and no other is fetched")]
     NotPublic,
+    #[error("the port {0} is not one that pages are served at: 80, 443, or above 1023")]
+    Port(u16),
     #[error("the address could not be reached")]
     Unreachable,
     #[error("the server answered {0}")]
@@ -73,7 +75,7 @@ struct Guard {
 }
 
 /// What the guard says of a name that has no public address.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no public address")]
 struct NoPublicAddress;
 
@@ -86,13 +88,24 @@ impl Resolve for Guard {
         Box::pin(async move {
             let found = lookup_host((host, port)).await?;
             let may_be_private = self.private_hosts.contains(&host.to_ascii_lowercase());
-            let allowed: Vec<_> = found.filter(|found| may_be_private || is_public(found.ip())).collect();
-            if allowed.is_empty() {
-                return Err(NoPublicAddress.into());
-            }
-            Ok(allowed)
+            Ok(allowed(found, may_be_private)?)
         })
     }
+}
+
+/// What of the addresses of a name may be connected to. The connector gets these and asks nobody again, so that a name that
+/// means something else a moment later leads nowhere else.
+fn allowed(
+    found: impl Iterator<Item = SocketAddr>,
+    may_be_private: bool,
+) -> Result<Vec<SocketAddr>, NoPublicAddress> {
+    let allowed: Vec<_> = found.filter(|found| may_be_private || is_public(found.ip())).collect();
+    if allowed.is_empty() { Err(NoPublicAddress) } else { Ok(allowed) }
+}
+
+/// Services of the system's own (mail, shells, directories) listen below 1024, and understand a request in their own way.
+fn serves_pages(port: u16) -> bool {
+    matches!(port, 80 | 443 | 1024..)
 }
 
 impl Fetcher {
@@ -172,6 +185,11 @@ impl Fetcher {
             return Err(FetchError::Address);
         }
         let is_allowed = |host: &str| self.limits.private_hosts.contains(host);
+        if let Some(port) = url.port_or_known_default().filter(|port| !serves_pages(*port))
+            && !url.host_str().is_some_and(is_allowed)
+        {
+            return Err(FetchError::Port(port));
+        }
         match url.host() {
             None => Err(FetchError::Address),
             Some(Host::Domain(_)) => Ok(()),
@@ -236,5 +254,59 @@ mod tests {
         {
             assert_eq!(fetcher.fetch(url, 1000).await.unwrap_err(), FetchError::Address, "{url}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn of_a_name_with_several_addresses_only_the_public_ones_are_used() {
+        let mixed = addresses(&["127.0.0.1:80", "93.184.216.34:80", "[::1]:80", "[2606:4700::1]:80"]);
+        let private = addresses(&["10.0.0.1:80", "[::ffff:169.254.169.254]:80", "0.0.0.0:80"]);
+
+        assert_eq!(
+            allowed(mixed.clone().into_iter(), false),
+            Ok(addresses(&["93.184.216.34:80", "[2606:4700::1]:80"]))
+        );
+        assert_eq!(allowed(mixed.clone().into_iter(), true), Ok(mixed));
+        assert_eq!(allowed(private.into_iter(), false), Err(NoPublicAddress));
+    }
+
+    #[actix_web::test]
+    async fn an_address_is_refused_before_anybody_is_connected_to() {
+        let limits = Limits {
+            max_bytes: 1000,
+            timeout: Duration::from_secs(1),
+            private_hosts: Arc::new(HashSet::from(["127.0.0.1".to_owned()])),
+        };
+        let fetcher = Fetcher::new(limits);
+        for (url, error) in [
+            ("ftp://example.com/x", FetchError::Address),
+            ("http://user@example.com/x", FetchError::Address),
+            ("http://:secret@example.com/x", FetchError::Address),
+            ("//example.com/x", FetchError::Address),
+            ("http://example.com:22/x", FetchError::Port(22)),
+            ("https://example.com:25/x", FetchError::Port(25)),
+            ("http://0.0.0.0/x", FetchError::NotPublic),
+            ("http://0/x", FetchError::NotPublic),
+            ("http://127.1/x", FetchError::NotPublic),
+            ("http://0x7f.0.0.2/x", FetchError::NotPublic),
+            ("http://017700000002/x", FetchError::NotPublic),
+            ("http://[::]/x", FetchError::NotPublic),
+            ("http://[::ffff:0:127.0.0.1]/x", FetchError::NotPublic),
+            ("http://[64:ff9b::7f00:1]/x", FetchError::NotPublic),
+            ("http://[fe80::1]/x", FetchError::NotPublic),
+            ("http://168.63.129.16/metadata/instance", FetchError::NotPublic),
+        ] {
+            assert_eq!(fetcher.fetch(url, 1000).await.unwrap_err(), error, "{url}");
+        }
+        // What the operator allows is not asked for its port: nothing listens there.
+        assert_eq!(fetcher.fetch("http://127.0.0.1:9/x", 1000).await.unwrap_err(), FetchError::Unreachable);
     }
 }

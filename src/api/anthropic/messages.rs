@@ -14,6 +14,7 @@ use crate::{
         gateway::Gateway,
         journal::{Asked, Journal},
         media::fetch_remote,
+        signatures::Remembered,
         openai::chat::{gemini_call, read},
         source, stream,
     },
@@ -22,7 +23,7 @@ use crate::{
         gemini::GenerateContentResponse,
         traits::ModelTraits,
     },
-    domain::model::ModelName,
+    domain::{client::TokenId, model::ModelName},
     upstream::{
         call::{AnswerKind, Call},
         dispatch::{Answer, Refusal, UpstreamError, malformed},
@@ -36,18 +37,15 @@ pub async fn create_message(
     body: Body<Anthropic>,
 ) -> Result<HttpResponse, Failure<Anthropic>> {
     let asked = Asked::of("anthropic", "messages");
-    let mut journal = Journal::begin(&gateway, &request, token.id, asked, &body.bytes);
-    let prepared = match prepare(&request, &gateway, body.bytes, &mut journal).await {
+    let mut journal = Journal::begin(&gateway, &request, token.id.clone(), asked, &body.bytes);
+    let prepared = match prepare(&request, &gateway, token.id, body.bytes, &mut journal).await {
         Ok(prepared) => prepared,
         Err(error) => return journal.conclude(Err(error)),
     };
-    let Prepared { call, meta, is_stream, links } = prepared;
-    if is_stream {
-        let stream = MessageStream::new(meta);
-        let writer = MessageEvents { stream, request_id: request_id(&request) };
-        open_stream(&gateway, call, links, writer, journal).await
+    if prepared.is_stream {
+        open_stream(&gateway, prepared, request_id(&request), journal).await
     } else {
-        fetch(&gateway, call, links, &meta, journal).await
+        fetch(&gateway, prepared, journal).await
     }
 }
 
@@ -58,12 +56,14 @@ struct Prepared {
     is_stream: bool,
     /// The answer ends with the links that a search found.
     links: bool,
+    remembered: Remembered,
 }
 
 /// Everything that can be refused before Google is asked. A large body is held no longer than it is needed.
 async fn prepare(
     request: &HttpRequest,
     gateway: &Gateway,
+    owner: TokenId,
     body: Bytes,
     journal: &mut Journal,
 ) -> Result<Prepared, ApiError> {
@@ -71,8 +71,10 @@ async fn prepare(
     drop(body);
     journal.asks_for(&wanted.model, wanted.stream);
     let asked = gateway.asked(own_name(&wanted.model))?;
-    fetch_remote(gateway.media.as_deref(), wanted.media_mut()).await?;
+    let remembered = gateway.remembered(&owner, &asked.model);
     let traits = ModelTraits::of(asked.model.as_str());
+    wanted.recall_signatures(&traits, |id, function| remembered.recall(id, function));
+    fetch_remote(gateway.media.as_deref(), wanted.media_mut()).await?;
     let body = to_gemini(&wanted, &options(gateway, &asked.model, &traits))?.to_json();
     let is_event_stream = wanted.stream && gateway.streams.fake.is_none();
     let method = if is_event_stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
@@ -80,7 +82,7 @@ async fn prepare(
     asked.change(&mut call);
     let id = format!("msg_{}", Uuid::now_v7().simple());
     let meta = MessageMeta::new(&wanted, id, asked.model.as_str());
-    Ok(Prepared { call, meta, is_stream: wanted.stream, links: asked.wanted.links })
+    Ok(Prepared { call, meta, is_stream: wanted.stream, links: asked.wanted.links, remembered })
 }
 
 /// A model's name without what agents mark a larger context with, which Gemini's models have anyway.
@@ -104,25 +106,26 @@ pub fn options<'a>(
 
 async fn fetch(
     gateway: &Gateway,
-    call: Call,
-    links: bool,
-    meta: &MessageMeta,
+    prepared: Prepared,
     mut journal: Journal,
 ) -> Result<HttpResponse, Failure<Anthropic>> {
+    let Prepared { call, meta, links, remembered, .. } = prepared;
     let answer = converted::fetch(&gateway.dispatcher, &call, &mut journal.trail).await;
     let converted = answer.map_err(ApiError::from).and_then(|mut answer| {
         if links {
             source::add_links(&mut answer);
         }
-        convert(&answer, meta)
+        convert(&answer, &meta, &remembered)
     });
     journal.conclude(converted.map(|json| HttpResponse::Ok().content_type(ContentType::json()).body(json)))
 }
 
-fn convert(answer: &Answer, meta: &MessageMeta) -> Result<Vec<u8>, ApiError> {
+fn convert(answer: &Answer, meta: &MessageMeta, remembered: &Remembered) -> Result<Vec<u8>, ApiError> {
     let response: GenerateContentResponse = serde_json::from_slice(&answer.body)
         .map_err(|_| unreadable("Gemini's answer has an unknown shape"))?;
-    Ok(to_anthropic(&response, meta).to_json())
+    let (message, signed) = to_anthropic(&response, meta);
+    remembered.remember(&signed);
+    Ok(message.to_json())
 }
 
 /// JSON of Google's that is not what was asked for.
@@ -132,11 +135,12 @@ pub fn unreadable(what: &str) -> ApiError {
 
 async fn open_stream(
     gateway: &Gateway,
-    call: Call,
-    links: bool,
-    writer: MessageEvents,
+    prepared: Prepared,
+    request_id: String,
     mut journal: Journal,
 ) -> Result<HttpResponse, Failure<Anthropic>> {
+    let Prepared { call, meta, links, remembered, .. } = prepared;
+    let writer = MessageEvents { stream: MessageStream::new(meta), remembered, request_id };
     let (dispatcher, is_fake) = (gateway.dispatcher.clone(), gateway.streams.fake.is_some());
     let opening = Box::pin(async move {
         let opened = converted::open_source(&dispatcher, &call, &mut journal.trail, is_fake).await;

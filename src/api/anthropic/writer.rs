@@ -6,15 +6,16 @@ use super::{Anthropic, envelope, messages::unreadable};
 use crate::{
     api::{
         error::{ApiError, Envelope},
+        signatures::Remembered,
         stream::Writer,
     },
     convert::{anthropic::MessageStream, gemini::GenerateContentResponse},
 };
 
 /// Gemini's events as those of a message.
-#[derive(Debug)]
 pub struct MessageEvents {
     pub stream: MessageStream,
+    pub remembered: Remembered,
     /// As in the header `request-id`.
     pub request_id: String,
 }
@@ -26,6 +27,7 @@ impl Writer for MessageEvents {
         let response: GenerateContentResponse = serde_json::from_slice(data)
             .map_err(|_| unreadable("Gemini sent an event that is not an answer"))?;
         self.stream.event(&response, out);
+        self.remembered.remember(&self.stream.take_signed());
         Ok(())
     }
 
@@ -35,6 +37,7 @@ impl Writer for MessageEvents {
 
     fn end(&mut self, out: &mut Vec<u8>) {
         self.stream.finish(out);
+        self.remembered.remember(&self.stream.take_signed());
     }
 
     fn failure(&mut self, error: &ApiError, out: &mut Vec<u8>) {

@@ -88,13 +88,14 @@ async fn prepare(
     drop(body);
     journal.asks_for(&chat.model, chat.stream);
     let asked = gateway.asked(&chat.model)?;
-    let remembered = gateway.signatures.of(owner, asked.model.clone());
-    chat.recall_signatures(|id, function| remembered.recall(id, function));
+    let remembered = gateway.remembered(&owner, &asked.model);
+    let traits = ModelTraits::of(asked.model.as_str());
+    chat.recall_signatures(&traits, |id, function| remembered.recall(id, function));
     fetch_remote(gateway.media.as_deref(), chat.media_mut()).await?;
     let mut call = to_call(gateway, &chat, &asked.model, size)?;
     asked.change(&mut call);
     let id = format!("chatcmpl-{}", Uuid::now_v7().simple());
-    let meta = ChatMeta::new(&chat, id, Now::read().utc.timestamp(), gateway.show_thoughts);
+    let meta = ChatMeta::new(&chat, id, Now::read().utc.timestamp(), gateway.show_thoughts, &traits);
     let (n, is_stream, include_usage) = (chat.n(), chat.stream, chat.include_usage);
     Ok(Prepared { call, n, is_stream, include_usage, links: asked.wanted.links, meta, remembered })
 }
@@ -171,7 +172,7 @@ fn convert(answers: &[Answer], meta: &ChatMeta, remembered: &Remembered) -> Resu
         UpstreamError::Refused(Box::new(Refusal::inside(fault)))
     })?;
     let (completion, signed) = to_openai_signed(&parsed, meta);
-    signed.iter().for_each(|call| remembered.remember(&call.id, &call.function, &call.signature));
+    remembered.remember(&signed);
     Ok(completion.to_json())
 }
 

@@ -107,8 +107,9 @@ async fn complete(
     let previous_id = wanted.previous_response_id.clone();
     let earlier = gateway.responses.earlier(&owner, previous_id, references).await?;
     wanted.complete(earlier, model.as_str())?;
-    let remembered = gateway.signatures.of(owner, model.clone());
-    wanted.chat.recall_signatures(|id, function| remembered.recall(id, function));
+    let remembered = gateway.remembered(&owner, model);
+    let traits = ModelTraits::of(model.as_str());
+    wanted.chat.recall_signatures(&traits, |id, function| remembered.recall(id, function));
     fetch_remote(gateway.media.as_deref(), wanted.chat.media_mut()).await?;
     Ok(remembered)
 }
@@ -154,7 +155,7 @@ fn tell(
     to_keep: Option<ToKeep>,
 ) -> Result<Vec<u8>, ApiError> {
     let told = to_response(&answer_of(&answer.body)?, meta, Now::read().utc.timestamp());
-    told.signed.iter().for_each(|call| remembered.remember(&call.id, &call.function, &call.signature));
+    remembered.remember(&told.signed);
     if let Some(to_keep) = to_keep {
         to_keep.keep(told.kept);
     }

@@ -38,9 +38,7 @@ impl Writer for Events {
 
     fn event(&mut self, _: usize, data: &Bytes, out: &mut Vec<u8>) -> Result<(), ApiError> {
         self.stream.event(&answer_of(data)?, out);
-        for call in self.stream.take_signed() {
-            self.remembered.remember(&call.id, &call.function, &call.signature);
-        }
+        self.remembered.remember(&self.stream.take_signed());
         Ok(())
     }
 
@@ -50,6 +48,7 @@ impl Writer for Events {
 
     fn end(&mut self, out: &mut Vec<u8>) {
         let response = self.stream.finish(Now::read().utc.timestamp(), out);
+        self.remembered.remember(&self.stream.take_signed());
         self.keep(response);
     }
 

@@ -37,14 +37,13 @@ impl Writer for Chunks {
 
     fn event(&mut self, index: usize, data: &Bytes, out: &mut Vec<u8>) -> Result<(), ApiError> {
         self.stream.event(index, &answer_of(data)?, out);
-        for call in self.stream.take_signed() {
-            self.remembered.remember(&call.id, &call.function, &call.signature);
-        }
+        self.remembered.remember(&self.stream.take_signed());
         Ok(())
     }
 
     fn source_ends(&mut self, index: usize, out: &mut Vec<u8>) {
         self.stream.finish(index, out);
+        self.remembered.remember(&self.stream.take_signed());
     }
 
     fn heartbeat(&mut self, out: &mut Vec<u8>) {

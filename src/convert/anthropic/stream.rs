@@ -13,7 +13,7 @@ use super::{
     response::MessageMeta,
     types::Message,
 };
-use crate::convert::gemini::GenerateContentResponse;
+use crate::convert::gemini::{GenerateContentResponse, signatures::Signed};
 
 /// One message to a client.
 #[derive(Debug)]
@@ -43,6 +43,11 @@ impl MessageStream {
         self.start(out);
         let Self { answer, meta, blocks, .. } = self;
         answer.read(response, meta, &mut |step| blocks.step(step, out));
+    }
+
+    /// What came with a signature since this was last asked.
+    pub fn take_signed(&mut self) -> Vec<Signed> {
+        std::mem::take(&mut self.answer.signed)
     }
 
     /// Appends the end of the message; more events must not follow.
@@ -168,17 +173,20 @@ pub(super) mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::convert::{anthropic::to_anthropic, fixtures, gemini::response};
+    use crate::convert::{anthropic::to_anthropic, fixtures, testing::merge};
 
     fn read(event: &str) -> Option<GenerateContentResponse<'_>> {
         serde_json::from_str(event).ok()
     }
 
-    fn stream(events: &[GenerateContentResponse<'_>], meta: &MessageMeta) -> Vec<Value> {
+    fn stream(
+        events: &[GenerateContentResponse<'_>],
+        meta: &MessageMeta,
+    ) -> (Vec<Value>, Vec<Signed>) {
         let (mut stream, mut out) = (MessageStream::new(meta.clone()), Vec::new());
         events.iter().for_each(|event| stream.event(event, &mut out));
         stream.finish(&mut out);
-        parse(&out)
+        (parse(&out), stream.take_signed())
     }
 
     /// The data of all events, whose names are those of their lines.
@@ -244,34 +252,13 @@ pub(super) mod tests {
         block[field] = format!("{before}{}", delta[field].as_str().unwrap()).into();
     }
 
-    /// The answer that would have come in one piece: all parts in order, the last of everything else.
-    fn merge<'a>(events: &[GenerateContentResponse<'a>]) -> GenerateContentResponse<'a> {
-        let mut whole = GenerateContentResponse::default();
-        let mut candidate = response::Candidate::default();
-        for event in events {
-            whole.prompt_feedback = event.prompt_feedback.clone().or(whole.prompt_feedback);
-            let counted = event.usage_metadata.clone();
-            let counted = counted.filter(|usage| usage.prompt_token_count + usage.total_token_count > 0);
-            whole.usage_metadata = counted.or(whole.usage_metadata);
-            let Some(part) = event.candidates.first() else {
-                continue;
-            };
-            candidate.content.parts.extend(part.content.parts.iter().cloned());
-            candidate.finish_reason = part.finish_reason.clone().or(candidate.finish_reason);
-            candidate.finish_message = part.finish_message.clone().or(candidate.finish_message);
-            let grounding =
-                part.grounding_metadata.clone().filter(|found| !found.grounding_supports.is_empty());
-            candidate.grounding_metadata = grounding.or(candidate.grounding_metadata);
-        }
-        whole.candidates.push(candidate);
-        whole
-    }
-
-    /// The stream adds up to the same answer converted whole.
+    /// The stream adds up to the same answer converted whole, and remembers the same.
     pub fn assert_adds_up(events: &[GenerateContentResponse<'_>], meta: &MessageMeta, name: &str) {
-        let mut streamed = add_up(&stream(events, meta));
+        let (told, remembered) = stream(events, meta);
+        let mut streamed = add_up(&told);
         let merged = merge(events);
-        let mut whole: Value = serde_json::from_slice(&to_anthropic(&merged, meta).to_json()).unwrap();
+        let (whole, signed) = to_anthropic(&merged, meta);
+        let mut whole: Value = serde_json::from_slice(&whole.to_json()).unwrap();
         // A stream leaves out what is nothing, and nobody told a whole block from one without citations.
         for message in [&mut streamed, &mut whole] {
             for block in message["content"].as_array_mut().unwrap() {
@@ -281,6 +268,7 @@ pub(super) mod tests {
             }
         }
         assert_eq!(streamed, whole, "{name}");
+        assert_eq!(remembered, signed, "{name}");
     }
 
     #[test]
@@ -307,7 +295,7 @@ pub(super) mod tests {
         ]
         .map(|event| read(event).unwrap());
 
-        let told = stream(&events, &MessageMeta::test());
+        let (told, _) = stream(&events, &MessageMeta::test());
 
         let usage = |output: u64| {
             json!({"input_tokens": 3, "output_tokens": output, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0,

@@ -11,17 +11,25 @@ use super::{
     json::{self, At, Object, array, string, wrong_type},
     message::Message,
     thinking::{Effort, ThinkingOverride},
-    tools::{ToolChoice, Tools, without_references},
+    tools::{ToolChoice, Tools},
 };
 use crate::convert::{
     ConvertError,
-    gemini::{media::Media, tool_names::ToolNames, voices::voice},
+    gemini::{
+        media::Media,
+        signatures::{TextSignature, text_id},
+        stops::StopSequences,
+        tool_names::ToolNames,
+        voices::voice,
+    },
+    schemas,
+    traits::ModelTraits,
 };
 
 /// Most answers to one request; each is a request of its own to Gemini.
 const MAX_N: u64 = 8;
-/// Most stop sequences that Gemini takes; OpenAI itself takes 4.
-const MAX_STOPS: usize = 5;
+/// More stop sequences than any client sends, OpenAI itself takes 4; a bound on the work of looking for them.
+const MAX_STOPS: usize = 100;
 
 #[derive(Debug, Default)]
 pub struct ChatRequest {
@@ -43,7 +51,7 @@ pub struct ChatRequest {
     /// -2 to 2.
     pub frequency_penalty: Option<f64>,
     pub seed: Option<i32>,
-    pub stop: Vec<String>,
+    pub stop: StopSequences,
     pub response_format: ResponseFormat,
     pub tools: Tools,
     pub tool_choice: ToolChoice,
@@ -154,10 +162,14 @@ impl ChatRequest {
         self.messages.iter_mut().flat_map(Message::media_mut)
     }
 
-    /// Gives calls that came back without their signature the one that `recall` knows, by id and Gemini's name.
-    pub fn recall_signatures(&mut self, recall: impl Fn(&str, &str) -> Option<String>) {
+    /// Gives what came back without its signature the one that `recall` knows, by id and Gemini's name. Texts have none but
+    /// those of models that sign what they say.
+    pub fn recall_signatures(&mut self, traits: &ModelTraits, recall: impl Fn(&str, &str) -> Option<String>) {
         for message in &mut self.messages {
-            let Message::Assistant { calls, .. } = message else { continue };
+            let Message::Assistant { texts, calls, signature } = message else { continue };
+            if let ([text], true) = (texts.as_slice(), traits.signatures) {
+                *signature = recall(&text_id(text), "").as_deref().and_then(TextSignature::read);
+            }
             for call in calls.iter_mut().filter(|call| call.signature.is_none()) {
                 call.signature = recall(&call.id, &self.names.to_gemini(&call.name));
             }
@@ -197,28 +209,23 @@ fn seed(request: &mut Object<'_>) -> Result<Option<i32>, ConvertError> {
     seed.map(|seed| Some(seed as i32)).ok_or_else(|| wrong_type(&at.key("seed"), "an integer", &value))
 }
 
-fn stop(request: &mut Object<'_>) -> Result<Vec<String>, ConvertError> {
+fn stop(request: &mut Object<'_>) -> Result<StopSequences, ConvertError> {
     let at = request.at();
     let at = at.key("stop");
     let list = match request.take("stop") {
-        None => return Ok(Vec::new()),
+        None => return Ok(StopSequences::default()),
         Some(Value::String(text)) => vec![Value::String(text)],
         Some(Value::Array(list)) => list,
         Some(other) => return Err(wrong_type(&at, "a string or an array of strings", &other)),
     };
-    let mut stops: Vec<String> = Vec::new();
+    if list.len() > MAX_STOPS {
+        return Err(ConvertError::ArrayTooLong { param: at.to_string(), max: MAX_STOPS, length: list.len() });
+    }
+    let mut stops = StopSequences::default();
     for (index, text) in list.into_iter().enumerate() {
         let text = string(text, &at.index(index))?;
-        if text.is_empty() || stops.contains(&text) {
-            continue;
-        }
-        stops.push(text);
-        if stops.len() > MAX_STOPS {
-            return Err(ConvertError::ArrayTooLong {
-                param: at.to_string(),
-                max: MAX_STOPS,
-                length: stops.len(),
-            });
+        if !text.is_empty() {
+            stops.add(text);
         }
     }
     Ok(stops)
@@ -239,7 +246,7 @@ fn response_format(request: &mut Object<'_>) -> Result<ResponseFormat, ConvertEr
             let mut named = Object::read(format.require("json_schema")?, at.key("json_schema"))?;
             let Some(schema) = named.object("schema")? else { return Ok(ResponseFormat::Json) };
             let place = at.key("json_schema");
-            without_references(Value::Object(schema), &place.key("schema")).map(ResponseFormat::Schema)
+            schemas::schema(Value::Object(schema), &place.key("schema")).map(ResponseFormat::Schema)
         }
         _ => {
             let supported = "'text', 'json_object', and 'json_schema'";
@@ -416,11 +423,16 @@ mod tests {
     }
 
     #[test]
-    fn stops_are_counted_without_doubles_and_empty_ones() {
-        assert_eq!(read(json!({"stop": "a"})).unwrap().stop, ["a"]);
-        assert_eq!(read(json!({"stop": ["a", "", "a", "b"]})).unwrap().stop, ["a", "b"]);
-        assert!(read(json!({"stop": ["a", "b", "c", "d", "e"]})).is_ok());
-        let error = read(json!({"stop": ["a", "b", "c", "d", "e", "f"]})).unwrap_err();
+    fn gemini_looks_for_five_stops_and_the_gateway_for_the_others() {
+        let stops = |stop: Value| {
+            let stops = read(json!({ "stop": stop })).unwrap().stop;
+            [stops.geminis().to_vec(), stops.own().to_vec()]
+        };
+
+        assert_eq!(stops(json!("a")), [vec!["a"], vec![]]);
+        assert_eq!(stops(json!(["a", "", "a", "b"])), [vec!["a", "b"], vec![]]);
+        assert_eq!(stops(json!(["a", "b", "c", "d", "e", "f"])), [vec!["a", "b", "c", "d", "e"], vec!["f"]]);
+        let error = read(json!({"stop": vec!["a"; 101]})).unwrap_err();
         assert_eq!((error.param(), error.code()), (Some("stop"), Some("array_above_max_length")));
     }
 

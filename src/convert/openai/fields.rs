@@ -29,9 +29,14 @@ pub const FIELD_FATES: &[(&str, Fate)] = &[
     ),
     ("seed", Mapped("reduced to 32 bits")),
     ("n", Mapped("as that many requests to Gemini, at most 8")),
-    ("stop", Mapped("at most 5 different texts")),
+    ("stop", Mapped("five are Gemini's to find; the gateway finds the others")),
     ("response_format", Mapped("as a JSON schema; as words where a model cannot combine it with tools")),
-    ("tools", Mapped("functions; custom tools become functions with one text argument")),
+    (
+        "tools",
+        Mapped(
+            "functions, of two with one name the first; custom tools become functions with one text argument",
+        ),
+    ),
     ("tool_choice", Honoured),
     ("parallel_tool_calls", Mapped("false passes on the first call of an answer only")),
     ("reasoning_effort", Mapped("to the nearest level or budget; no effect on models that do not think")),
@@ -73,93 +78,67 @@ mod tests {
     use super::*;
     use crate::convert::{
         openai::{ChatOptions, chat_request, to_gemini},
+        testing::{assert_fates, assert_printed, with},
         traits::ModelTraits,
     };
 
-    /// Every field of `CompletionCreateParams` of openai 3.54.0 with a value that asks for something.
+    /// Every field of `CompletionCreateParams` of openai 3.54.0, and the vendor fields, with a value that asks for something.
     fn sdk_fields() -> Value {
         json!({
-            "model": "gemini-2.0-flash", "messages": [{"role": "user", "content": "hi"}], "stream": true,
+            "model": "gemini-2.5-flash", "messages": [{"role": "user", "content": "hello"}], "stream": true,
             "stream_options": {"include_usage": true}, "max_completion_tokens": 5, "max_tokens": 5, "temperature": 0.5,
             "top_p": 0.5, "presence_penalty": 0.5, "frequency_penalty": 0.5, "seed": 7, "n": 2, "stop": ["a"],
             "logprobs": true, "top_logprobs": 2, "logit_bias": {"1": 2}, "response_format": {"type": "json_object"},
             "tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "none", "parallel_tool_calls": false,
-            "functions": [{"name": "f"}], "function_call": "auto", "reasoning_effort": "low", "verbosity": "low",
-            "modalities": ["text"], "audio": {"format": "wav", "voice": "alloy"}, "web_search_options": {},
+            "functions": [{"name": "f"}], "function_call": {"name": "f"}, "reasoning_effort": "low", "verbosity": "low",
+            "modalities": ["text", "image"], "audio": {"format": "wav", "voice": "alloy"}, "web_search_options": {},
             "service_tier": "flex", "prediction": {"type": "content", "content": "x"}, "store": true, "metadata": {"a": "b"},
             "user": "u", "safety_identifier": "s", "prompt_cache_key": "k", "prompt_cache_options": {"mode": "x"},
-            "prompt_cache_retention": "24h", "moderation": {"model": "x"},
+            "prompt_cache_retention": "24h", "moderation": {"model": "x"}, "top_k": 5,
+            "google": {"cached_content": "c"}, "extra_body": {"google": {"cached_content": "c"}},
         })
     }
 
-    fn convert(extra: &[(&str, &Value)]) -> Result<Vec<u8>, ConvertError> {
-        let mut body = json!({"model": "gemini-2.0-flash", "messages": [{"role": "user", "content": "hi"}]});
-        for (name, value) in extra {
-            body[*name] = (*value).clone();
+    fn beside(name: &str) -> Value {
+        match name {
+            "top_logprobs" => json!({"logprobs": true}),
+            "tool_choice" => json!({"tools": [{"type": "function", "function": {"name": "f"}}]}),
+            "function_call" => json!({"functions": [{"name": "f"}]}),
+            "reasoning_effort" => json!({"model": "gemini-2.5-flash"}),
+            "audio" => json!({"model": "gemini-2.5-flash-preview-tts"}),
+            _ => json!({}),
         }
-        let request = chat_request(body.to_string().as_bytes())?;
-        let options = ChatOptions { model: ModelTraits::of("gemini-2.0-flash"), ..ChatOptions::default() };
+    }
+
+    fn convert(fields: &Value) -> Result<Vec<u8>, ConvertError> {
+        let body = json!({"model": "gemini-2.0-flash", "messages": [{"role": "user", "content": "hi"}]});
+        let request = chat_request(with(body, fields).to_string().as_bytes())?;
+        let options = ChatOptions { model: ModelTraits::of(&request.model), ..ChatOptions::default() };
         Ok(to_gemini(&request, &options)?.to_json())
     }
 
     #[test]
     fn every_field_of_the_sdk_has_a_fate_and_meets_it() {
-        let plain = convert(&[]).unwrap();
-        for (name, value) in sdk_fields().as_object().unwrap() {
-            let fate = FIELD_FATES.iter().find(|(field, _)| field == name).map(|(_, fate)| fate);
-
-            // Means something only beside another.
-            let beside = (name == "top_logprobs").then_some(("logprobs", &Value::Bool(true)));
-            let fields: Vec<_> = std::iter::once((name.as_str(), value)).chain(beside).collect();
-
-            let outcome = convert(&fields);
-
-            match fate.unwrap_or_else(|| panic!("{name} has no fate")) {
-                Honoured | Mapped(_) => assert!(outcome.is_ok(), "{name}: {outcome:?}"),
-                Ignored(_) => assert_eq!(outcome.as_ref(), Ok(&plain), "{name}"),
-                Refused(_) => {
-                    let error = outcome.unwrap_err();
-                    assert_eq!(
-                        (error.param(), error.code()),
-                        (Some(name.as_str()), Some("unsupported_parameter"))
-                    );
-                }
-            }
-        }
-    }
-
-    /// The table as `FIELDS.md` prints it.
-    fn printed() -> String {
-        let row = |(name, fate): &(&str, Fate)| {
-            let (word, text) = match fate {
-                Honoured => ("honoured", ""),
-                Mapped(text) => ("mapped", *text),
-                Ignored(text) => ("ignored", *text),
-                Refused(text) => ("refused", *text),
-            };
-            format!("| `{name}` | {word} | {text} |\n")
-        };
-        FIELD_FATES.iter().map(row).collect()
+        // How an answer is told, and what sound means only beside `modalities`.
+        let elsewhere = ["model", "stream", "stream_options", "n", "parallel_tool_calls", "audio"];
+        assert_fates(FIELD_FATES, &sdk_fields(), &elsewhere, beside, convert);
     }
 
     #[test]
     fn the_documents_print_this_table() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/FIELDS.md");
-        let document = std::fs::read_to_string(path).unwrap();
-
-        assert!(document.contains(&printed()), "FIELDS.md has to hold these rows:\n{}", printed());
+        assert_printed(FIELD_FATES);
     }
 
     #[test]
     fn null_in_any_field_changes_nothing() {
-        let plain = convert(&[]);
+        let plain = convert(&json!({}));
         for (name, _) in FIELD_FATES.iter().filter(|(name, _)| !["model", "messages"].contains(name)) {
-            assert_eq!(convert(&[(name, &Value::Null)]), plain, "{name}");
+            assert_eq!(convert(&json!({ *name: null })), plain, "{name}");
         }
     }
 
     #[test]
     fn unknown_fields_are_ignored() {
-        assert_eq!(convert(&[("enable_thinking", &json!({"x": [1]}))]), convert(&[]));
+        assert_eq!(convert(&json!({"enable_thinking": {"x": [1]}})), convert(&json!({})));
     }
 }

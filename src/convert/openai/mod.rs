@@ -25,7 +25,6 @@ pub mod types;
 mod usage;
 
 use super::{gemini::markdown, json};
-pub use answer::SignedCall;
 pub use chat::{ChatRequest, chat_request};
 pub use embeddings::{EmbeddingsRequest, embeddings_request, embeddings_response};
 pub use models::{model, models_list};

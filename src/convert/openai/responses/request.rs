@@ -18,8 +18,8 @@ use crate::convert::{
         message::Message,
         request::{ChatOptions, to_gemini},
         thinking::Effort,
-        tools::without_references,
     },
+    schemas,
 };
 
 /// Most labels of a response, as OpenAI counts them.
@@ -229,7 +229,7 @@ fn format_of(value: Value, at: At<'_>) -> Result<ResponseFormat, ConvertError> {
             let place = at.key("schema");
             let schema = format.object("schema")?;
             let schema = schema.ok_or_else(|| ConvertError::Missing { param: place.to_string() })?;
-            without_references(Value::Object(schema), &place).map(ResponseFormat::Schema)
+            schemas::schema(Value::Object(schema), &place).map(ResponseFormat::Schema)
         }
         _ => {
             let supported = "'text', 'json_object', and 'json_schema'";

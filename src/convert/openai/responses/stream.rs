@@ -8,11 +8,14 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
-    reply::{Reply, Signed},
+    reply::Reply,
     response::{ResponseMeta, Standing, around, to_keep},
     types::{Annotation, Content, Item, Response, ResponseError, Status, Summary},
 };
-use crate::convert::{gemini::GenerateContentResponse, openai::logprobs::Token};
+use crate::convert::{
+    gemini::{GenerateContentResponse, signatures::Signed},
+    openai::logprobs::Token,
+};
 
 /// One event; those fields are set that its name asks for.
 #[derive(Debug, Default, Clone, Copy, Serialize)]
@@ -75,7 +78,7 @@ struct Lifecycle<'a> {
 
 impl ResponseStream {
     pub fn new(meta: ResponseMeta) -> Self {
-        Self { meta, reply: Reply::default(), frames: Frames::default() }
+        Self { reply: Reply::new(&meta), meta, frames: Frames::default() }
     }
 
     pub fn id(&self) -> &str {
@@ -89,7 +92,7 @@ impl ResponseStream {
         reply.read(answer, meta, &mut |event| frames.write(event.name, &event, out));
     }
 
-    /// The signed calls that came since this was last asked.
+    /// What came with a signature since this was last asked.
     pub fn take_signed(&mut self) -> Vec<Signed> {
         std::mem::take(&mut self.reply.signed)
     }
