@@ -42,6 +42,7 @@ use crate::{
         gateway::{Gateway, Limits, Streams},
         health::{NO_KEYS, NO_TOKENS},
         normalize::normalize_path,
+        openai::{background::Background, passthrough::Forwarder},
         outbox::Outbox,
         request_id::name_request,
         signatures::Signatures,
@@ -185,6 +186,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         database: storage.database.clone(),
         outbox_guard: outbox_guard.downgrade(),
         signatures: Signatures::default(),
+        background: Arc::default(),
     };
     let server = serve(listener, shared)?;
     Ok(Running {
@@ -415,6 +417,7 @@ struct Shared {
     database: Database,
     outbox_guard: mpsc::WeakSender<()>,
     signatures: Signatures,
+    background: Arc<Background>,
     switches: Arc<Switches>,
 }
 
@@ -444,8 +447,10 @@ impl Shared {
                 unwritten: self.unwritten.clone(),
                 database: self.database.clone(),
                 owners: self.owners.clone(),
+                background: self.background.clone(),
                 is_on: config.responses.store,
             },
+            forwarder: Forwarder::new(config.gemini.openai_passthrough),
             switches: self.switches.clone(),
             streams: Streams { fake: config.streams.fake, smoothing: switches::smoothing(&config.streams) },
             heartbeat: config.upstream.stream_heartbeat,

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use tracing::{error, warn};
 
-use super::error::ApiError;
+use super::{error::ApiError, openai::background::Background};
 use crate::{
     actors::archive::{Archive, Keep, Unwritten, Waiting},
     convert::{
@@ -37,6 +37,8 @@ pub struct Responses {
     pub unwritten: Arc<Unwritten>,
     pub database: Database,
     pub owners: Arc<TokenOwners>,
+    /// Those that are being made while nobody has to wait.
+    pub background: Arc<Background>,
     /// Otherwise nothing is kept.
     pub is_on: bool,
 }

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::{
     archive::Responses,
     error::ApiError,
+    openai::passthrough::Forwarder,
     outbox::Outbox,
     signatures::{Remembered, Signatures},
     source::Shape,
@@ -67,6 +68,8 @@ pub struct Gateway {
     pub signatures: Signatures,
     /// Those that clients asked to keep.
     pub responses: Responses,
+    /// Who does what is asked of `/openai/v1`.
+    pub forwarder: Forwarder,
     /// What names of models and the settings ask for.
     pub switches: Arc<Switches>,
     pub streams: Streams,

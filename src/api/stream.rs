@@ -87,6 +87,15 @@ pub async fn respond<F: Envelope, W: Writer>(
     Ok(response.streaming(TimedBody::new(body)))
 }
 
+/// The same answer for whoever asks for its bytes; an error is an event from the start.
+pub fn told<W: Writer>(
+    opening: Opening,
+    writer: W,
+    shape: Shape,
+) -> impl Stream<Item = Result<Bytes, Infallible>> + Unpin {
+    TimedBody::new(StreamBody::new(State::Opening(opening), None, writer, shape))
+}
+
 enum State {
     Opening(Opening),
     Open(Vec<Source>),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::reader::Reader;
-use crate::domain::model::ModelName;
+use crate::domain::{forwarding::Forwarding, model::ModelName};
 
 /// Defaults for requests and answers.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,6 +12,8 @@ pub struct Gemini {
     pub safety_settings: Vec<SafetySetting>,
     /// Hidden and refused.
     pub filtered_models: Vec<ModelName>,
+    /// Who does what is asked of `/openai/v1`.
+    pub openai_passthrough: Forwarding,
     /// Whether OpenAI clients see thoughts.
     pub show_thinking_process: bool,
     /// Whether clients neither see nor use the files of others, nor what else they have made.
@@ -27,11 +29,10 @@ pub struct SafetySetting {
 
 impl Gemini {
     pub(super) fn read(reader: &mut Reader) -> Self {
-        let passthrough = [("forward", true), ("auto", false), ("convert", false)];
-        if !reader.choice("OPENAI_PASSTHROUGH", &passthrough) {
-            reader.notice("OPENAI_PASSTHROUGH knows only forward yet, which is used");
-        }
+        let forwarding =
+            [("auto", Forwarding::Auto), ("forward", Forwarding::Always), ("convert", Forwarding::Never)];
         Self {
+            openai_passthrough: reader.choice("OPENAI_PASSTHROUGH", &forwarding),
             safety_settings: safety_settings(reader),
             filtered_models: filtered_models(reader),
             show_thinking_process: reader.flag("SHOW_THINKING_PROCESS"),

@@ -50,15 +50,26 @@ pub async fn create_chat_completion(
     body: Body<OpenAi>,
 ) -> Result<HttpResponse, Failure<OpenAi>> {
     let asked = Asked::of("openai", "chat/completions");
-    let mut journal = Journal::begin(&gateway, &request, token.id.clone(), asked, &body.bytes);
-    let prepared = match prepare(&request, &gateway, token.id, body.bytes, &mut journal).await {
+    let journal = Journal::begin(&gateway, &request, token.id.clone(), asked, &body.bytes);
+    complete(&request, &gateway, token.id, body.bytes, journal).await
+}
+
+/// Answers a chat whose record has begun.
+pub async fn complete(
+    request: &HttpRequest,
+    gateway: &Gateway,
+    owner: TokenId,
+    body: Bytes,
+    mut journal: Journal,
+) -> Result<HttpResponse, Failure<OpenAi>> {
+    let prepared = match prepare(request, gateway, owner, body, &mut journal).await {
         Ok(prepared) => prepared,
         Err(error) => return journal.conclude(Err(error)),
     };
     if prepared.is_stream {
-        open_stream(&gateway, prepared, journal).await
+        open_stream(gateway, prepared, journal).await
     } else {
-        fetch(&gateway, prepared, journal).await
+        fetch(gateway, prepared, journal).await
     }
 }
 

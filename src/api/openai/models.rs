@@ -26,12 +26,14 @@ pub async fn list_models(
 ) -> Result<HttpResponse, Failure<OpenAi>> {
     let asked = Asked::of("openai", "models.list");
     let journal = Journal::begin(&gateway, &request, token.id, asked, &Bytes::new());
-    let list = catalogue(&gateway).await;
-    journal.conclude(list.map(|list| {
-        let all = gateway.switches.with_derived(&list.models);
-        let names = all.iter().filter_map(|model| model["name"].as_str());
-        HttpResponse::Ok().json(models::models_list(names))
-    }))
+    journal.conclude(list(&gateway).await)
+}
+
+pub async fn list(gateway: &Gateway) -> Result<HttpResponse, ApiError> {
+    let list = catalogue(gateway).await?;
+    let all = gateway.switches.with_derived(&list.models);
+    let names = all.iter().filter_map(|model| model["name"].as_str());
+    Ok(HttpResponse::Ok().json(models::models_list(names)))
 }
 
 pub async fn find_model(
@@ -46,7 +48,7 @@ pub async fn find_model(
     journal.conclude(find(&gateway, id).await)
 }
 
-async fn find(gateway: &Gateway, id: String) -> Result<HttpResponse, ApiError> {
+pub async fn find(gateway: &Gateway, id: String) -> Result<HttpResponse, ApiError> {
     let model = describe(gateway, id).await?;
     Ok(HttpResponse::Ok().json(models::model(model["name"].as_str().unwrap_or_default())))
 }

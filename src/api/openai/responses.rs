@@ -1,14 +1,21 @@
 //! `POST /v1/responses`: converted to Gemini and back, and kept if the client wants to go on from it.
 
-use actix_web::{HttpRequest, HttpResponse, http::header::ContentType, web::Data};
+use std::{sync::Arc, time::Duration};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{CACHE_CONTROL, CONTENT_TYPE, ContentType},
+    web::Data,
+};
 use bytes::Bytes;
 use serde_json::json;
 use uuid::Uuid;
 
 use super::{
     OpenAi,
+    background::{self, Task},
     chat::{gemini_call, read},
-    responses_writer::Events,
+    responses_writer::{Events, SharedEvents},
     writer::{answer_of, unreadable},
 };
 use crate::{
@@ -22,7 +29,8 @@ use crate::{
         journal::{Asked, Journal},
         media::fetch_remote,
         signatures::Remembered,
-        source, stream,
+        source::{self, Shape},
+        stream::{self, Opening, Writer as _},
     },
     convert::{
         gemini::count_tokens::{CountTokensRequest, CountTokensResponse, CountedRequest},
@@ -51,7 +59,9 @@ pub async fn create_response(
         Ok(prepared) => prepared,
         Err(error) => return journal.conclude(Err(error)),
     };
-    if prepared.is_stream {
+    if prepared.is_background {
+        begin_in_background(&gateway, prepared, journal)
+    } else if prepared.is_stream {
         open_stream(&gateway, prepared, journal).await
     } else {
         fetch(&gateway, prepared, journal).await
@@ -62,6 +72,8 @@ pub async fn create_response(
 struct Prepared {
     call: Call,
     is_stream: bool,
+    is_background: bool,
+    owner: TokenId,
     /// The answer ends with the links that a search found.
     links: bool,
     meta: ResponseMeta,
@@ -80,7 +92,7 @@ async fn prepare(
     let mut wanted = read(request, &body, journal, responses_request)?;
     journal.asks_for(&wanted.chat.model, wanted.chat.stream);
     if !gateway.responses.takes(&body) {
-        wanted.keep_nothing();
+        wanted.keep_nothing()?;
     }
     let id = format!("resp_{}", Uuid::now_v7().simple());
     // What is not kept is let go: with pictures in it, it is large.
@@ -88,26 +100,27 @@ async fn prepare(
         .store
         .then(|| gateway.responses.to_keep(id.clone(), &owner, wanted.previous_response_id.clone(), body));
     let asked = gateway.asked(&wanted.chat.model)?;
-    let remembered = complete(gateway, &mut wanted, owner, &asked.model).await?;
+    let remembered = complete(gateway, &mut wanted, &owner, &asked.model).await?;
     let mut call = to_call(gateway, &wanted, &asked.model)?;
     asked.change(&mut call);
     let meta = ResponseMeta::new(&wanted, id, Now::read().utc.timestamp(), asked.model.as_str());
-    let (is_stream, links) = (wanted.chat.stream, asked.wanted.links);
-    Ok(Prepared { call, is_stream, links, meta, remembered, to_keep })
+    let (is_stream, is_background) = (wanted.chat.stream, wanted.background);
+    let links = asked.wanted.links;
+    Ok(Prepared { call, is_stream, is_background, owner, links, meta, remembered, to_keep })
 }
 
 /// Brings what the request refers to: responses before it, items, signatures, and media by their address.
 async fn complete(
     gateway: &Gateway,
     wanted: &mut ResponsesRequest,
-    owner: TokenId,
+    owner: &TokenId,
     model: &ModelName,
 ) -> Result<Remembered, ApiError> {
     let references = wanted.references().map(str::to_owned).collect();
     let previous_id = wanted.previous_response_id.clone();
-    let earlier = gateway.responses.earlier(&owner, previous_id, references).await?;
+    let earlier = gateway.responses.earlier(owner, previous_id, references).await?;
     wanted.complete(earlier, model.as_str())?;
-    let remembered = gateway.remembered(&owner, model);
+    let remembered = gateway.remembered(owner, model);
     let traits = ModelTraits::of(model.as_str());
     wanted.chat.recall_signatures(&traits, |id, function| remembered.recall(id, function));
     fetch_remote(gateway.media.as_deref(), wanted.chat.media_mut()).await?;
@@ -124,7 +137,8 @@ fn options<'a>(gateway: &'a Gateway, wanted: &ResponsesRequest, model: &ModelNam
 
 fn to_call(gateway: &Gateway, wanted: &ResponsesRequest, model: &ModelName) -> Result<Call, ApiError> {
     let body = wanted.to_gemini(&options(gateway, wanted, model))?.to_json();
-    let method = if wanted.chat.stream && gateway.streams.fake.is_none() {
+    let is_event_stream = (wanted.chat.stream || wanted.background) && gateway.streams.fake.is_none();
+    let method = if is_event_stream {
         "streamGenerateContent?alt=sse"
     } else {
         "generateContent"
@@ -165,16 +179,50 @@ fn tell(
 async fn open_stream(
     gateway: &Gateway,
     prepared: Prepared,
-    mut journal: Journal,
+    journal: Journal,
 ) -> Result<HttpResponse, Failure<OpenAi>> {
+    let (opening, writer) = open(gateway, prepared, journal);
+    stream::respond::<OpenAi, _>(opening, writer, gateway.shape()).await
+}
+
+/// The answer as a stream, before anything has come.
+fn open(gateway: &Gateway, prepared: Prepared, mut journal: Journal) -> (Opening, Events) {
     let Prepared { call, links, meta, remembered, to_keep, .. } = prepared;
     let (dispatcher, is_fake) = (gateway.dispatcher.clone(), gateway.streams.fake.is_some());
     let opening = Box::pin(async move {
         let opened = converted::open_source(&dispatcher, &call, &mut journal.trail, is_fake).await;
         (opened.map(|source| vec![source.with_links(links)]), journal)
     });
-    let writer = Events { stream: ResponseStream::new(meta), remembered, to_keep };
-    stream::respond::<OpenAi, _>(opening, writer, gateway.shape()).await
+    (opening, Events { stream: ResponseStream::new(meta), remembered, to_keep })
+}
+
+/// Answers at once with a response that is not there yet, or with its events as they come; it is made in either case.
+fn begin_in_background(
+    gateway: &Gateway,
+    prepared: Prepared,
+    journal: Journal,
+) -> Result<HttpResponse, Failure<OpenAi>> {
+    let background = gateway.responses.background.clone();
+    let (is_stream, owner) = (prepared.is_stream, gateway.responses.owners.of(&prepared.owner));
+    let (id, begun) = (prepared.meta.id.clone(), ResponseStream::new(prepared.meta.clone()).begun());
+    let Some(task) = background.begin(&id, owner, begun.clone().into()) else {
+        return journal.conclude(Err(ApiError::TooManyInBackground));
+    };
+    let (opening, events) = open(gateway, prepared, journal);
+    let events = SharedEvents::new(events);
+    let told = stream::told(opening, events.clone(), Shape::default());
+    actix_web::rt::spawn(background::run(background, id, task.clone(), told, events));
+    if is_stream {
+        return Ok(tell_events(task, None, gateway.heartbeat));
+    }
+    Ok(HttpResponse::Ok().content_type(ContentType::json()).body(begun))
+}
+
+/// The events of a response behind a number, and those that come.
+pub fn tell_events(task: Arc<Task>, after: Option<usize>, heartbeat: Option<Duration>) -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    response.insert_header((CONTENT_TYPE, Events::CONTENT_TYPE)).insert_header((CACHE_CONTROL, "no-cache"));
+    response.streaming(Box::pin(task.follow(after, heartbeat)))
 }
 
 /// `POST /v1/responses/input_tokens`: counted by Gemini, which uses no quota for generation.
@@ -202,7 +250,7 @@ async fn count(
     let mut wanted = read(request, body, journal, responses_request)?;
     journal.asks_for(&wanted.chat.model, false);
     let model = gateway.asked(&wanted.chat.model)?.model;
-    complete(gateway, &mut wanted, owner, &model).await?;
+    complete(gateway, &mut wanted, &owner, &model).await?;
     let (options, resource) = (options(gateway, &wanted, &model), model.resource());
     let request = CountedRequest { model: &resource, request: wanted.to_gemini(&options)? };
     let body = CountTokensRequest { generate_content_request: request }.to_json();

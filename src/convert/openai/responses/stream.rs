@@ -108,6 +108,22 @@ impl ResponseStream {
         to_keep(reply, meta, standing)
     }
 
+    /// The response as it stands before anything came, in JSON.
+    pub fn begun(&self) -> Vec<u8> {
+        let response = around(&self.reply, &self.meta, Standing::running());
+        serde_json::to_vec(&response).expect("strings, numbers and maps always serialise")
+    }
+
+    /// Appends the end of an answer that its client cancelled. There is no event of that name, so the last one tells of a
+    /// response that is not whole.
+    pub fn cancel(&mut self, out: &mut Vec<u8>) -> String {
+        self.begin(out);
+        let Self { meta, reply, frames } = self;
+        let standing = Standing { status: Status::Cancelled, incomplete: None, error: None, now: 0 };
+        frames.write("response.incomplete", &Lifecycle { response: around(reply, meta, standing) }, out);
+        to_keep(reply, meta, standing)
+    }
+
     /// Appends the end of an answer that broke off: an error that SDKs raise, and the response that failed, as some only
     /// look for one of them.
     pub fn fail(&mut self, error: &StreamError<'_>, out: &mut Vec<u8>) -> String {

@@ -149,7 +149,8 @@ fn mistakes_name_their_place() {
         (json!({"metadata": {"a": 1}}), "metadata"),
         (json!({"temperature": 3}), "temperature"),
         (json!({"top_logprobs": 21}), "top_logprobs"),
-        (json!({"background": true}), "background"),
+        (json!({"background": true, "store": false}), "background"),
+        (json!({"background": 1}), "background"),
         (json!({"conversation": "conv_1"}), "conversation"),
         (json!({"prompt": {"id": "pmpt_1"}}), "prompt"),
     ] {
@@ -200,7 +201,8 @@ fn beside(name: &str) -> Value {
 #[test]
 fn every_field_of_the_sdk_has_a_fate_and_meets_it() {
     // How an answer is told and kept, and what it follows.
-    let elsewhere = ["model", "stream", "store", "previous_response_id", "metadata", "parallel_tool_calls"];
+    let elsewhere =
+        ["model", "stream", "store", "background", "previous_response_id", "metadata", "parallel_tool_calls"];
     let convert = |fields: &Value| sent(fields.clone()).map(|request| request.to_string().into_bytes());
     assert_fates(FIELD_FATES, &sdk_fields(), &elsewhere, beside, convert);
 }
