@@ -7,6 +7,7 @@ mod chat;
 mod clients;
 mod continuation;
 mod crash;
+mod dialects;
 mod failover;
 mod hangup;
 mod harness;

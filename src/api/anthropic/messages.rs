@@ -16,17 +16,16 @@ use crate::{
         media::fetch_remote,
         signatures::Remembered,
         openai::chat::{gemini_call, read},
-        source, stream,
+        stream,
     },
     convert::{
         anthropic::{MessageMeta, MessageStream, MessagesOptions, messages_request, to_anthropic, to_gemini},
-        gemini::GenerateContentResponse,
         traits::ModelTraits,
     },
     domain::{client::TokenId, model::ModelName},
     upstream::{
         call::{AnswerKind, Call},
-        dispatch::{Answer, Refusal, UpstreamError, malformed},
+        dispatch::Answer,
     },
 };
 
@@ -76,8 +75,7 @@ async fn prepare(
     wanted.recall_signatures(&traits, |id, function| remembered.recall(id, function));
     fetch_remote(gateway.media.as_deref(), wanted.media_mut()).await?;
     let body = to_gemini(&wanted, &options(gateway, &asked.model, &traits))?.to_json();
-    let is_event_stream = wanted.stream && gateway.streams.fake.is_none();
-    let method = if is_event_stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
+    let method = converted::method(gateway, wanted.stream);
     let mut call = gemini_call(&asked.model, method, body.into(), AnswerKind::Generation);
     asked.change(&mut call);
     let id = format!("msg_{}", Uuid::now_v7().simple());
@@ -110,41 +108,26 @@ async fn fetch(
     mut journal: Journal,
 ) -> Result<HttpResponse, Failure<Anthropic>> {
     let Prepared { call, meta, links, remembered, .. } = prepared;
-    let answer = converted::fetch(&gateway.dispatcher, &call, &mut journal.trail).await;
-    let converted = answer.map_err(ApiError::from).and_then(|mut answer| {
-        if links {
-            source::add_links(&mut answer);
-        }
-        convert(&answer, &meta, &remembered)
-    });
+    let answer = converted::whole(gateway, &call, links, &mut journal.trail).await;
+    let converted = answer.and_then(|answer| convert(&answer, &meta, &remembered));
     journal.conclude(converted.map(|json| HttpResponse::Ok().content_type(ContentType::json()).body(json)))
 }
 
 fn convert(answer: &Answer, meta: &MessageMeta, remembered: &Remembered) -> Result<Vec<u8>, ApiError> {
-    let response: GenerateContentResponse = serde_json::from_slice(&answer.body)
-        .map_err(|_| unreadable("Gemini's answer has an unknown shape"))?;
+    let response = converted::answer_of(&answer.body)?;
     let (message, signed) = to_anthropic(&response, meta);
     remembered.remember(&signed);
     Ok(message.to_json())
-}
-
-/// JSON of Google's that is not what was asked for.
-pub fn unreadable(what: &str) -> ApiError {
-    UpstreamError::Refused(Box::new(Refusal::inside(malformed(what)))).into()
 }
 
 async fn open_stream(
     gateway: &Gateway,
     prepared: Prepared,
     request_id: String,
-    mut journal: Journal,
+    journal: Journal,
 ) -> Result<HttpResponse, Failure<Anthropic>> {
     let Prepared { call, meta, links, remembered, .. } = prepared;
     let writer = MessageEvents { stream: MessageStream::new(meta), remembered, request_id };
-    let (dispatcher, is_fake) = (gateway.dispatcher.clone(), gateway.streams.fake.is_some());
-    let opening = Box::pin(async move {
-        let opened = converted::open_source(&dispatcher, &call, &mut journal.trail, is_fake).await;
-        (opened.map(|source| vec![source.with_links(links)]), journal)
-    });
+    let opening = converted::opening(gateway, call, links, journal);
     stream::respond::<Anthropic, _>(opening, writer, gateway.shape()).await
 }

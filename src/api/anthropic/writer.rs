@@ -2,14 +2,15 @@
 
 use bytes::Bytes;
 
-use super::{Anthropic, envelope, messages::unreadable};
+use super::{Anthropic, envelope};
 use crate::{
     api::{
+        converted::answer_of,
         error::{ApiError, Envelope},
         signatures::Remembered,
         stream::Writer,
     },
-    convert::{anthropic::MessageStream, gemini::GenerateContentResponse},
+    convert::anthropic::MessageStream,
 };
 
 /// Gemini's events as those of a message.
@@ -24,9 +25,7 @@ impl Writer for MessageEvents {
     const CONTENT_TYPE: &'static str = "text/event-stream; charset=utf-8";
 
     fn event(&mut self, _: usize, data: &Bytes, out: &mut Vec<u8>) -> Result<(), ApiError> {
-        let response: GenerateContentResponse = serde_json::from_slice(data)
-            .map_err(|_| unreadable("Gemini sent an event that is not an answer"))?;
-        self.stream.event(&response, out);
+        self.stream.event(&answer_of(data)?, out);
         self.remembered.remember(&self.stream.take_signed());
         Ok(())
     }

@@ -27,7 +27,6 @@ use crate::{
     },
     convert::{
         ConvertError,
-        gemini::GenerateContentResponse,
         openai::{
             chat::{ChatRequest, chat_request},
             request::{ChatOptions, to_gemini},
@@ -39,7 +38,7 @@ use crate::{
     domain::{client::TokenId, model::ModelName, time::Now},
     upstream::{
         call::{AnswerKind, Call, Credential},
-        dispatch::{Answer, Refusal, UpstreamError, malformed},
+        dispatch::Answer,
     },
 };
 
@@ -133,11 +132,7 @@ fn to_call(gateway: &Gateway, chat: &ChatRequest, model: &ModelName, size: usize
         model: ModelTraits::of(model.as_str()),
     };
     let body = to_gemini(chat, &options)?.to_json_like(size);
-    let method = if chat.stream && gateway.streams.fake.is_none() {
-        "streamGenerateContent?alt=sse"
-    } else {
-        "generateContent"
-    };
+    let method = converted::method(gateway, chat.stream);
     Ok(gemini_call(model, method, body.into(), AnswerKind::Generation))
 }
 
@@ -174,14 +169,9 @@ async fn fetch(
 }
 
 fn convert(answers: &[Answer], meta: &ChatMeta, remembered: &Remembered) -> Result<Vec<u8>, ApiError> {
-    let parsed: Result<Vec<_>, _> = answers
-        .iter()
-        .map(|answer| serde_json::from_slice::<GenerateContentResponse>(&answer.body))
-        .collect();
-    let parsed = parsed.map_err(|_| {
-        let fault = malformed("Gemini's answer has an unknown shape");
-        UpstreamError::Refused(Box::new(Refusal::inside(fault)))
-    })?;
+    let parsed: Result<Vec<_>, _> =
+        answers.iter().map(|answer| converted::answer_of(&answer.body)).collect();
+    let parsed = parsed?;
     let (completion, signed) = to_openai_signed(&parsed, meta);
     remembered.remember(&signed);
     Ok(completion.to_json())

@@ -16,20 +16,19 @@ use super::{
     background::{self, Task},
     chat::{gemini_call, read},
     responses_writer::{Events, SharedEvents},
-    writer::{answer_of, unreadable},
 };
 use crate::{
     api::{
         archive::ToKeep,
         auth::ClientToken,
         body::Body,
-        converted,
+        converted::{self, answer_of, unreadable},
         error::{ApiError, Failure},
         gateway::Gateway,
         journal::{Asked, Journal},
         media::fetch_remote,
         signatures::Remembered,
-        source::{self, Shape},
+        source::Shape,
         stream::{self, Opening, Writer as _},
     },
     convert::{
@@ -137,12 +136,7 @@ fn options<'a>(gateway: &'a Gateway, wanted: &ResponsesRequest, model: &ModelNam
 
 fn to_call(gateway: &Gateway, wanted: &ResponsesRequest, model: &ModelName) -> Result<Call, ApiError> {
     let body = wanted.to_gemini(&options(gateway, wanted, model))?.to_json();
-    let is_event_stream = (wanted.chat.stream || wanted.background) && gateway.streams.fake.is_none();
-    let method = if is_event_stream {
-        "streamGenerateContent?alt=sse"
-    } else {
-        "generateContent"
-    };
+    let method = converted::method(gateway, wanted.chat.stream || wanted.background);
     Ok(gemini_call(model, method, body.into(), AnswerKind::Generation))
 }
 
@@ -152,13 +146,8 @@ async fn fetch(
     mut journal: Journal,
 ) -> Result<HttpResponse, Failure<OpenAi>> {
     let Prepared { call, links, meta, remembered, to_keep, .. } = prepared;
-    let answer = converted::fetch(&gateway.dispatcher, &call, &mut journal.trail).await;
-    let told = answer.map_err(ApiError::from).and_then(|mut answer| {
-        if links {
-            source::add_links(&mut answer);
-        }
-        tell(&answer, &meta, &remembered, to_keep)
-    });
+    let answer = converted::whole(gateway, &call, links, &mut journal.trail).await;
+    let told = answer.and_then(|answer| tell(&answer, &meta, &remembered, to_keep));
     journal.conclude(told.map(|json| HttpResponse::Ok().content_type(ContentType::json()).body(json)))
 }
 
@@ -186,13 +175,9 @@ async fn open_stream(
 }
 
 /// The answer as a stream, before anything has come.
-fn open(gateway: &Gateway, prepared: Prepared, mut journal: Journal) -> (Opening, Events) {
+fn open(gateway: &Gateway, prepared: Prepared, journal: Journal) -> (Opening, Events) {
     let Prepared { call, links, meta, remembered, to_keep, .. } = prepared;
-    let (dispatcher, is_fake) = (gateway.dispatcher.clone(), gateway.streams.fake.is_some());
-    let opening = Box::pin(async move {
-        let opened = converted::open_source(&dispatcher, &call, &mut journal.trail, is_fake).await;
-        (opened.map(|source| vec![source.with_links(links)]), journal)
-    });
+    let opening = converted::opening(gateway, call, links, journal);
     (opening, Events { stream: ResponseStream::new(meta), remembered, to_keep })
 }
 

@@ -7,11 +7,12 @@ use bytes::Bytes;
 use super::{
     OpenAi,
     envelope::words,
-    writer::{HEARTBEAT, answer_of},
+    writer::HEARTBEAT,
 };
 use crate::{
     api::{
         archive::ToKeep,
+        converted::answer_of,
         error::{ApiError, Envelope},
         signatures::Remembered,
         stream::Writer,

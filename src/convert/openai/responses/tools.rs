@@ -142,7 +142,7 @@ mod tests {
         ]))
         .unwrap();
 
-        assert!(tools.search && tools.code_execution);
+        assert!(tools.hosted.search && tools.hosted.code_execution);
         assert_eq!(tools.functions.len(), 2);
         assert_eq!(
             echo[0],

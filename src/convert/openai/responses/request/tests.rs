@@ -177,7 +177,9 @@ fn the_answer_repeats_the_request_with_what_it_left_out() {
 
 /// Every field of `ResponseCreateParams` of openai 3.54.0, and the vendor fields, with a value that asks for something.
 fn sdk_fields() -> Value {
-    json!({
+    let newest = json!({"background_options": {"completion_window": "2h"}, "access_programs": {},
+        "image": {"context_compression": "enabled"}});
+    let older = json!({
         "model": GEMINI_3, "input": "hello", "background": true, "context_management": [{"type": "compaction"}],
         "conversation": "conv_1", "include": ["message.output_text.logprobs"], "instructions": "i",
         "max_output_tokens": 5, "max_tool_calls": 2, "metadata": {"a": "b"}, "moderation": {"model": "x"},
@@ -188,7 +190,8 @@ fn sdk_fields() -> Value {
         "text": {"format": {"type": "json_object"}}, "tool_choice": "none", "tools": [{"type": "web_search"}],
         "top_logprobs": 2, "top_p": 0.5, "truncation": "auto", "user": "u", "google": {"cached_content": "c"},
         "extra_body": {"google": {"cached_content": "c"}},
-    })
+    });
+    testing::with(older, &newest)
 }
 
 fn beside(name: &str) -> Value {
