@@ -5,29 +5,84 @@ use serde_json::{Map, Value, json};
 
 use super::{
     ConvertError,
-    fate::Fate,
+    fate::{Fate, Fates},
     gemini::{GenerateContentResponse, response},
     json::Object,
 };
 
-/// One of these words; they mean something somewhere, so that odd JSON gets past the first check.
-pub fn word(words: &'static [&'static str]) -> impl Strategy<Value = String> {
-    prop::sample::select(words).prop_map(str::to_owned)
+/// Words that mean something somewhere, so that odd JSON gets past the first check.
+const WORDS: &[&str] = &[
+    "",
+    "type",
+    "text",
+    "user",
+    "system",
+    "assistant",
+    "tool",
+    "function",
+    "image_url",
+    "content",
+    "role",
+    "name",
+    "a",
+    "é😀",
+    "data:image/png;base64,AA==",
+    "data:,",
+    "http://x",
+    "properties",
+    "items",
+    "$ref",
+    "allOf",
+    "required",
+    "enum",
+    "const",
+    "tool_use",
+    "tool_result",
+    "thinking",
+    "signature",
+    "image",
+    "document",
+    "source",
+    "base64",
+    "url",
+    "id",
+    "tool_use_id",
+    "input",
+    "image/png",
+    "AA==",
+    "enabled",
+    "auto",
+    "gemini:gemini-3.8-flash:c2ln",
+    "input_text",
+    "output_text",
+    "message",
+    "function_call",
+    "function_call_output",
+    "reasoning",
+    "item_reference",
+    "call_id",
+    "arguments",
+    "output",
+    "encrypted_content",
+];
+
+pub fn word() -> impl Strategy<Value = String> {
+    prop::sample::select(WORDS).prop_map(str::to_owned)
 }
 
-/// Any JSON, with these words as texts and as names of fields.
-pub fn any_json(words: &'static [&'static str]) -> impl Strategy<Value = Value> {
+/// Any JSON, with the words as texts and as names of fields.
+pub fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
         any::<f64>().prop_map(Value::from),
-        word(words).prop_map(Value::from),
+        word().prop_map(Value::from),
     ];
-    leaf.prop_recursive(5, 40, 6, move |inner| {
+    leaf.prop_recursive(5, 40, 6, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
-            prop::collection::vec((word(words), inner), 0..6)
+            prop::collection::vec((word(), inner), 0..6)
                 .prop_map(|fields| Value::Object(fields.into_iter().collect::<Map<_, _>>())),
         ]
     })
@@ -36,11 +91,10 @@ pub fn any_json(words: &'static [&'static str]) -> impl Strategy<Value = Value> 
 /// `body` with any of the fields that have a fate set to anything.
 pub fn with_odd_fields(
     body: Value,
-    fates: &'static [(&'static str, Fate)],
-    words: &'static [&'static str],
-) -> impl Strategy<Value = Value> {
-    let names: Vec<&str> = fates.iter().map(|(name, _)| *name).collect();
-    let field = (prop::sample::select(names), any_json(words));
+    fates: &Fates,
+) -> impl Strategy<Value = Value> + use<> {
+    let names: Vec<&str> = fates.iter().copied().flatten().map(|(name, _)| *name).collect();
+    let field = (prop::sample::select(names), any_json());
     prop::collection::vec(field, 0..4).prop_map(move |fields| {
         let mut body = body.clone();
         for (name, value) in fields {
@@ -51,18 +105,18 @@ pub fn with_odd_fields(
 }
 
 /// A part of an answer of Gemini's, also of kinds that a client never sees.
-pub fn answer_part(words: &'static [&'static str]) -> impl Strategy<Value = Value> {
+pub fn answer_part() -> impl Strategy<Value = Value> {
     let call = json!({"functionCall": {"name": "", "args": {"a b": " c "}}, "thoughtSignature": "c2ln"});
     prop_oneof![
-        word(words).prop_map(|text| json!({ "text": text })),
-        word(words).prop_map(|text| json!({"text": text, "thoughtSignature": "dGV4dA=="})),
-        word(words).prop_map(|text| json!({"text": text, "thought": true})),
-        word(words).prop_map(move |name| {
+        word().prop_map(|text| json!({ "text": text })),
+        word().prop_map(|text| json!({"text": text, "thoughtSignature": "dGV4dA=="})),
+        word().prop_map(|text| json!({"text": text, "thought": true})),
+        word().prop_map(move |name| {
             let mut call = call.clone();
             call["functionCall"]["name"] = name.into();
             call
         }),
-        word(words).prop_map(|name| json!({"functionCall": {"name": name}})),
+        word().prop_map(|name| json!({"functionCall": {"name": name}})),
         Just(json!({"inlineData": {"mimeType": "image/png", "data": "AA=="}})),
         Just(json!({"executableCode": {"language": "PYTHON", "code": "1"}})),
         Just(json!({"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "1"}})),
@@ -74,6 +128,22 @@ pub fn answer_part(words: &'static [&'static str]) -> impl Strategy<Value = Valu
 /// An event, or a whole answer, of those parts.
 pub fn answer(parts: &[Value], reason: Option<&str>) -> String {
     json!({"candidates": [{"content": {"parts": parts}, "finishReason": reason}]}).to_string()
+}
+
+/// Answers that end in every way: whole, with a call, at the limit with a text and without one, by a filter, without an
+/// answer, as the model failed, and in a way that nobody has heard of.
+pub fn endings() -> [String; 8] {
+    let (text, call) = ([json!({"text": "a"})], [json!({"functionCall": {"name": "f"}})]);
+    [
+        answer(&text, Some("STOP")),
+        answer(&call, Some("STOP")),
+        answer(&text, Some("MAX_TOKENS")),
+        answer(&[], Some("MAX_TOKENS")),
+        answer(&text, Some("SAFETY")),
+        answer(&[], Some("LANGUAGE")),
+        answer(&[], Some("MALFORMED_FUNCTION_CALL")),
+        answer(&text, Some("NEVER_HEARD_OF")),
+    ]
 }
 
 /// The parts as events, divided at some of these places.
@@ -99,8 +169,11 @@ pub fn merge<'a>(events: &[GenerateContentResponse<'a>]) -> GenerateContentRespo
         candidate.content.parts.extend(part.content.parts.iter().cloned());
         candidate.finish_reason = part.finish_reason.clone().or(candidate.finish_reason);
         candidate.finish_message = part.finish_message.clone().or(candidate.finish_message);
-        let grounding = part.grounding_metadata.clone().filter(|found| !found.grounding_supports.is_empty());
-        candidate.grounding_metadata = grounding.or(candidate.grounding_metadata);
+        let grounding = part.grounding_metadata.clone();
+        let says_more = |found: &response::GroundingMetadata<'_>| {
+            candidate.grounding_metadata.is_none() || !found.grounding_supports.is_empty()
+        };
+        candidate.grounding_metadata = grounding.filter(says_more).or(candidate.grounding_metadata);
     }
     whole.candidates.push(candidate);
     whole
@@ -147,14 +220,15 @@ pub fn assert_nothing_is_lost(said: &Value, sent: &str, fields: &[&str]) {
 /// Each field of an SDK has a fate and meets it: what is honoured or mapped shows in what goes to Gemini, or is one of those
 /// that show `elsewhere`; what is ignored does not; what is refused is named. `beside` tells what a field needs to mean anything.
 pub fn assert_fates(
-    fates: &[(&str, Fate)],
+    fates: &Fates,
     sdk_fields: &Value,
     elsewhere: &[&str],
     beside: impl Fn(&str) -> Value,
     convert: impl Fn(&Value) -> Result<Vec<u8>, ConvertError>,
 ) {
     for (name, value) in sdk_fields.as_object().unwrap() {
-        let fate = fates.iter().find(|(field, _)| field == name).map(|(_, fate)| fate);
+        let mut all = fates.iter().copied().flatten();
+        let fate = all.find(|(field, _)| field == name).map(|(_, fate)| fate);
         let mut fields = beside(name);
         let plain = convert(&fields).unwrap_or_else(|error| panic!("{name}: {error}"));
         fields[name] = value.clone();
@@ -176,18 +250,18 @@ pub fn assert_fates(
         assert!(convert(&fields).is_ok() || ["model", "messages", "input", "max_tokens"].contains(&&**name));
     }
     let fields = sdk_fields.as_object().unwrap();
-    for (name, _) in fates {
+    for (name, _) in fates.iter().copied().flatten() {
         assert!(fields.contains_key(*name), "{name} has a fate and is no field");
     }
 }
 
 /// `FIELDS.md` prints this table.
-pub fn assert_printed(fates: &[(&str, Fate)]) {
+pub fn assert_printed(fates: &Fates) {
     let row = |(name, fate): &(&str, Fate)| {
         let (word, text) = fate.words();
         format!("| `{name}` | {word} | {text} |\n")
     };
-    let table: String = fates.iter().map(row).collect();
+    let table: String = fates.iter().copied().flatten().map(row).collect();
     let document = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/FIELDS.md")).unwrap();
 
     assert!(document.contains(&table), "FIELDS.md has to hold these rows:\n{table}");
@@ -201,10 +275,10 @@ pub fn with(mut body: Value, more: &Value) -> Value {
 
 #[test]
 fn a_refused_field_may_ask_for_nothing() {
-    let fates = [("a", Fate::Refused("here."))];
+    const FATES: &Fates = &[&[("a", Fate::Refused("here."))]];
     let refuse = |value: Value| {
         let mut object = Object::read(json!({ "a": value }), super::json::At::Root).unwrap();
-        super::fate::refuse(&mut object, &fates)
+        super::fate::refuse(&mut object, FATES)
     };
 
     for nothing in [json!(null), json!(false), json!(0), json!("none"), json!([]), json!({})] {

@@ -539,6 +539,7 @@ async fn its_events_are_told_from_any_place_to_whoever_comes_back() {
     let wrong = app.client().get(&format!("{path}?stream=true&starting_after=x")).send().await;
     assert_eq!((wrong.status(), &wrong.json()["error"]["param"]), (400, &json!("starting_after")));
 
+    app.upstream.on("k1").says("usual");
     let usual = ask(&app, json!({})).await.json();
     let path = format!("{RESPONSES}/{}", usual["id"].as_str().expect("an id"));
     let never = app.client().get(&format!("{path}?stream=true")).send().await;

@@ -1,6 +1,6 @@
 //! `/openai/v1/*`: Google's own OpenAI layer, bodies and answers as they come. What it does not do for these keys is done here.
 
-use std::{cell::Cell, future::ready, time::Duration};
+use std::{cell::Cell, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -12,7 +12,7 @@ use actix_web::{
 };
 
 use bytes::Bytes;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::{OpenAi, chat, embeddings::embed_inputs, models, writer::AsTheyCome};
@@ -29,14 +29,12 @@ use crate::{
     domain::{client::TokenId, forwarding::Forwarding, model::ModelName, outcome::Outcome},
     upstream::{
         call::{AnswerKind, Call, Credential},
-        dispatch::UpstreamError,
+        trail::Trail,
     },
 };
 
 /// How long Google's layer is left alone once it has taken none of the keys.
 const LEFT_ALONE: Duration = Duration::from_secs(600);
-/// A refusal of the keys comes at once; what is later is an answer on its way.
-const REFUSED_WITHIN: Duration = Duration::from_secs(3);
 
 /// Whether requests go to Google's layer. One for each worker.
 #[derive(Debug)]
@@ -59,11 +57,12 @@ impl Forwarder {
         }
     }
 
-    /// Whether the gateway is to do what Google's layer refused: only where it was the keys' kind that was refused.
-    fn takes_over(&self, error: &UpstreamError, now: Instant) -> bool {
-        let refuses_keys =
-            error.refusal().is_some_and(|refusal| refusal.fault.outcome == Outcome::GatewayFault);
-        let takes_over = self.wanted == Forwarding::Auto && refuses_keys;
+    /// Whether the gateway is to do what came to nothing at Google's layer: only where that took the kind of no key.
+    fn takes_over(&self, trail: &Trail, now: Instant) -> bool {
+        let refused = Outcome::GatewayFault.name();
+        let takes_none =
+            !trail.attempts.is_empty() && trail.attempts.iter().all(|attempt| attempt.outcome == refused);
+        let takes_over = self.wanted == Forwarding::Auto && takes_none;
         if takes_over {
             warn!("Google's OpenAI layer takes none of the keys: requests to /openai/v1 are converted for a while");
             self.left_alone_until.set(Some(now + LEFT_ALONE));
@@ -194,8 +193,8 @@ async fn fetch(
     mut journal: Journal,
 ) -> Result<HttpResponse, Failure<OpenAi>> {
     let answer = gateway.dispatcher.fetch(&call, &mut journal.trail).await;
-    if let (Err(error), Some(own)) = (&answer, wanted.own.clone())
-        && gateway.forwarder.takes_over(error, Instant::now())
+    if let (Err(_), Some(own)) = (&answer, wanted.own.clone())
+        && gateway.forwarder.takes_over(&journal.trail, Instant::now())
     {
         return convert(own, gateway, wanted, journal).await;
     }
@@ -219,14 +218,13 @@ async fn open_stream(
         let opened = dispatcher.open(&call, &mut journal.trail).await;
         (opened.map(|source| vec![source.into()]), journal)
     });
-    if let Some(own) = wanted.own.clone() {
-        opening = match timeout(REFUSED_WITHIN, &mut opening).await {
-            Ok((Err(error), journal)) if gateway.forwarder.takes_over(&error, Instant::now()) => {
-                return convert(own, gateway, wanted, journal).await;
-            }
-            Ok(opened) => Box::pin(ready(opened)),
-            Err(_) => opening,
-        };
+    match (stream::first(&mut opening, gateway.heartbeat).await, wanted.own.clone()) {
+        (Some((Err(_), journal)), Some(own))
+            if gateway.forwarder.takes_over(&journal.trail, Instant::now()) =>
+        {
+            convert(own, gateway, wanted, journal).await
+        }
+        (Some(opened), _) => stream::respond_with::<OpenAi, _>(opened, AsTheyCome, gateway.heartbeat.into()),
+        (None, _) => Ok(stream::begin(opening, AsTheyCome, gateway.heartbeat.into())),
     }
-    stream::respond::<OpenAi, _>(opening, AsTheyCome, gateway.heartbeat).await
 }

@@ -3,13 +3,13 @@
 use super::json::Object;
 use crate::convert::{
     ConvertError,
-    fate::{self, Fate},
+    fate::{self, Fate, Fates},
 };
 
 use Fate::{Honoured, Ignored, Mapped, Refused};
 
 /// All fields that Anthropic's SDKs can express, those of beta versions included. Others are ignored as unknown.
-pub const FIELD_FATES: &[(&str, Fate)] = &[
+pub const FIELD_FATES: &Fates = &[&[
     ("model", Honoured),
     ("messages", Mapped("blocks of hosted tools and thoughts of other models are passed over")),
     ("max_tokens", Mapped("at most what the model can write")),
@@ -55,7 +55,7 @@ pub const FIELD_FATES: &[(&str, Fate)] = &[
     ("user_profile_id", Ignored("a label of Anthropic's")),
     ("workspace_id", Ignored("a label of Anthropic's")),
     ("betas", Ignored("what is there is always on")),
-];
+]];
 
 /// Fails on a refused field that asks for something.
 pub(super) fn refuse(request: &mut Object<'_>) -> Result<(), ConvertError> {

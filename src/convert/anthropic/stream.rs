@@ -58,9 +58,9 @@ impl MessageStream {
         let delta = json!({"stop_reason": end.reason, "stop_sequence": end.stop_sequence, "stop_details": end.details});
         event(out, "message_delta", |out| {
             out.extend_from_slice(b",\"delta\":");
-            write_json(&delta, out);
+            json::write(&delta, out);
             out.extend_from_slice(b",\"usage\":");
-            write_json(&answer.usage, out);
+            json::write(&answer.usage, out);
         });
         event(out, "message_stop", |_| {});
     }
@@ -74,9 +74,9 @@ impl MessageStream {
     pub fn error(out: &mut Vec<u8>, kind: &str, message: &str, request_id: &str) {
         event(out, "error", |out| {
             out.extend_from_slice(b",\"error\":");
-            write_json(&json!({"type": kind, "message": message}), out);
+            json::write(&json!({"type": kind, "message": message}), out);
             out.extend_from_slice(b",\"request_id\":");
-            write_json(request_id, out);
+            json::write(request_id, out);
         });
     }
 
@@ -98,7 +98,7 @@ impl MessageStream {
         };
         event(out, "message_start", |out| {
             out.extend_from_slice(b",\"message\":");
-            write_json(&message, out);
+            json::write(&message, out);
         });
     }
 }
@@ -139,7 +139,7 @@ impl Blocks {
         self.event("content_block_delta", out, |out| {
             out.extend_from_slice(b",\"delta\":");
             out.extend_from_slice(beginning);
-            write_json(value, out);
+            json::write(value, out);
             out.push(b'}');
         });
     }
@@ -162,10 +162,6 @@ fn event(out: &mut Vec<u8>, name: &str, rest: impl FnOnce(&mut Vec<u8>)) {
     write!(out, "event: {name}\ndata: {{\"type\":\"{name}\"").expect("a vector takes every write");
     rest(out);
     out.extend_from_slice(b"}\n\n");
-}
-
-fn write_json<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
-    serde_json::to_writer(out, value).expect("strings and numbers serialise, and a vector takes every write");
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::json::{self, At, Object, string, wrong_type};
 use crate::{
     convert::{
         ConvertError,
-        fate::Fate,
+        fate::{Fate, Fates},
         gemini::{
             Part,
             embeddings::{
@@ -24,13 +24,13 @@ use crate::{
 const MAX_INPUTS: usize = 2048;
 
 /// All fields that OpenAI's SDKs can express. Others are ignored as unknown.
-pub const FIELD_FATES: &[(&str, Fate)] = &[
+pub const FIELD_FATES: &Fates = &[&[
     ("model", Fate::Honoured),
     ("input", Fate::Mapped("texts, at most 2,048, in batches of 100; arrays of token ids are refused")),
     ("dimensions", Fate::Honoured),
     ("encoding_format", Fate::Honoured),
     ("user", Fate::Ignored("an abuse label of OpenAI's")),
-];
+]];
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct EmbeddingsRequest {

@@ -3,13 +3,15 @@
 use super::json::Object;
 use crate::convert::{
     ConvertError,
-    fate::{self, Fate},
+    fate::{self, Fate, Fates},
 };
 
 use Fate::{Honoured, Ignored, Mapped, Refused};
 
 /// All fields that OpenAI's SDKs can express, and the vendor fields with a meaning. Others are ignored as unknown.
-pub const FIELD_FATES: &[(&str, Fate)] = &[
+pub const FIELD_FATES: &Fates = &[OWN, COMMON];
+
+const OWN: &[(&str, Fate)] = &[
     ("model", Honoured),
     ("messages", Honoured),
     ("stream", Honoured),
@@ -43,12 +45,6 @@ pub const FIELD_FATES: &[(&str, Fate)] = &[
     ("modalities", Mapped("text and image; audio with models that speak")),
     ("audio", Mapped("a voice of Gemini's; wav, or pcm16, which streams need")),
     ("web_search_options", Mapped("Google Search; its size and place have no counterpart")),
-    ("service_tier", Mapped("flex and priority; others are the standard tier")),
-    (
-        "google",
-        Mapped("thinking_config, cached_content and safety_settings, as on Google's own OpenAI layer"),
-    ),
-    ("extra_body", Mapped("its `google` field, as above")),
     ("logprobs", Mapped("null in the answers of models that do not tell them")),
     ("top_logprobs", Mapped("with logprobs, 0 to 20")),
     ("logit_bias", Refused("by Gemini's models: tokens cannot be weighted.")),
@@ -57,13 +53,23 @@ pub const FIELD_FATES: &[(&str, Fate)] = &[
     ("prediction", Ignored("only speeds up OpenAI's own models")),
     ("store", Ignored("the gateway stores no answers")),
     ("metadata", Ignored("labels of stored answers")),
+    ("verbosity", Ignored("a hint that Gemini has no switch for")),
+];
+
+/// What means the same in both of OpenAI's APIs.
+pub(super) const COMMON: &[(&str, Fate)] = &[
+    ("service_tier", Mapped("flex and priority; others are the standard tier")),
+    (
+        "google",
+        Mapped("thinking_config, cached_content and safety_settings, as on Google's own OpenAI layer"),
+    ),
+    ("extra_body", Mapped("its `google` field, as above")),
     ("user", Ignored("an abuse label of OpenAI's")),
     ("safety_identifier", Ignored("an abuse label of OpenAI's")),
     ("prompt_cache_key", Ignored("Gemini's implicit cache needs no key")),
     ("prompt_cache_options", Ignored("Gemini's implicit cache has no options")),
     ("prompt_cache_retention", Ignored("Gemini's implicit cache has no options")),
     ("moderation", Ignored("safety settings of the gateway apply")),
-    ("verbosity", Ignored("a hint that Gemini has no switch for")),
 ];
 
 /// Fails on a refused field that asks for something.
@@ -136,7 +142,7 @@ mod tests {
     #[test]
     fn null_in_any_field_changes_nothing() {
         let plain = convert(&json!({}));
-        for (name, _) in FIELD_FATES.iter().filter(|(name, _)| !["model", "messages"].contains(name)) {
+        for (name, _) in FIELD_FATES.iter().copied().flatten().filter(|(name, _)| !["model", "messages"].contains(name)) {
             assert_eq!(convert(&json!({ *name: null })), plain, "{name}");
         }
     }

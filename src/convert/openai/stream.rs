@@ -5,7 +5,6 @@
 
 use std::io::Write as _;
 
-use serde::Serialize;
 use serde_json::json;
 
 use super::{
@@ -99,7 +98,7 @@ impl ChatStream {
             out.extend_from_slice(b"data: ");
             write_head(&self.meta, out);
             out.extend_from_slice(b",\"choices\":[],\"usage\":");
-            write_json(&usage, out);
+            json::write(&usage, out);
             out.extend_from_slice(b"}\n\n");
         }
         out.extend_from_slice(b"data: [DONE]\n\n");
@@ -108,7 +107,7 @@ impl ChatStream {
     /// Appends an error, after which the stream is closed; both SDKs raise it at once.
     pub fn error(out: &mut Vec<u8>, message: &str, kind: &str, code: Option<&str>) {
         out.extend_from_slice(b"data: ");
-        write_json(&json!({"error": {"message": message, "type": kind, "param": null, "code": code}}), out);
+        json::write(&json!({"error": {"message": message, "type": kind, "param": null, "code": code}}), out);
         out.extend_from_slice(b"\n\n");
     }
 }
@@ -149,7 +148,7 @@ impl Frame {
     }
 
     fn delta(&self, delta: &Delta<'_>, out: &mut Vec<u8>) {
-        self.chunk(out, |out| write_json(delta, out));
+        self.chunk(out, |out| json::write(delta, out));
     }
 
     fn chunk(&self, out: &mut Vec<u8>, delta: impl FnOnce(&mut Vec<u8>)) {
@@ -162,7 +161,7 @@ impl Frame {
     fn logprobs(&self, found: &Logprobs, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.before);
         out.extend_from_slice(b"{},\"logprobs\":");
-        write_json(found, out);
+        json::write(found, out);
         out.extend_from_slice(b",\"finish_reason\":null");
         out.extend_from_slice(self.after);
     }
@@ -170,7 +169,7 @@ impl Frame {
     fn finish(&self, reason: &str, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.before);
         out.extend_from_slice(b"{},\"logprobs\":null,\"finish_reason\":");
-        write_json(reason, out);
+        json::write(reason, out);
         out.extend_from_slice(self.after);
     }
 }
@@ -178,15 +177,11 @@ impl Frame {
 /// The fields that all chunks have in common, without the closing brace.
 fn write_head(meta: &ChatMeta, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"id\":");
-    write_json(&meta.id, out);
+    json::write(&meta.id, out);
     out.extend_from_slice(b",\"object\":\"chat.completion.chunk\",\"created\":");
-    write_json(&meta.created, out);
+    json::write(&meta.created, out);
     out.extend_from_slice(b",\"model\":");
-    write_json(&meta.model, out);
-}
-
-fn write_json<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
-    serde_json::to_writer(out, value).expect("strings and numbers serialise, and a vector takes every write");
+    json::write(&meta.model, out);
 }
 
 #[cfg(test)]
