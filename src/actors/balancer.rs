@@ -74,7 +74,7 @@ pub struct Balancer {
     table: RoutingTable<ApiKey>,
     usual: UsualLatency,
     benefit: CacheBenefit,
-    max_wait: Duration,
+    balancing: Balancing,
     room: WaitingRoom<Waiting>,
     /// When something may be found for those who wait, as far as was told when they were last offered keys.
     promised: Option<Instant>,
@@ -101,7 +101,7 @@ impl Balancer {
             table: RoutingTable::new(policy::build(balancing.policy, rand::random())),
             usual: UsualLatency::default(),
             benefit: CacheBenefit::default(),
-            max_wait: balancing.max_wait,
+            balancing,
             room: WaitingRoom::new(balancing.max_waiting),
             promised: None,
             alarm: None,
@@ -241,6 +241,23 @@ impl Actor for Balancer {
         ctx.set_mailbox_capacity(MAILBOX);
         let me = ctx.address();
         self.supervisor.do_send(Subscribe { routes: me.clone().recipient(), observe: me.recipient() });
+    }
+}
+
+/// Command: find keys so from now on.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Rebalance(pub Balancing);
+
+impl Handler<Rebalance> for Balancer {
+    type Result = ();
+
+    fn handle(&mut self, Rebalance(balancing): Rebalance, _: &mut Context<Self>) {
+        if balancing.policy != self.balancing.policy {
+            self.table.set_policy(policy::build(balancing.policy, rand::random()));
+        }
+        self.room.set_seats(balancing.max_waiting);
+        self.balancing = balancing;
     }
 }
 

@@ -30,6 +30,7 @@ use crate::{
 };
 
 mod delivery;
+mod failures;
 mod forecasts;
 mod labels;
 mod projects;

@@ -60,6 +60,11 @@ impl<W> WaitingRoom<W> {
         Self { seats, taken: 0, next_id: 0, queues: HashMap::new(), deadlines: BTreeSet::new() }
     }
 
+    /// Those who sit already stay.
+    pub fn set_seats(&mut self, seats: usize) {
+        self.seats = seats;
+    }
+
     pub fn len(&self) -> usize {
         self.taken
     }

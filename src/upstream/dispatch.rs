@@ -32,8 +32,13 @@ use super::{
     trail::{Mark, Trail},
 };
 use crate::{
-    actors::{balancer::Balancer, lease::Lease, registrar::Registry},
+    actors::{
+        balancer::{Balancer, Rebalance},
+        lease::Lease,
+        registrar::Registry,
+    },
     balance::budget::Budget,
+    config::Config,
     domain::{
         client::TokenId,
         key::ApiKey,
@@ -137,7 +142,7 @@ pub struct Dispatcher {
     pub(super) balancer: Addr<Balancer>,
     pub(super) retries: Arc<Retries>,
     registry: Arc<Registry>,
-    late: Latecomers,
+    late: Rc<Latecomers>,
 }
 
 /// What went wrong with one attempt.
@@ -155,7 +160,20 @@ impl Dispatcher {
         retries: Arc<Retries>,
         registry: Arc<Registry>,
     ) -> Self {
-        Self { client, balancer, retries, registry, late: Latecomers::default() }
+        Self { client, balancer, retries, registry, late: Rc::default() }
+    }
+
+    /// The same way to Google under other settings: with its balancer, with what it has learnt, and with its connections
+    /// unless the change concerns them.
+    pub fn renewed(&self, config: &Config, retries: Arc<Retries>) -> Self {
+        self.balancer.do_send(Rebalance(config.pool.balancing));
+        Self {
+            client: self.client.renewed(&config.upstream),
+            balancer: self.balancer.clone(),
+            retries,
+            registry: self.registry.clone(),
+            late: self.late.clone(),
+        }
     }
 
     /// Which key it has to be or had better be.

@@ -82,7 +82,7 @@ impl Balancer {
     }
 
     fn patience(&self, wish: &Wish, now: Now) -> Instant {
-        wish.acquire.deadline.min(now.instant + self.max_wait)
+        wish.acquire.deadline.min(now.instant + self.balancing.max_wait)
     }
 
     /// Takes somebody in: with those who came before any key was known, or into the room.
