@@ -175,7 +175,8 @@ fn take(wanted: &mut HashSet<String>, items: &[Value], into: &mut HashMap<String
 }
 
 fn too_scattered(count: usize) -> ConvertError {
-    let reason = format!("its references lead to {count} other responses, and at most {MAX_REFERRED} are read.");
+    let reason =
+        format!("its references lead to {count} other responses, and at most {MAX_REFERRED} are read.");
     ConvertError::InvalidValue { param: "input".to_owned(), reason }
 }
 

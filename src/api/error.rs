@@ -63,7 +63,9 @@ pub enum ApiError {
     UnknownResponse { id: String },
     #[error("Cannot cancel a synchronous response.")]
     NotInBackground,
-    #[error("too many of your responses are being made in the background; wait for one of them, or cancel it")]
+    #[error(
+        "too many of your responses are being made in the background; wait for one of them, or cancel it"
+    )]
     TooManyInBackground,
     #[error(
         "the events of this response cannot be told again: it is not being made in the background; fetch it without `stream`"

@@ -89,10 +89,7 @@ pub fn any_json() -> impl Strategy<Value = Value> {
 }
 
 /// `body` with any of the fields that have a fate set to anything.
-pub fn with_odd_fields(
-    body: Value,
-    fates: &Fates,
-) -> impl Strategy<Value = Value> + use<> {
+pub fn with_odd_fields(body: Value, fates: &Fates) -> impl Strategy<Value = Value> + use<> {
     let names: Vec<&str> = fates.iter().copied().flatten().map(|(name, _)| *name).collect();
     let field = (prop::sample::select(names), any_json());
     prop::collection::vec(field, 0..4).prop_map(move |fields| {

@@ -257,9 +257,13 @@ mod tests {
     #[actix_web::test]
     async fn only_plain_web_addresses_are_fetched() {
         let fetcher = fetcher();
-        for url in
-            ["file:///etc/passwd", "ftp://example.com/", "https://user:secret@example.com/", "http://user@example.com/", "nonsense"]
-        {
+        for url in [
+            "file:///etc/passwd",
+            "ftp://example.com/",
+            "https://user:secret@example.com/",
+            "http://user@example.com/",
+            "nonsense",
+        ] {
             assert_eq!(fetcher.fetch(url, 1000).await.unwrap_err(), FetchError::Address, "{url}");
         }
     }

@@ -217,11 +217,16 @@ async fn stop_sequences_beyond_geminis_five_are_found_by_the_gateway() {
     body["stream"] = true.into();
     let streamed = ask(&app, &body).await;
 
-    assert_eq!(app.upstream.last_request().json()["generationConfig"]["stopSequences"].as_array().map(Vec::len), Some(5));
+    assert_eq!(
+        app.upstream.last_request().json()["generationConfig"]["stopSequences"].as_array().map(Vec::len),
+        Some(5)
+    );
     let choice = &whole["choices"][0];
     assert_eq!((&choice["message"]["content"], &choice["finish_reason"]), (&json!("one "), &json!("stop")));
     assert_eq!(streamed.chatted(), "one ");
-    assert!(streamed.text().contains("\"finish_reason\":\"stop\"") && streamed.text().ends_with("[DONE]\n\n"));
+    assert!(
+        streamed.text().contains("\"finish_reason\":\"stop\"") && streamed.text().ends_with("[DONE]\n\n")
+    );
 }
 
 #[actix_web::test]

@@ -123,7 +123,9 @@ async fn requests_that_the_real_services_were_sent_are_answered() {
 #[actix_web::test]
 async fn every_split_of_recorded_streams_tells_the_same() {
     let app = TestApp::with_keys(["k1"]).await;
-    for name in ["tools-stream-3-pro-signature", "thinking-3-flash-stream", "grounding-search-stream", "stream-text"] {
+    for name in
+        ["tools-stream-3-pro-signature", "thinking-3-flash-stream", "grounding-search-stream", "stream-text"]
+    {
         let Some(recorded) = exchanged_stream(name) else { return };
         let bytes = recorded.as_bytes();
         for dialect in ALL {
@@ -178,9 +180,7 @@ async fn assert_refused(app: &TestApp, what: &str, wrong: [(Value, &str); 3]) {
 
 /// Tools with that schema.
 fn tools(count: usize, schema: &Value) -> [Value; 3] {
-    let list = |tool: &dyn Fn(String) -> Value| {
-        json!({"tools": (0..count).map(|n| tool(format!("f{n}"))).collect::<Vec<_>>()})
-    };
+    let list = |tool: &dyn Fn(String) -> Value| json!({"tools": (0..count).map(|n| tool(format!("f{n}"))).collect::<Vec<_>>()});
     [
         list(&|name| json!({"type": "function", "function": {"name": name, "parameters": schema}})),
         list(&|name| json!({"type": "function", "name": name, "parameters": schema})),
@@ -299,7 +299,11 @@ async fn pictures_that_are_none_are_refused_by_their_place() {
     for (dialect, body) in ALL.iter().zip(shown(Ok(("image/png", "/9j/4AAQSkZJRg==")))) {
         assert_eq!(dialect.ask(&app, MODEL, body).await.status(), 200);
         let sent = app.upstream.last_request().json();
-        assert_eq!(sent["contents"][0]["parts"][0]["inlineData"]["mimeType"], "image/jpeg", "{}", dialect.path);
+        assert_eq!(
+            sent["contents"][0]["parts"][0]["inlineData"]["mimeType"], "image/jpeg",
+            "{}",
+            dialect.path
+        );
     }
 }
 
@@ -367,7 +371,9 @@ async fn an_empty_history_is_not_one_that_says_nothing() {
     let app = TestApp::with_keys(["k1"]).await;
 
     for dialect in [CHAT, RESPONSES] {
-        let reply = dialect.say(&app, json!([{"role": "system", "content": ""}, {"role": "user", "content": ""}])).await;
+        let reply = dialect
+            .say(&app, json!([{"role": "system", "content": ""}, {"role": "user", "content": ""}]))
+            .await;
 
         assert_eq!(reply.status(), 200, "{}", reply.text());
         let sent = app.upstream.last_request().json();

@@ -508,7 +508,8 @@ async fn a_response_in_the_background_is_made_while_nobody_waits() {
     app.upstream.on("k1").says("Yes.");
     let next = ask(&app, json!({"previous_response_id": done["id"], "input": "sure?"})).await;
     assert_eq!(next.json()["output"][0]["content"][0]["text"], "Yes.");
-    let logs = app.logs("both are logged", |rows| rows.iter().filter(|row| row.endpoint == "responses").count() == 2);
+    let logs = app
+        .logs("both are logged", |rows| rows.iter().filter(|row| row.endpoint == "responses").count() == 2);
     assert!(logs.await.iter().all(|row| row.status == 200));
 }
 

@@ -14,8 +14,8 @@ use crate::{
         gateway::Gateway,
         journal::{Asked, Journal},
         media::fetch_remote,
-        signatures::Remembered,
         openai::chat::{gemini_call, read},
+        signatures::Remembered,
         stream,
     },
     convert::{

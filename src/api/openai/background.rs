@@ -98,9 +98,7 @@ impl Task {
     pub async fn cancel(&self) {
         let mut changed = self.changed.subscribe();
         self.cancelled.notify_one();
-        let ended = async {
-            while !self.is_over() && changed.changed().await.is_ok() {}
-        };
+        let ended = async { while !self.is_over() && changed.changed().await.is_ok() {} };
         // One that is stuck is told as it stands.
         let _ = timeout(CANCELLED_WITHIN, ended).await;
     }
@@ -133,7 +131,8 @@ impl Task {
     /// The events from `next` on, and the number of the one that follows them.
     fn behind(&self, next: usize) -> (Bytes, usize, bool) {
         let told = self.told();
-        let start = next.checked_sub(1).map_or(0, |last| told.ends.get(last).copied().unwrap_or(told.bytes.len()));
+        let start =
+            next.checked_sub(1).map_or(0, |last| told.ends.get(last).copied().unwrap_or(told.bytes.len()));
         let end = told.ends.last().copied().unwrap_or_default();
         let bytes = told.bytes.get(start..end).map(Bytes::copy_from_slice).unwrap_or_default();
         (bytes, next.max(told.ends.len()), told.is_over)
@@ -264,7 +263,8 @@ mod tests {
     fn a_task_is_its_owners_and_each_may_have_so_many() {
         let (background, task) = task();
         assert!(background.find("me", "resp_1").is_some() && background.find("you", "resp_1").is_none());
-        let begin = |n: usize, owner: &str| background.begin(&format!("resp_{n}"), owner.into(), Bytes::new());
+        let begin =
+            |n: usize, owner: &str| background.begin(&format!("resp_{n}"), owner.into(), Bytes::new());
         for n in 2..=MAX_OF_ONE {
             assert!(begin(n, "me").is_some(), "{n}");
         }

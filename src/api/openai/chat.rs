@@ -169,8 +169,7 @@ async fn fetch(
 }
 
 fn convert(answers: &[Answer], meta: &ChatMeta, remembered: &Remembered) -> Result<Vec<u8>, ApiError> {
-    let parsed: Result<Vec<_>, _> =
-        answers.iter().map(|answer| converted::answer_of(&answer.body)).collect();
+    let parsed: Result<Vec<_>, _> = answers.iter().map(|answer| converted::answer_of(&answer.body)).collect();
     let parsed = parsed?;
     let (completion, signed) = to_openai_signed(&parsed, meta);
     remembered.remember(&signed);

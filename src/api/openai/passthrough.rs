@@ -64,7 +64,9 @@ impl Forwarder {
             !trail.attempts.is_empty() && trail.attempts.iter().all(|attempt| attempt.outcome == refused);
         let takes_over = self.wanted == Forwarding::Auto && takes_none;
         if takes_over {
-            warn!("Google's OpenAI layer takes none of the keys: requests to /openai/v1 are converted for a while");
+            warn!(
+                "Google's OpenAI layer takes none of the keys: requests to /openai/v1 are converted for a while"
+            );
             self.left_alone_until.set(Some(now + LEFT_ALONE));
         }
         takes_over

@@ -4,11 +4,7 @@ use std::{cell::RefCell, rc::Rc};
 
 use bytes::Bytes;
 
-use super::{
-    OpenAi,
-    envelope::words,
-    writer::HEARTBEAT,
-};
+use super::{OpenAi, envelope::words, writer::HEARTBEAT};
 use crate::{
     api::{
         archive::ToKeep,

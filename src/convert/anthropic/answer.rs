@@ -274,7 +274,16 @@ mod tests {
 
         assert_eq!(
             words,
-            ["end_turn", "tool_use", "max_tokens", "max_tokens", "refusal", "refusal", "end_turn", "end_turn"]
+            [
+                "end_turn",
+                "tool_use",
+                "max_tokens",
+                "max_tokens",
+                "refusal",
+                "refusal",
+                "end_turn",
+                "end_turn"
+            ]
         );
     }
 

@@ -175,10 +175,7 @@ pub(super) mod tests {
         serde_json::from_str(event).ok()
     }
 
-    fn stream(
-        events: &[GenerateContentResponse<'_>],
-        meta: &MessageMeta,
-    ) -> (Vec<Value>, Vec<Signed>) {
+    fn stream(events: &[GenerateContentResponse<'_>], meta: &MessageMeta) -> (Vec<Value>, Vec<Signed>) {
         let (mut stream, mut out) = (MessageStream::new(meta.clone()), Vec::new());
         events.iter().for_each(|event| stream.event(event, &mut out));
         stream.finish(&mut out);

@@ -107,8 +107,7 @@ impl Ending {
 impl Finish {
     /// `None` while the answer goes on.
     fn of(candidate: &Candidate<'_>) -> Option<Self> {
-        let name =
-            candidate.finish_reason.as_deref().filter(|name| *name != "FINISH_REASON_UNSPECIFIED")?;
+        let name = candidate.finish_reason.as_deref().filter(|name| *name != "FINISH_REASON_UNSPECIFIED")?;
         let message = candidate.finish_message.as_deref().map(str::to_owned);
         Some(Self { kind: FinishKind::of(name), name: name.to_owned(), message })
     }

@@ -186,7 +186,9 @@ mod tests {
         );
         assert_eq!(mime_type("data:image/png;base64,R0lGODlh"), Err(MediaError::Format));
         assert_eq!(mime_type("data:image/png;base64,PGh0bWw+PC9odG1sPg=="), Err(MediaError::NoPicture));
-        for nothing in ["image/png;base64,%%%%", "image/png;base64,", "audio/wav;base64,%%%%", "application/pdf;base64,"] {
+        for nothing in
+            ["image/png;base64,%%%%", "image/png;base64,", "audio/wav;base64,%%%%", "application/pdf;base64,"]
+        {
             assert_eq!(mime_type(&format!("data:{nothing}")), Err(MediaError::Malformed), "{nothing}");
         }
         assert_eq!(mime_type("data:image/new;base64,AA=="), Ok("image/new".into()), "Google may know it");
@@ -196,10 +198,7 @@ mod tests {
     fn bare_base64_is_looked_at_as_well() {
         let of_type = |mime: &str, data: &str| Media::of_type(mime, data.to_owned());
 
-        assert_eq!(
-            of_type("image/png", "/9j/4AAQ"),
-            Ok(Media::from_base64("image/jpeg", "/9j/4AAQ".into()))
-        );
+        assert_eq!(of_type("image/png", "/9j/4AAQ"), Ok(Media::from_base64("image/jpeg", "/9j/4AAQ".into())));
         assert_eq!(of_type("image/jpeg", "PGh0bWw+PC9odG1sPg=="), Err(MediaError::NoPicture));
         assert_eq!(of_type("image/gif", "R0lGODlh"), Err(MediaError::Format));
         assert_eq!(of_type("audio/wav", "no base64"), Err(MediaError::Malformed));

@@ -36,9 +36,10 @@ pub fn resolve(schema: Value) -> Result<Value, ReferenceError> {
 pub fn levels(schema: &Value) -> usize {
     let Value::Object(fields) = schema else { return 1 };
     let inside = fields.iter().map(|(keyword, value)| match (keyword.as_str(), value) {
-        ("properties" | "patternProperties" | "dependentSchemas" | "$defs" | "definitions", Value::Object(named)) => {
-            deepest(named.values())
-        }
+        (
+            "properties" | "patternProperties" | "dependentSchemas" | "$defs" | "definitions",
+            Value::Object(named),
+        ) => deepest(named.values()),
         ("items" | "prefixItems" | "anyOf" | "oneOf" | "allOf", Value::Array(list)) => deepest(list.iter()),
         ("items" | "additionalProperties" | "contains" | "not", Value::Object(_)) => levels(value),
         _ => 0,

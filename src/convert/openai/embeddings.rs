@@ -218,8 +218,7 @@ mod tests {
 
     #[test]
     fn every_field_of_the_sdk_has_a_fate_and_meets_it() {
-        let sdk_fields =
-            json!({"model": "n", "input": "hello", "dimensions": 256, "encoding_format": "base64", "user": "u"});
+        let sdk_fields = json!({"model": "n", "input": "hello", "dimensions": 256, "encoding_format": "base64", "user": "u"});
         let convert = |fields: &Value| {
             let request = read(with(json!({"input": "hi"}), fields))?;
             Ok(request.to_gemini(&model(&request.model))[0].to_json())

@@ -142,7 +142,9 @@ mod tests {
     #[test]
     fn null_in_any_field_changes_nothing() {
         let plain = convert(&json!({}));
-        for (name, _) in FIELD_FATES.iter().copied().flatten().filter(|(name, _)| !["model", "messages"].contains(name)) {
+        for (name, _) in
+            FIELD_FATES.iter().copied().flatten().filter(|(name, _)| !["model", "messages"].contains(name))
+        {
             assert_eq!(convert(&json!({ *name: null })), plain, "{name}");
         }
     }

@@ -71,7 +71,8 @@ fn shown() -> impl Strategy<Value = Value> {
 fn history() -> impl Strategy<Value = Vec<Value>> {
     let id = || prop::sample::select(&["a", "b", "c"][..]);
     let call = (id(), any::<u32>()).prop_map(|(id, n)| {
-        let function = json!({"name": format!("name-{n}"), "arguments": format!(r#"{{"a":"argument-{n}"}}"#)});
+        let function =
+            json!({"name": format!("name-{n}"), "arguments": format!(r#"{{"a":"argument-{n}"}}"#)});
         json!({"id": id, "type": "function", "function": function})
     });
     let message = prop_oneof![

@@ -301,7 +301,8 @@ async fn thoughts_are_blocks_for_those_who_ask_for_them() {
 async fn signatures_of_calls_are_remembered_for_clients_that_drop_the_blocks_that_carry_them() {
     let app = TestApp::with_keys(["k1"]).await;
     let call = json!({"functionCall": {"name": "weather", "args": {"city": "Oslo"}}, "thoughtSignature": "c2lnbmVk"});
-    let called = json!({"candidates": [{"content": {"role": "model", "parts": [call]}, "finishReason": "STOP"}]});
+    let called =
+        json!({"candidates": [{"content": {"role": "model", "parts": [call]}, "finishReason": "STOP"}]});
     let tools = json!([{"name": "weather", "input_schema": {"type": "object"}}]);
     for stream in [false, true] {
         if stream {
@@ -309,7 +310,8 @@ async fn signatures_of_calls_are_remembered_for_clients_that_drop_the_blocks_tha
         } else {
             app.upstream.on("k1").reply_json(200, &called).says("Rain.");
         }
-        let reply = ask(&app, &message(json!({"model": SIGNING_MODEL, "tools": tools, "stream": stream}))).await;
+        let reply =
+            ask(&app, &message(json!({"model": SIGNING_MODEL, "tools": tools, "stream": stream}))).await;
         let id = if stream {
             let is_call = |event: &Value| event["content_block"]["type"] == "tool_use";
             let events = reply.events();
@@ -340,7 +342,10 @@ async fn models_that_only_exist_here_are_listed_and_found() {
     let list = get("/v1/models?limit=1000").await;
     let ids: Vec<_> = list["data"].as_array().expect("a list").iter().map(|model| &model["id"]).collect();
 
-    assert!(ids.contains(&&json!("claude-sonnet")) && ids.contains(&&json!("gemini-2.5-flash-search")), "{ids:?}");
+    assert!(
+        ids.contains(&&json!("claude-sonnet")) && ids.contains(&&json!("gemini-2.5-flash-search")),
+        "{ids:?}"
+    );
     let found = get("/v1/models/claude-sonnet").await;
     assert_eq!((&found["id"], &found["type"]), (&json!("claude-sonnet"), &json!("model")));
 }

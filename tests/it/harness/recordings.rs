@@ -38,7 +38,10 @@ pub fn exchanged_requests(dialect: &str) -> Vec<(String, Value)> {
         let name = path.file_stem().and_then(|name| name.to_str()).expect("a name").to_owned();
         let mut file: Value = serde_json::from_str(&text(path)).expect("JSON");
         let Value::Array(exchanges) = file["exchanges"].take() else { panic!("{name} has no exchanges") };
-        exchanges.into_iter().map(move |mut exchange| (name.clone(), exchange["request"].take())).collect::<Vec<_>>()
+        exchanges
+            .into_iter()
+            .map(move |mut exchange| (name.clone(), exchange["request"].take()))
+            .collect::<Vec<_>>()
     };
     paths.iter().flat_map(of_file).collect()
 }

@@ -202,7 +202,8 @@ fn code(item: &mut Object<'_>) -> Result<Message, ConvertError> {
 fn picture(item: &mut Object<'_>) -> Result<Said, ConvertError> {
     let format = item.string_or_none("output_format").unwrap_or_else(|| "png".to_owned());
     let at = item.at().key("result").to_string();
-    let read = |data| Media::of_type(&format!("image/{format}"), data).map_err(|error| media_error(error, &at));
+    let read =
+        |data| Media::of_type(&format!("image/{format}"), data).map_err(|error| media_error(error, &at));
     let picture = item.string("result")?.map(read).transpose()?;
     Ok(picture.map_or(Said::Nothing, |picture| Said::Message(Message::User(vec![UserPart::Media(picture)]))))
 }

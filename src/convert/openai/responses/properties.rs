@@ -190,8 +190,7 @@ fn how_an_answer_ended_is_its_status() {
         format!("{} {reason}", told["status"].as_str().unwrap())
     });
 
-    let (whole, long, filtered) =
-        ("completed ", "incomplete max_output_tokens", "incomplete content_filter");
+    let (whole, long, filtered) = ("completed ", "incomplete max_output_tokens", "incomplete content_filter");
     assert_eq!(ended, [whole, whole, long, long, filtered, filtered, whole, whole]);
 }
 

@@ -157,7 +157,11 @@ impl Reply {
                 self.write(words, meta, each);
                 self.close(status, each);
             }
-            Verdict::Whole | Verdict::Calls | Verdict::Length | Verdict::Filtered(_) | Verdict::Failed(None) => {}
+            Verdict::Whole
+            | Verdict::Calls
+            | Verdict::Length
+            | Verdict::Filtered(_)
+            | Verdict::Failed(None) => {}
         }
         if !self.queries.is_empty() {
             self.tell_search(meta, each);

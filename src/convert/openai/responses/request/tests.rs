@@ -218,7 +218,9 @@ fn the_documents_print_the_table_of_fields() {
 #[test]
 fn null_in_any_field_changes_nothing() {
     let plain = sent(json!({}));
-    for (name, _) in FIELD_FATES.iter().copied().flatten().filter(|(name, _)| !["model", "input"].contains(name)) {
+    for (name, _) in
+        FIELD_FATES.iter().copied().flatten().filter(|(name, _)| !["model", "input"].contains(name))
+    {
         assert_eq!(sent(json!({ *name: null })), plain, "{name}");
     }
 }
