@@ -12,6 +12,7 @@ pub mod fields;
 mod logprobs;
 pub mod message;
 pub mod models;
+pub mod outputs;
 #[cfg(test)]
 mod properties;
 pub mod request;

@@ -5,7 +5,8 @@ use std::{borrow::Cow, sync::Arc};
 use super::{
     answer::{Answer, Piece},
     audio::Spoken,
-    chat::{AudioFormat, ChatRequest},
+    chat::ChatRequest,
+    outputs::AudioFormat,
     logprobs::Logprobs,
     types::{ChatCompletion, Choice, Message, ToolCall},
     usage,
