@@ -9,7 +9,7 @@ use super::{
 };
 use crate::convert::{
     gemini::GenerateContentResponse,
-    testing::{self, answer_part, assert_nothing_is_lost, assert_well_formed, events},
+    testing::{self, answer_part, any_json, assert_nothing_is_lost, assert_well_formed, events},
     traits::ModelTraits,
 };
 

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::{
     answer::{Answer, Kind, Step},
+    json,
     response::MessageMeta,
     types::Message,
 };

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{
     answer::{Answer, Piece},
-    audio,
+    audio, json,
     logprobs::Logprobs,
     response::ChatMeta,
     types::Delta,

@@ -10,7 +10,9 @@ use super::{
 use crate::convert::{
     fixtures,
     gemini::{GenerateContentResponse, signatures::Signed},
-    testing::{self, answer, answer_part, assert_nothing_is_lost, assert_well_formed, events, merge},
+    testing::{
+        self, answer, answer_part, any_json, assert_nothing_is_lost, assert_well_formed, events, merge, word,
+    },
 };
 
 const MODELS: [&str; 3] = ["gemini-2.5-flash", "gemini-3.8-flash", "gemma-4-31b-it"];
