@@ -4,9 +4,11 @@ pub mod address;
 pub mod admin;
 pub mod anthropic;
 pub mod archive;
+pub mod assets;
 pub mod auth;
 pub mod body;
 pub mod converted;
+pub mod dashboard;
 pub mod error;
 pub mod gateway;
 pub mod gemini;
@@ -76,6 +78,7 @@ pub fn routes(config: &mut ServiceConfig) {
                 .route(web::head().to(health::ready)),
         )
         .service(only::<OpenAi>("/metrics", "GET").route(get().to(health::metrics)))
+        .configure(dashboard::routes)
         .service(admin_scope())
         .service(gemini_scope("/gemini/v1beta"))
         .service(gemini_scope("/v1beta"))

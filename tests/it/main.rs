@@ -7,6 +7,7 @@ mod chat;
 mod clients;
 mod continuation;
 mod crash;
+mod dashboard;
 mod dialects;
 mod failover;
 mod hangup;
