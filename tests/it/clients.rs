@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::harness::{TOKEN, TestApp, client_requests};
 
 /// The recorded requests of these files, with their names; none on a machine without recordings.
-fn recorded(files: &[&'static str]) -> impl Iterator<Item = (&'static str, Value)> + '_ {
+fn recorded<'a>(files: &'a [&'static str]) -> impl Iterator<Item = (&'static str, Value)> + 'a {
     files.iter().flat_map(|file| {
         let requests = client_requests(&format!("{file}.json")).unwrap_or_default();
         requests.into_iter().map(move |request| (*file, request))
