@@ -9,7 +9,7 @@ use crate::{
         memory::{CallKey, SignatureMemory},
         signatures::Signed,
     },
-    domain::model::ModelName,
+    domain::{client::TokenId, model::ModelName},
 };
 
 /// Ten thousand signatures, or more.
@@ -23,7 +23,7 @@ pub struct Signatures(Arc<Mutex<SignatureMemory>>);
 #[derive(Clone)]
 pub struct Remembered {
     signatures: Signatures,
-    owner: Arc<str>,
+    owner: TokenId,
     model: ModelName,
 }
 
@@ -34,8 +34,7 @@ impl Default for Signatures {
 }
 
 impl Signatures {
-    /// `owner` is a name of the client's token itself, not of its place in a list that may change.
-    pub fn of(&self, owner: Arc<str>, model: ModelName) -> Remembered {
+    pub fn of(&self, owner: TokenId, model: ModelName) -> Remembered {
         Remembered { signatures: self.clone(), owner, model }
     }
 
@@ -63,6 +62,6 @@ impl Remembered {
     }
 
     fn key<'a>(&'a self, id: &'a str, function: &'a str) -> CallKey<'a> {
-        CallKey { owner: &self.owner, model: self.model.as_str(), function, id }
+        CallKey { owner: self.owner.as_str(), model: self.model.as_str(), function, id }
     }
 }

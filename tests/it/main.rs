@@ -29,4 +29,5 @@ mod storm;
 mod streaming;
 mod switches;
 mod timeouts;
+mod tokens;
 mod uploads;

@@ -36,7 +36,7 @@ pub async fn create_message(
     body: Body<Anthropic>,
 ) -> Result<HttpResponse, Failure<Anthropic>> {
     let asked = Asked::of("anthropic", "messages");
-    let mut journal = Journal::begin(&gateway, &request, token.id.clone(), asked, &body.bytes);
+    let mut journal = Journal::begin(&gateway, &request, token.holder, asked, &body.bytes);
     let prepared = match prepare(&request, &gateway, token.id, body.bytes, &mut journal).await {
         Ok(prepared) => prepared,
         Err(error) => return journal.conclude(Err(error)),
@@ -70,6 +70,7 @@ async fn prepare(
     drop(body);
     journal.asks_for(&wanted.model, wanted.stream);
     let asked = gateway.asked(own_name(&wanted.model))?;
+    journal.admit(&asked.model)?;
     let remembered = gateway.remembered(&owner, &asked.model);
     let traits = ModelTraits::of(asked.model.as_str());
     wanted.recall_signatures(&traits, |id, function| remembered.recall(id, function));

@@ -24,6 +24,7 @@ use tokio::{
 };
 
 use super::{responses_writer::SharedEvents, writer::HEARTBEAT};
+use crate::domain::client::TokenId;
 
 /// Responses that are made for one client at the same time.
 const MAX_OF_ONE: usize = 64;
@@ -38,7 +39,7 @@ pub struct Background(Mutex<HashMap<String, Arc<Task>>>);
 
 /// One response that is being made, or was made just now.
 pub struct Task {
-    owner: Arc<str>,
+    owner: TokenId,
     /// The response as it stands until it has ended, in JSON.
     running: Bytes,
     told: Mutex<Told>,
@@ -57,7 +58,7 @@ struct Told {
 
 impl Background {
     /// Begins a task; `None` when the client has too many already.
-    pub fn begin(&self, id: &str, owner: Arc<str>, running: Bytes) -> Option<Arc<Task>> {
+    pub fn begin(&self, id: &str, owner: TokenId, running: Bytes) -> Option<Arc<Task>> {
         let mut tasks = self.tasks();
         let is_one = |task: &&Arc<Task>| task.owner == owner && !task.is_over();
         if tasks.values().filter(is_one).count() >= MAX_OF_ONE {
@@ -75,8 +76,8 @@ impl Background {
     }
 
     /// `None` when there is none, or when it is another client's.
-    pub fn find(&self, owner: &str, id: &str) -> Option<Arc<Task>> {
-        self.tasks().get(id).filter(|task| *task.owner == *owner).cloned()
+    pub fn find(&self, owner: &TokenId, id: &str) -> Option<Arc<Task>> {
+        self.tasks().get(id).filter(|task| task.owner == *owner).cloned()
     }
 
     pub fn forget(&self, id: &str) {
@@ -216,7 +217,7 @@ mod tests {
 
     fn task() -> (Background, Arc<Task>) {
         let background = Background::default();
-        let task = background.begin("resp_1", "me".into(), Bytes::from_static(b"{}")).unwrap();
+        let task = background.begin("resp_1", TokenId::new("me"), Bytes::from_static(b"{}")).unwrap();
         (background, task)
     }
 
@@ -262,16 +263,17 @@ mod tests {
     #[test]
     fn a_task_is_its_owners_and_each_may_have_so_many() {
         let (background, task) = task();
-        assert!(background.find("me", "resp_1").is_some() && background.find("you", "resp_1").is_none());
+        let [me, you] = ["me", "you"].map(TokenId::new);
+        assert!(background.find(&me, "resp_1").is_some() && background.find(&you, "resp_1").is_none());
         let begin =
-            |n: usize, owner: &str| background.begin(&format!("resp_{n}"), owner.into(), Bytes::new());
+            |n: usize, owner: &TokenId| background.begin(&format!("resp_{n}"), owner.clone(), Bytes::new());
         for n in 2..=MAX_OF_ONE {
-            assert!(begin(n, "me").is_some(), "{n}");
+            assert!(begin(n, &me).is_some(), "{n}");
         }
 
-        assert!(begin(100, "me").is_none() && begin(100, "you").is_some());
+        assert!(begin(100, &me).is_none() && begin(100, &you).is_some());
         task.end();
-        assert!(begin(101, "me").is_some(), "what has ended makes room");
+        assert!(begin(101, &me).is_some(), "what has ended makes room");
         assert_eq!(task.running(), None);
     }
 }

@@ -49,7 +49,7 @@ pub async fn create_chat_completion(
     body: Body<OpenAi>,
 ) -> Result<HttpResponse, Failure<OpenAi>> {
     let asked = Asked::of("openai", "chat/completions");
-    let journal = Journal::begin(&gateway, &request, token.id.clone(), asked, &body.bytes);
+    let journal = Journal::begin(&gateway, &request, token.holder, asked, &body.bytes);
     complete(&request, &gateway, token.id, body.bytes, journal).await
 }
 
@@ -98,6 +98,7 @@ async fn prepare(
     drop(body);
     journal.asks_for(&chat.model, chat.stream);
     let asked = gateway.asked(&chat.model)?;
+    journal.admit(&asked.model)?;
     let remembered = gateway.remembered(&owner, &asked.model);
     let traits = ModelTraits::of(asked.model.as_str());
     chat.recall_signatures(&traits, |id, function| remembered.recall(id, function));

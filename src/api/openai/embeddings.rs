@@ -30,7 +30,7 @@ pub async fn create_embeddings(
     body: Body<OpenAi>,
 ) -> Result<HttpResponse, Failure<OpenAi>> {
     let asked = Asked::of("openai", "embeddings");
-    let journal = Journal::begin(&gateway, &request, token.id, asked, &body.bytes);
+    let journal = Journal::begin(&gateway, &request, token.holder, asked, &body.bytes);
     embed_inputs(&request, &gateway, &body.bytes, journal).await
 }
 
@@ -58,6 +58,7 @@ fn prepare(
     let wanted = read(request, body, journal, embeddings_request)?;
     journal.asks_for(&wanted.model, false);
     let model = gateway.asked(&wanted.model)?.model;
+    journal.admit(&model)?;
     Ok((wanted, model))
 }
 

@@ -53,7 +53,7 @@ pub async fn find_response(
 
 /// A response that is being made in the background, or was a moment ago.
 fn task(gateway: &Gateway, owner: &TokenId, id: &str) -> Option<Arc<Task>> {
-    gateway.responses.background.find(&gateway.responses.owners.of(owner), id)
+    gateway.responses.background.find(owner, id)
 }
 
 fn wants_events(parameters: &Parameters) -> bool {
@@ -162,7 +162,7 @@ fn begin(
     token: &ClientToken<OpenAi>,
     endpoint: &'static str,
 ) -> Journal {
-    Journal::begin(gateway, request, token.id.clone(), Asked::of("openai", endpoint), &Bytes::new())
+    Journal::begin(gateway, request, token.holder.clone(), Asked::of("openai", endpoint), &Bytes::new())
 }
 
 async fn find(gateway: &Gateway, owner: &TokenId, id: String) -> Result<StoredResponse, ApiError> {
