@@ -3,6 +3,7 @@
 pub mod cause;
 pub mod client;
 pub mod figures;
+pub mod forwarding;
 pub mod histogram;
 pub mod key;
 pub mod model;
