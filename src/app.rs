@@ -160,7 +160,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         supervisor.do_send(ReportTo(recheck.clone().recipient()));
     }
     let forgetting = (registry.clone(), registrar.clone());
-    let scheduler = start_schedule(&config, &service_arbiter, &logger, &archive, forgetting, recheck.clone());
+    let tidied = (supervisor.clone(), recheck.clone());
+    let scheduler = start_schedule(&config, &service_arbiter, &logger, &archive, forgetting, tidied);
 
     let (outbox_guard, outboxes) = mpsc::channel(1);
     let names = Arc::new(switches::switches(&config));
@@ -359,7 +360,7 @@ fn start_schedule(
     logger: &Addr<Logger>,
     archive: &Addr<Archive>,
     (registry, registrar): (Arc<Registry>, Addr<Registrar>),
-    recheck: Option<Addr<Recheck>>,
+    (supervisor, recheck): (Addr<Supervisor>, Option<Addr<Recheck>>),
 ) -> Addr<Scheduler> {
     let (timezone, logger, archive) = (config.logs.timezone, logger.clone(), archive.clone());
     let clear = PruneResponses { older_than: config.responses.retention };
@@ -373,7 +374,8 @@ fn start_schedule(
         let scheduler = Scheduler::new(timezone)
             .pruning(logger, prune)
             .clearing(archive, clear)
-            .forgetting(registry, registrar);
+            .forgetting(registry, registrar)
+            .forgetting_projects(supervisor);
         match recheck {
             Some(recheck) => scheduler.rechecking(recheck, hours),
             None => scheduler,
@@ -389,7 +391,7 @@ fn dispatcher(
     retries: Arc<Retries>,
     registry: Arc<Registry>,
 ) -> Dispatcher {
-    let balancer = Balancer::new(config.pool.balancing, supervisor.clone(), egress).start();
+    let balancer = Balancer::start_local(config.pool.balancing, supervisor.clone(), egress);
     Dispatcher::new(UpstreamClient::new(&config.upstream), balancer, retries, registry)
 }
 

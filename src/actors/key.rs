@@ -51,12 +51,12 @@ pub struct KeySnapshot {
 pub struct KeyActor {
     id: KeyId,
     health: KeyHealth,
-    tally: KeyTally,
+    /// None before the first attempt; a large pool has many keys that wait for theirs.
+    tally: Option<Box<KeyTally>>,
     gauge: Arc<Gauge>,
-    supervisor: Addr<Supervisor>,
     timer: Option<SpawnHandle>,
     /// Tells the supervisor when this actor is gone, however it went.
-    _guard: DownGuard,
+    guard: DownGuard,
 }
 
 impl KeyActor {
@@ -68,8 +68,12 @@ impl KeyActor {
         gauge: Arc<Gauge>,
         supervisor: Addr<Supervisor>,
     ) -> Self {
-        let guard = DownGuard { key: id, incarnation, supervisor: supervisor.clone() };
-        Self { id, health, tally: KeyTally::default(), gauge, supervisor, timer: None, _guard: guard }
+        let guard = DownGuard { key: id, incarnation, supervisor };
+        Self { id, health, tally: None, gauge, timer: None, guard }
+    }
+
+    fn supervisor(&self) -> &Addr<Supervisor> {
+        &self.guard.supervisor
     }
 
     fn record(&mut self, settled: &Settlement, now: Now) -> bool {
@@ -90,22 +94,23 @@ impl KeyActor {
             _ => None,
         };
         if settled.consumer.is_some() || exceeded.is_some() {
-            self.supervisor.do_send(ProjectSeen { key: self.id, consumer: settled.consumer, exceeded });
+            self.supervisor().do_send(ProjectSeen { key: self.id, consumer: settled.consumer, exceeded });
         }
     }
 
     fn count(&mut self, outcome: &Outcome, now: Now) {
+        let tally = self.tally.get_or_insert_default();
         // The attempt behind an outlier was counted when it failed.
         if *outcome != Outcome::Outlier {
-            self.tally.attempts += 1;
-            self.tally.last_used_at_ms = Some(now.unix_ms());
+            tally.attempts += 1;
+            tally.last_used_at_ms = Some(now.unix_ms());
         }
         if *outcome == Outcome::Success {
-            self.tally.successes += 1;
+            tally.successes += 1;
         }
         if matches!(outcome.blame(), Blame::Key | Blame::KeyModel | Blame::Project) {
-            self.tally.failures += 1;
-            self.tally.last_failure = Some(outcome.name());
+            tally.failures += 1;
+            tally.last_failure = Some(outcome.name());
         }
     }
 
@@ -125,11 +130,15 @@ impl KeyActor {
     /// Tells what has changed, and wakes up when the next cooldown ends.
     fn publish(&mut self, ctx: &mut Context<Self>) {
         let now = Now::read();
-        self.supervisor.do_send(KeyStateChanged {
+        self.supervisor().do_send(KeyStateChanged {
             key: self.id,
             routing: self.health.routing(),
             health: self.health.snapshot(now),
         });
+        self.set_timer(now, ctx);
+    }
+
+    fn set_timer(&mut self, now: Now, ctx: &mut Context<Self>) {
         if let Some(timer) = self.timer.take() {
             ctx.cancel_future(timer);
         }
@@ -150,10 +159,18 @@ impl Actor for KeyActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        // Without a bound, as nothing may overtake what waits for a place: a storm is forgiven after what it did. The
+        // supervisor alone writes, from the same thread.
+        ctx.set_mailbox_capacity(0);
         // A probe that was out when an earlier life ended would otherwise block the next one.
         self.gauge.release_probe();
-        self.health.expire(Now::read().instant);
-        self.publish(ctx);
+        let now = Now::read();
+        if self.health.expire(now.instant) || self.guard.incarnation > 0 {
+            self.publish(ctx);
+        } else {
+            // The supervisor made it, and knows; a hundred thousand keys that all speak up at the start are a crowd.
+            self.set_timer(now, ctx);
+        }
     }
 }
 
@@ -271,7 +288,7 @@ impl Handler<Observe<KeySnapshot>> for KeyActor {
             id: self.id,
             health: self.health.snapshot(Now::read()),
             in_flight: self.gauge.in_flight(),
-            tally: self.tally.clone(),
+            tally: self.tally.as_deref().cloned().unwrap_or_default(),
         })
     }
 }

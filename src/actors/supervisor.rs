@@ -13,11 +13,11 @@ use tracing::{error, info, warn};
 
 use super::{
     Observe,
-    key::{KeyActor, SiblingFell},
+    key::KeyActor,
 };
 use crate::{
     balance::{
-        breaker::{Availability, HealthSnapshot, KeyHealth, ProjectFault, Routing, StateSnapshot},
+        breaker::{Availability, HealthSnapshot, KeyHealth, Routing, StateSnapshot},
         forecast::SAMPLED_EVERY,
         table::Place,
     },
@@ -33,6 +33,7 @@ mod delivery;
 mod forecasts;
 mod labels;
 mod projects;
+mod siblings;
 mod suspects;
 mod twins;
 mod workers;
@@ -41,8 +42,10 @@ use delivery::Undelivered;
 pub use delivery::{ForgiveKeys, SettleKeys};
 use forecasts::Forecasts;
 pub use labels::{KeyLabel, MaskKeys};
-pub use projects::ProjectSettings;
+pub use projects::{ProjectSettings, PruneLedgers};
 use projects::{LEDGERS_SAVED_EVERY, Projects};
+pub use siblings::ReportTo;
+use siblings::Siblings;
 pub use suspects::{FindSuspects, RecheckNow, Suspect, Suspects};
 use twins::Twins;
 pub use twins::{Attention, AttentionItem, ProjectSeen};
@@ -108,12 +111,11 @@ pub struct Supervisor {
     projects: Projects,
     forecasts: Forecasts,
     twins: Twins,
-    /// Told of keys that a re-check should look at soon.
-    recheck: Option<Recipient<RecheckNow>>,
+    siblings: Siblings,
     /// Keys to spawn when this actor starts.
     initial: Vec<PoolKey>,
     /// In the order of their ids, which is how policies that take turns begin.
-    keys: BTreeMap<KeyId, Entry>,
+    keys: BTreeMap<KeyId, Box<Entry>>,
     balancers: Vec<Subscribe>,
     unsaved: HashMap<KeyId, HealthSnapshot>,
     /// On its way to the database.
@@ -131,7 +133,7 @@ impl Supervisor {
             projects: Projects::new(projects),
             forecasts: Forecasts::default(),
             twins: Twins::default(),
-            recheck: None,
+            siblings: Siblings::default(),
             initial: keys,
             keys: BTreeMap::new(),
             balancers: Vec::new(),
@@ -164,7 +166,7 @@ impl Supervisor {
             last_start: now.instant,
             backoff: FIRST_BACKOFF,
         };
-        self.keys.insert(key.id, entry);
+        self.keys.insert(key.id, Box::new(entry));
     }
 
     fn respawn(&mut self, key: KeyId, ctx: &mut Context<Self>) {
@@ -177,19 +179,6 @@ impl Supervisor {
             KeyActor::new(key, entry.incarnation, health, entry.place.gauge.clone(), ctx.address()).start();
         info!(key.id = %key, incarnation = entry.incarnation, "the actor of key {key} is back");
         self.deliver_kept(key, ctx);
-    }
-
-    /// A fault of the project concerns its other keys too: they go with it, or are looked at.
-    fn warn_siblings(&self, key: KeyId, fault: ProjectFault) {
-        let Some(entry) = self.keys.get(&key) else { return };
-        let siblings = self.projects.siblings(key, &entry.place.ledger);
-        let known = siblings.iter().filter_map(|sibling| self.keys.get(sibling));
-        for sibling in known.filter(|sibling| sibling.health.state.project_fault() != Some(fault)) {
-            sibling.actor.do_send(SiblingFell(fault));
-        }
-        if let (ProjectFault::Key(_), Some(recheck), false) = (fault, &self.recheck, siblings.is_empty()) {
-            recheck.do_send(RecheckNow(siblings));
-        }
     }
 
     /// Writes what has changed; one write at a time, and again later when it fails.
@@ -226,7 +215,7 @@ impl Supervisor {
                 StateSnapshot::Invalid { .. } => states.invalid += 1,
             }
         }
-        let is_partly_cooling = |entry: &&Entry| {
+        let is_partly_cooling = |entry: &&Box<Entry>| {
             entry.routing.availability == Availability::Ready && !entry.routing.cooldowns.is_empty()
         };
         PoolSnapshot {
@@ -287,19 +276,6 @@ pub enum KeyRoute {
 #[rtype(result = "()")]
 pub struct KeysRouted(pub Vec<KeyRoute>);
 
-/// Command: tell this one of keys that a re-check should look at soon.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct ReportTo(pub Recipient<RecheckNow>);
-
-impl Handler<ReportTo> for Supervisor {
-    type Result = ();
-
-    fn handle(&mut self, ReportTo(recheck): ReportTo, _: &mut Context<Self>) {
-        self.recheck = Some(recheck);
-    }
-}
-
 /// Event: the actor of a key has judged.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -326,7 +302,7 @@ impl Handler<KeyStateChanged> for Supervisor {
         let route = entry.route(key);
         self.announce(&[route]);
         if let Some(fault) = fault {
-            self.warn_siblings(key, fault);
+            self.warn_siblings(key, fault, ctx);
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::{Instant, advance, pause, sleep};
 
 use super::{
     Observe,
-    balancer::{Acquire, Balancer, BalancerSnapshot},
+    balancer::{Acquire, Balancer, BalancerSnapshot, LocalBalancer},
     key::{Crash, KeySnapshot, SiblingFell},
     lease::Lease,
     supervisor::{
@@ -25,12 +25,14 @@ use crate::{
         key::{ApiKey, KeyId},
         model::ModelName,
         outcome::{BillingFault, KeyFault, Outcome, QuotaExceeded, QuotaMetric, QuotaWindow},
+        placement::PlacedKey,
         policy::{Balancing, PolicyKind},
         time::Now,
     },
     secrets::{EncryptionKey, Sealer},
 };
 
+mod blame;
 mod outlook;
 mod quotas;
 mod waiting;
@@ -39,7 +41,7 @@ const MAX_FAILURES: u32 = 3;
 
 struct Pool {
     supervisor: Addr<Supervisor>,
-    balancer: Addr<Balancer>,
+    balancer: LocalBalancer,
     database: Database,
     sealer: Sealer,
     _folder: tempfile::TempDir,
@@ -55,15 +57,19 @@ impl Pool {
     }
 
     fn balancing(count: usize, balancing: Balancing) -> Self {
+        let keys: Vec<_> =
+            (1..=count).map(|n| ApiKey::parse(&format!("key-{n}")).unwrap().into()).collect();
+        Self::placed(&keys, balancing)
+    }
+
+    fn placed(configured: &[PlacedKey], balancing: Balancing) -> Self {
         let (database, folder) = test_database();
         let sealer = Sealer::new(&EncryptionKey::random());
-        let configured: Vec<_> =
-            (1..=count).map(|n| ApiKey::parse(&format!("key-{n}")).unwrap().into()).collect();
-        database.write_blocking(|conn| keys::sync_configured(conn, &sealer, &configured, 0)).unwrap();
+        database.write_blocking(|conn| keys::sync_configured(conn, &sealer, configured, 0)).unwrap();
         let supervisor =
             Supervisor::new(load(&database, &sealer), MAX_FAILURES, projects(&database), database.clone())
                 .start();
-        let balancer = Balancer::new(balancing, supervisor.clone(), Arc::default()).start();
+        let balancer = Balancer::start_local(balancing, supervisor.clone(), Arc::default());
         Self { supervisor, balancer, database, sealer, _folder: folder }
     }
 
@@ -74,7 +80,7 @@ impl Pool {
     async fn acquire_beside(&self, model: &str, tried: &[i64]) -> Result<Lease, Unavailable> {
         let tried = tried.iter().map(|id| KeyId(*id)).collect();
         let acquire = Acquire { tried, ..ask_for(model) };
-        self.balancer.send(acquire).await.unwrap()
+        self.balancer.acquire(acquire).await
     }
 
     async fn settle(&self, model: &str, outcome: Outcome) {
@@ -85,7 +91,7 @@ impl Pool {
     /// Until everything that was sent has been handled by everybody.
     async fn settled(&self) {
         for _ in 0..4 {
-            self.balancer.send(Observe::<BalancerSnapshot>::new()).await.unwrap();
+            self.balancer.actor().send(Observe::<BalancerSnapshot>::new()).await.unwrap();
             self.pool().await;
             tokio::task::yield_now().await;
         }
@@ -445,4 +451,20 @@ async fn siblings_of_a_key_without_money_rest_until_it_may_have_some() {
     advance(Duration::from_secs(3602)).await;
     pool.settled().await;
     assert_eq!(pool.key(2).await.health.state, StateSnapshot::HalfOpen);
+}
+
+#[test]
+fn sizes() {
+    use actix::dev::ContextFut;
+    println!("KeyActor {}", size_of::<super::key::KeyActor>());
+    println!("Context {}", size_of::<Context<super::key::KeyActor>>());
+    println!("ContextFut {}", size_of::<ContextFut<super::key::KeyActor, Context<super::key::KeyActor>>>());
+    println!("KeyHealth {}", size_of::<crate::balance::breaker::KeyHealth>());
+    println!("Ledger {}", size_of::<crate::balance::ledger::Ledger>());
+    println!("Gauge {}", size_of::<crate::balance::gauge::Gauge>());
+    println!("HealthSnapshot {}", size_of::<crate::balance::breaker::HealthSnapshot>());
+    println!("Routing {}", size_of::<crate::balance::breaker::Routing>());
+    println!("Place {}", size_of::<crate::balance::table::Place>());
+    println!("PoolKey {}", size_of::<PoolKey>());
+    println!("Settled {} Lease {} Acquire {}", size_of::<super::balancer::Settled>(), size_of::<Lease>(), size_of::<Acquire>());
 }

@@ -160,7 +160,8 @@ impl Survey {
             keys.min().unwrap_or(Presence::Gone).max(paused.unwrap_or(Presence::Ready))
         };
         let kind = self.kind_of(ledger, presence(None), keys.clone());
-        let usage = ledger.usage(self.now);
+        let mut usage = ledger.usage(self.now);
+        usage.retain(|known| !known.model.is_counting());
         for model in &usage {
             let tally = self.models.entry(model.model.clone()).or_default();
             tally.count_use(model);

@@ -3,7 +3,7 @@
 //! Two questions, as some dead keys still list models: `models.get`, then `countTokens` for those that passed. What
 //! only a generation could tell, the next request of a client finds out: a key that is found well is half-open.
 
-use std::rc::Rc;
+use std::{collections::BTreeSet, rc::Rc};
 
 use actix::prelude::*;
 use serde::Serialize;
@@ -17,7 +17,7 @@ use crate::{
         supervisor::{FindSuspects, RecheckNow, Supervisor, Suspect, Suspects},
     },
     config::Upstream,
-    domain::model::ModelName,
+    domain::{key::KeyId, model::ModelName},
     upstream::{call::Call, client::UpstreamClient},
 };
 
@@ -39,6 +39,9 @@ pub struct Recheck {
     client: Rc<UpstreamClient>,
     test_model: ModelName,
     last: RecheckSnapshot,
+    /// Keys of which somebody told while a round of such keys was on.
+    told: BTreeSet<KeyId>,
+    is_looking: bool,
 }
 
 impl Recheck {
@@ -49,6 +52,8 @@ impl Recheck {
             client: Rc::new(UpstreamClient::new(upstream)),
             test_model,
             last: RecheckSnapshot::default(),
+            told: BTreeSet::new(),
+            is_looking: false,
         }
     }
 
@@ -131,11 +136,28 @@ impl Handler<RecheckSuspects> for Recheck {
     }
 }
 
+/// One round at a time: whoever is told of meanwhile has the next one.
 impl Handler<RecheckNow> for Recheck {
-    type Result = ResponseActFuture<Self, ()>;
+    type Result = ();
 
-    fn handle(&mut self, RecheckNow(keys): RecheckNow, _: &mut Context<Self>) -> Self::Result {
-        self.look_at(FindSuspects { named: Some(keys) })
+    fn handle(&mut self, RecheckNow(keys): RecheckNow, ctx: &mut Context<Self>) {
+        self.told.extend(keys);
+        self.look_at_told(ctx);
+    }
+}
+
+impl Recheck {
+    fn look_at_told(&mut self, ctx: &mut Context<Self>) {
+        if self.is_looking || self.told.is_empty() {
+            return;
+        }
+        self.is_looking = true;
+        let named = std::mem::take(&mut self.told).into_iter().collect();
+        let looking = self.look_at(FindSuspects { named: Some(named) });
+        ctx.spawn(looking.map(|(), recheck, ctx| {
+            recheck.is_looking = false;
+            recheck.look_at_told(ctx);
+        }));
     }
 }
 

@@ -15,6 +15,7 @@ use crate::actors::{
     archive::{Archive, PruneResponses},
     logger::{Logger, Prune},
     registrar::{PruneResources, Registrar, Registry},
+    supervisor::{PruneLedgers, Supervisor},
 };
 
 /// The clock is looked at this often at least, so that a clock that was set is noticed.
@@ -103,6 +104,17 @@ impl Scheduler {
             Box::pin(async move {
                 registry.expire();
                 let _ = registrar.send(PruneResources).await;
+            })
+        })
+    }
+
+    /// Forgets the quota ledgers of projects that are gone.
+    #[must_use]
+    pub fn forgetting_projects(self, supervisor: Addr<Supervisor>) -> Self {
+        self.task("forgetting of projects without keys", NIGHTLY, 1, move || {
+            let supervisor = supervisor.clone();
+            Box::pin(async move {
+                let _ = supervisor.send(PruneLedgers).await;
             })
         })
     }

@@ -2,7 +2,6 @@
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
-use actix::Addr;
 use actix_web::http::{
     StatusCode,
     header::{CONTENT_TYPE, HeaderValue},
@@ -32,7 +31,7 @@ use super::{
     trail::{Mark, Trail},
 };
 use crate::{
-    actors::{balancer::Balancer, lease::Lease, registrar::Registry},
+    actors::{balancer::LocalBalancer, lease::Lease, registrar::Registry},
     balance::budget::Budget,
     domain::{
         client::TokenId,
@@ -134,7 +133,7 @@ pub struct Refusal {
 /// Sends requests to Google for one worker thread.
 pub struct Dispatcher {
     pub(super) client: UpstreamClient,
-    pub(super) balancer: Addr<Balancer>,
+    pub(super) balancer: LocalBalancer,
     pub(super) retries: Arc<Retries>,
     registry: Arc<Registry>,
     late: Latecomers,
@@ -151,7 +150,7 @@ pub(super) enum Failure<T> {
 impl Dispatcher {
     pub fn new(
         client: UpstreamClient,
-        balancer: Addr<Balancer>,
+        balancer: LocalBalancer,
         retries: Arc<Retries>,
         registry: Arc<Registry>,
     ) -> Self {

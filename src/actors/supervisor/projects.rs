@@ -27,6 +27,10 @@ use crate::{
 /// What ledgers have counted is written this often; a process that is killed forgets no more than that.
 pub const LEDGERS_SAVED_EVERY: Duration = Duration::from_secs(5);
 
+/// A project whose keys are gone is remembered for so long: its keys may come back, and what was learnt of its limits is
+/// good for a week.
+const LEDGERS_KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
 /// What projects start with, and what was stored of them.
 #[derive(Debug, Default)]
 pub struct ProjectSettings {
@@ -63,7 +67,8 @@ impl Projects {
         let settings = &mut self.settings;
         let project = self.open.entry(name).or_insert_with_key(|name| Project {
             ledger: Arc::new(open_ledger(settings, name, tier, now)),
-            members: Vec::new(),
+            // Most have one key.
+            members: Vec::with_capacity(1),
         });
         project.members.push(key);
         let rules = &placement.models;
@@ -134,5 +139,26 @@ impl Supervisor {
                 supervisor.projects.put_back(changes);
             }
         })
+    }
+}
+
+/// Command: delete from the database the ledgers of projects without keys that have not been heard of for long.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct PruneLedgers;
+
+impl Handler<PruneLedgers> for Supervisor {
+    type Result = ResponseActFuture<Self, ()>;
+
+    fn handle(&mut self, _: PruneLedgers, _: &mut Context<Self>) -> Self::Result {
+        let before_ms = Now::read().unix_ms() - i64::try_from(LEDGERS_KEPT_FOR.as_millis()).unwrap_or(i64::MAX);
+        let in_use = self.projects.open.keys().cloned().collect();
+        let pruning = self.database.write(move |conn| db::ledgers::prune_ledgers(conn, before_ms, &in_use));
+        let pruning = async move {
+            if let Err(failure) = pruning.await {
+                error!(error = %failure, "old quota ledgers could not be deleted");
+            }
+        };
+        Box::pin(pruning.into_actor(self))
     }
 }
