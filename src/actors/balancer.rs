@@ -22,12 +22,7 @@ use crate::{
         policy::{self, Policy},
     },
     domain::{
-        client::TokenId,
-        key::KeyId,
-        model::ModelName,
-        outcome::Outcome,
-        policy::Balancing,
-        time::Now,
+        client::TokenId, key::KeyId, model::ModelName, outcome::Outcome, policy::Balancing, time::Now,
         usage::Usage,
     },
 };

@@ -280,6 +280,19 @@ impl Handler<Crash> for KeyActor {
     }
 }
 
+/// Command: so many failures in a row trip a key from now on. The supervisor passes it on to all of them.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct AllowFailures(pub u32);
+
+impl Handler<AllowFailures> for KeyActor {
+    type Result = ();
+
+    fn handle(&mut self, AllowFailures(count): AllowFailures, _: &mut Context<Self>) {
+        self.health.allow_failures(count);
+    }
+}
+
 impl Handler<Observe<KeySnapshot>> for KeyActor {
     type Result = MessageResult<Observe<KeySnapshot>>;
 

@@ -50,6 +50,11 @@ impl Registry {
         self.read(|owners, now_ms| owners.find(name, client, now_ms))
     }
 
+    /// Whether clients neither see nor use what is another's.
+    pub fn isolate(&self, isolated: bool) {
+        self.write(|owners, _| owners.isolate(isolated));
+    }
+
     /// See [`Owners::page`].
     pub fn page(
         &self,

@@ -11,10 +11,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::{
-    Observe,
-    key::KeyActor,
-};
+use super::{Observe, key::KeyActor};
 use crate::{
     balance::{
         breaker::{Availability, HealthSnapshot, KeyHealth, Routing, StateSnapshot},
@@ -30,6 +27,7 @@ use crate::{
 };
 
 mod delivery;
+mod failures;
 mod forecasts;
 mod labels;
 mod projects;
@@ -42,8 +40,8 @@ use delivery::Undelivered;
 pub use delivery::{ForgiveKeys, SettleKeys};
 use forecasts::Forecasts;
 pub use labels::{KeyLabel, MaskKeys};
-pub use projects::{ProjectSettings, PruneLedgers};
 use projects::{LEDGERS_SAVED_EVERY, Projects};
+pub use projects::{ProjectSettings, PruneLedgers};
 pub use siblings::ReportTo;
 use siblings::Siblings;
 pub use suspects::{FindSuspects, RecheckNow, Suspect, Suspects};

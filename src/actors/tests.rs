@@ -57,8 +57,7 @@ impl Pool {
     }
 
     fn balancing(count: usize, balancing: Balancing) -> Self {
-        let keys: Vec<_> =
-            (1..=count).map(|n| ApiKey::parse(&format!("key-{n}")).unwrap().into()).collect();
+        let keys: Vec<_> = (1..=count).map(|n| ApiKey::parse(&format!("key-{n}")).unwrap().into()).collect();
         Self::placed(&keys, balancing)
     }
 
@@ -207,6 +206,8 @@ async fn successes_arrive_in_batches_and_are_counted() {
     for _ in 0..10 {
         pool.acquire("flash").await.unwrap().settle(Outcome::Success, Duration::from_millis(3));
     }
+    pool.settled().await;
+    assert_eq!(pool.key(1).await.tally.successes, 0, "they wait for company");
     advance(Duration::from_millis(25)).await;
     pool.settled().await;
 
@@ -451,20 +452,4 @@ async fn siblings_of_a_key_without_money_rest_until_it_may_have_some() {
     advance(Duration::from_secs(3602)).await;
     pool.settled().await;
     assert_eq!(pool.key(2).await.health.state, StateSnapshot::HalfOpen);
-}
-
-#[test]
-fn sizes() {
-    use actix::dev::ContextFut;
-    println!("KeyActor {}", size_of::<super::key::KeyActor>());
-    println!("Context {}", size_of::<Context<super::key::KeyActor>>());
-    println!("ContextFut {}", size_of::<ContextFut<super::key::KeyActor, Context<super::key::KeyActor>>>());
-    println!("KeyHealth {}", size_of::<crate::balance::breaker::KeyHealth>());
-    println!("Ledger {}", size_of::<crate::balance::ledger::Ledger>());
-    println!("Gauge {}", size_of::<crate::balance::gauge::Gauge>());
-    println!("HealthSnapshot {}", size_of::<crate::balance::breaker::HealthSnapshot>());
-    println!("Routing {}", size_of::<crate::balance::breaker::Routing>());
-    println!("Place {}", size_of::<crate::balance::table::Place>());
-    println!("PoolKey {}", size_of::<PoolKey>());
-    println!("Settled {} Lease {} Acquire {}", size_of::<super::balancer::Settled>(), size_of::<Lease>(), size_of::<Acquire>());
 }

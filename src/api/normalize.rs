@@ -6,11 +6,8 @@
 use std::borrow::Cow;
 
 use actix_web::{
-    Error,
-    body::MessageBody,
-    dev::{ServiceRequest, ServiceResponse},
+    dev::ServiceRequest,
     http::uri::{PathAndQuery, Uri},
-    middleware::Next,
 };
 
 /// What OpenAI's clients ask for, without the version.
@@ -20,23 +17,18 @@ const OPENAI: [&str; 6] =
 const OPENAI_PREFIXES: [&str; 3] = ["openai/v1", "hf/v1", "v1"];
 const GEMINI_VERSIONS: [&str; 2] = ["v1alpha", "v1beta"];
 
-/// Middleware: sends a request to the path that was meant.
-pub async fn normalize_path<B: MessageBody>(
-    mut request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<B>, Error> {
-    if let Some(path) = meant(request.path()) {
-        let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
-        let mut parts = request.uri().clone().into_parts();
-        if let Ok(target) = PathAndQuery::try_from(format!("{path}{query}")) {
-            parts.path_and_query = Some(target);
-            if let Ok(uri) = Uri::from_parts(parts) {
-                request.match_info_mut().get_mut().update(&uri);
-                request.head_mut().uri = uri;
-            }
+/// Sends a request to the path that was meant.
+pub fn normalize_path(request: &mut ServiceRequest) {
+    let Some(path) = meant(request.path()) else { return };
+    let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+    let mut parts = request.uri().clone().into_parts();
+    if let Ok(target) = PathAndQuery::try_from(format!("{path}{query}")) {
+        parts.path_and_query = Some(target);
+        if let Ok(uri) = Uri::from_parts(parts) {
+            request.match_info_mut().get_mut().update(&uri);
+            request.head_mut().uri = uri;
         }
     }
-    next.call(request).await
 }
 
 /// The path that was meant; `None` when this one is right, or when nothing in it is known.

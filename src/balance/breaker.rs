@@ -97,6 +97,11 @@ impl KeyHealth {
         }
     }
 
+    /// From its next failure on; what has tripped it stays.
+    pub fn allow_failures(&mut self, max_failures: u32) {
+        self.max_failures = max_failures.max(1);
+    }
+
     pub fn state(&self) -> KeyState {
         self.state
     }

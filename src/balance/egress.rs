@@ -81,7 +81,8 @@ impl Egress {
             return None;
         }
         let watch = self.watch();
-        let pauses = watch.concerning(model).filter_map(|detector| Some((detector.paused_until(now)?, detector)));
+        let pauses =
+            watch.concerning(model).filter_map(|detector| Some((detector.paused_until(now)?, detector)));
         pauses.max_by_key(|(until, _)| *until).map(|(until, detector)| (until, detector.sign()))
     }
 

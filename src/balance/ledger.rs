@@ -259,7 +259,8 @@ impl Books {
             self.make_room();
             self.list.reserve_exact(1);
             // What is known of the model says nothing of counting its tokens.
-            let limits = if model.is_counting() { ModelLimits::default() } else { limits.find(model.as_str()) };
+            let limits =
+                if model.is_counting() { ModelLimits::default() } else { limits.find(model.as_str()) };
             self.list.push(Book::new(model.clone(), limits, now));
             self.list.len() - 1
         });

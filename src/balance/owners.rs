@@ -54,6 +54,10 @@ impl Owners {
         }
     }
 
+    pub fn isolate(&mut self, isolated: bool) {
+        self.isolated = isolated;
+    }
+
     pub fn len(&self) -> usize {
         self.resources.len()
     }

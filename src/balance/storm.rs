@@ -350,7 +350,11 @@ impl StormDetector {
             (Weather::Paused { .. }, None) => Reading::OfKey,
             // Sent before the probe.
             (Weather::Probing { since }, sign) if attempt.leased_at < since => {
-                if sign.is_some() { Reading::OfStorm } else { Reading::OfKey }
+                if sign.is_some() {
+                    Reading::OfStorm
+                } else {
+                    Reading::OfKey
+                }
             }
             (Weather::Probing { .. }, Some(sign)) => {
                 self.sign = sign;

@@ -134,6 +134,10 @@ impl<T> RoutingTable<T> {
         }
     }
 
+    pub fn set_policy(&mut self, policy: Box<dyn Policy>) {
+        self.policy = policy;
+    }
+
     /// Number of keys, usable or not.
     pub fn len(&self) -> usize {
         self.by_key.len()

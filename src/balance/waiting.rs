@@ -80,6 +80,11 @@ impl<W> WaitingRoom<W> {
         }
     }
 
+    /// Those who sit already stay.
+    pub fn set_seats(&mut self, seats: usize) {
+        self.seats = seats;
+    }
+
     pub fn len(&self) -> usize {
         self.taken
     }
@@ -207,9 +212,7 @@ impl<W> WaitingRoom<W> {
         let mut gone = Vec::new();
         while self.deadlines.first().is_some_and(|(until, ..)| *until <= now) {
             let Some((_, id, model, client)) = self.deadlines.pop_first() else { break };
-            if let Some(whom) =
-                self.take(&model, &client, |line| position(line, id))
-            {
+            if let Some(whom) = self.take(&model, &client, |line| position(line, id)) {
                 gone.push((model, whom.whom));
             }
         }

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tracing::{debug, info};
 
+use super::SettingsChanged;
 use crate::{
     actors::Observe,
     domain::model::ModelName,
@@ -61,6 +62,8 @@ pub struct Catalog {
     dispatcher: Rc<Dispatcher>,
     /// Hidden from every list.
     filtered: Vec<ModelName>,
+    /// As Google told it last, hidden models included.
+    all: Vec<Value>,
     published: watch::Sender<Arc<ModelList>>,
     refreshes: u64,
     failures: u64,
@@ -73,7 +76,18 @@ impl Catalog {
         filtered: Vec<ModelName>,
         published: watch::Sender<Arc<ModelList>>,
     ) -> Self {
-        Self { dispatcher, filtered, published, refreshes: 0, failures: 0 }
+        Self { dispatcher, filtered, all: Vec::new(), published, refreshes: 0, failures: 0 }
+    }
+
+    /// Tells all workers what is not hidden.
+    fn publish(&self) -> Arc<ModelList> {
+        let is_shown = |model: &&Value| {
+            let name = model["name"].as_str().and_then(ModelName::parse);
+            name.is_some_and(|name| !self.filtered.contains(&name))
+        };
+        let list = Arc::new(ModelList { models: self.all.iter().filter(is_shown).cloned().collect() });
+        self.published.send_replace(list.clone());
+        list
     }
 
     fn refresh_again(&mut self, ctx: &mut Context<Self>) {
@@ -105,16 +119,11 @@ impl Handler<Refresh> for Catalog {
         let dispatcher = self.dispatcher.clone();
         let fetching = async move { fetch_all(&dispatcher).await }.into_actor(self);
         Box::pin(fetching.map(|fetched, catalog, _| match fetched {
-            Ok(mut models) => {
-                let is_hidden = |model: &Value| {
-                    let name = model["name"].as_str().and_then(ModelName::parse);
-                    name.is_none_or(|name| catalog.filtered.contains(&name))
-                };
-                models.retain(|model| !is_hidden(model));
+            Ok(models) => {
+                catalog.all = models;
                 catalog.refreshes += 1;
-                info!(models = models.len(), "the list of models is here");
-                let list = Arc::new(ModelList { models });
-                catalog.published.send_replace(list.clone());
+                let list = catalog.publish();
+                info!(models = list.models.len(), "the list of models is here");
                 Ok(list)
             }
             Err(error) => {
@@ -123,6 +132,18 @@ impl Handler<Refresh> for Catalog {
                 Err(error)
             }
         }))
+    }
+}
+
+impl Handler<SettingsChanged> for Catalog {
+    type Result = ();
+
+    fn handle(&mut self, SettingsChanged { config, retries }: SettingsChanged, _: &mut Context<Self>) {
+        self.dispatcher = Rc::new(self.dispatcher.renewed(&config, retries));
+        if self.filtered != config.gemini.filtered_models {
+            self.filtered.clone_from(&config.gemini.filtered_models);
+            self.publish();
+        }
     }
 }
 

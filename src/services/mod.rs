@@ -5,3 +5,18 @@
 pub mod catalog;
 pub mod recheck;
 pub mod scheduler;
+
+use std::sync::Arc;
+
+use actix::Message;
+
+use crate::{config::Config, upstream::retries::Retries};
+
+/// Event: the settings are these from now on.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct SettingsChanged {
+    pub config: Arc<Config>,
+    /// What all ways to Google spend together.
+    pub retries: Arc<Retries>,
+}

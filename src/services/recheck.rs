@@ -10,13 +10,14 @@ use serde::Serialize;
 use tracing::{info, warn};
 
 use self::round::Answer;
+use super::SettingsChanged;
 use crate::{
     actors::{
         Observe,
         key::Rechecked,
         supervisor::{FindSuspects, RecheckNow, Supervisor, Suspect, Suspects},
     },
-    config::Upstream,
+    config::Config,
     domain::{key::KeyId, model::ModelName},
     upstream::{call::Call, client::UpstreamClient},
 };
@@ -38,6 +39,8 @@ pub struct Recheck {
     supervisor: Addr<Supervisor>,
     client: Rc<UpstreamClient>,
     test_model: ModelName,
+    /// Otherwise nothing is checked unless it is asked for as a whole.
+    is_on: bool,
     last: RecheckSnapshot,
     /// Keys of which somebody told while a round of such keys was on.
     told: BTreeSet<KeyId>,
@@ -46,11 +49,12 @@ pub struct Recheck {
 
 impl Recheck {
     /// Must be made on the thread that it runs on.
-    pub fn new(supervisor: Addr<Supervisor>, upstream: &Upstream, test_model: ModelName) -> Self {
+    pub fn new(supervisor: Addr<Supervisor>, config: &Config) -> Self {
         Self {
             supervisor,
-            client: Rc::new(UpstreamClient::new(upstream)),
-            test_model,
+            client: Rc::new(UpstreamClient::new(&config.upstream)),
+            test_model: config.pool.test_model.clone(),
+            is_on: config.pool.check_interval.is_some(),
             last: RecheckSnapshot::default(),
             told: BTreeSet::new(),
             is_looking: false,
@@ -141,8 +145,10 @@ impl Handler<RecheckNow> for Recheck {
     type Result = ();
 
     fn handle(&mut self, RecheckNow(keys): RecheckNow, ctx: &mut Context<Self>) {
-        self.told.extend(keys);
-        self.look_at_told(ctx);
+        if self.is_on {
+            self.told.extend(keys);
+            self.look_at_told(ctx);
+        }
     }
 }
 
@@ -158,6 +164,16 @@ impl Recheck {
             recheck.is_looking = false;
             recheck.look_at_told(ctx);
         }));
+    }
+}
+
+impl Handler<SettingsChanged> for Recheck {
+    type Result = ();
+
+    fn handle(&mut self, SettingsChanged { config, .. }: SettingsChanged, _: &mut Context<Self>) {
+        self.client = Rc::new(self.client.renewed(&config.upstream));
+        self.test_model = config.pool.test_model.clone();
+        self.is_on = config.pool.check_interval.is_some();
     }
 }
 

@@ -9,13 +9,19 @@ use cron::Schedule;
 use serde::Serialize;
 use tracing::debug;
 
-use super::recheck::{Recheck, RecheckSuspects};
-use crate::actors::{
-    Observe,
-    archive::{Archive, PruneResponses},
-    logger::{Logger, Prune},
-    registrar::{PruneResources, Registrar, Registry},
-    supervisor::{PruneLedgers, Supervisor},
+use super::{
+    SettingsChanged,
+    recheck::{Recheck, RecheckSuspects},
+};
+use crate::{
+    actors::{
+        Observe,
+        archive::{Archive, PruneResponses},
+        logger::{Logger, Prune},
+        registrar::{PruneResources, Registrar, Registry},
+        supervisor::{PruneLedgers, Supervisor},
+    },
+    config::Config,
 };
 
 /// The clock is looked at this often at least, so that a clock that was set is noticed.
@@ -25,17 +31,19 @@ const LONGEST_NAP: Duration = Duration::from_secs(10 * 60);
 const NIGHTLY: &str = "0 10 0 * * *";
 const HOURLY: &str = "0 20 * * * *";
 
-type Work = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()>>>>;
+type Work = Box<dyn Fn(&Config) -> Pin<Box<dyn Future<Output = ()>>>>;
 
 /// A row of the table.
 struct Task {
     name: &'static str,
     schedule: Schedule,
-    /// Runs every so many times that the schedule says.
-    every: u32,
+    /// Runs every so many times that the schedule says; 0 is never.
+    every: fn(&Config) -> u32,
     skipped: u32,
     runs: u64,
     work: Work,
+    /// Until it is due; none while it runs.
+    nap: Option<SpawnHandle>,
 }
 
 /// Snapshot: a row of the table.
@@ -48,37 +56,38 @@ pub struct TaskSnapshot {
 }
 
 pub struct Scheduler {
-    timezone: Tz,
+    config: Arc<Config>,
     tasks: Vec<Task>,
 }
 
 impl Scheduler {
-    pub fn new(timezone: Tz) -> Self {
-        Self { timezone, tasks: Vec::new() }
+    /// An empty table.
+    pub fn new(config: Arc<Config>) -> Self {
+        Self { config, tasks: Vec::new() }
     }
 
     /// Re-checks suspect keys every so many hours, at a moment that differs from node to node.
     #[must_use]
-    pub fn rechecking(self, recheck: Addr<Recheck>, hours: u32) -> Self {
+    pub fn rechecking(self, recheck: Addr<Recheck>) -> Self {
         let (minute, second) = (rand::random_range(0..60u8), rand::random_range(0..60u8));
-        self.task(
-            "re-check of suspect keys",
-            &format!("{second} {minute} * * * *"),
-            hours.max(1),
-            move || {
-                let recheck = recheck.clone();
-                Box::pin(async move {
-                    let _ = recheck.send(RecheckSuspects).await;
-                })
-            },
-        )
+        let expression = format!("{second} {minute} * * * *");
+        self.task("re-check of suspect keys", &expression, check_interval_hours, move |_| {
+            let recheck = recheck.clone();
+            Box::pin(async move {
+                let _ = recheck.send(RecheckSuspects).await;
+            })
+        })
     }
 
     /// Deletes old log rows every night.
     #[must_use]
-    pub fn pruning(self, logger: Addr<Logger>, prune: Prune) -> Self {
-        self.task("deletion of old log rows", NIGHTLY, 1, move || {
+    pub fn pruning(self, logger: Addr<Logger>) -> Self {
+        self.task("deletion of old log rows", NIGHTLY, always, move |config| {
             let logger = logger.clone();
+            let prune = Prune {
+                requests_older_than: config.logs.request_retention,
+                errors_older_than: config.logs.error_retention,
+            };
             Box::pin(async move {
                 let _ = logger.send(prune).await;
             })
@@ -87,9 +96,10 @@ impl Scheduler {
 
     /// Deletes old responses every night.
     #[must_use]
-    pub fn clearing(self, archive: Addr<Archive>, prune: PruneResponses) -> Self {
-        self.task("deletion of old responses", NIGHTLY, 1, move || {
+    pub fn clearing(self, archive: Addr<Archive>) -> Self {
+        self.task("deletion of old responses", NIGHTLY, always, move |config| {
             let archive = archive.clone();
+            let prune = PruneResponses { older_than: config.responses.retention };
             Box::pin(async move {
                 let _ = archive.send(prune).await;
             })
@@ -99,7 +109,7 @@ impl Scheduler {
     /// Forgets resources that have ended at Google.
     #[must_use]
     pub fn forgetting(self, registry: Arc<Registry>, registrar: Addr<Registrar>) -> Self {
-        self.task("forgetting of ended resources", HOURLY, 1, move || {
+        self.task("forgetting of ended resources", HOURLY, always, move |_| {
             let (registry, registrar) = (registry.clone(), registrar.clone());
             Box::pin(async move {
                 registry.expire();
@@ -111,7 +121,7 @@ impl Scheduler {
     /// Forgets the quota ledgers of projects that are gone.
     #[must_use]
     pub fn forgetting_projects(self, supervisor: Addr<Supervisor>) -> Self {
-        self.task("forgetting of projects without keys", NIGHTLY, 1, move || {
+        self.task("forgetting of projects without keys", NIGHTLY, always, move |_| {
             let supervisor = supervisor.clone();
             Box::pin(async move {
                 let _ = supervisor.send(PruneLedgers).await;
@@ -123,45 +133,58 @@ impl Scheduler {
         mut self,
         name: &'static str,
         expression: &str,
-        every: u32,
-        work: impl Fn() -> Pin<Box<dyn Future<Output = ()>>> + 'static,
+        every: fn(&Config) -> u32,
+        work: impl Fn(&Config) -> Pin<Box<dyn Future<Output = ()>>> + 'static,
     ) -> Self {
         let schedule =
             Schedule::from_str(expression).expect("the expressions of this table are written here");
-        self.tasks.push(Task { name, schedule, every, skipped: 0, runs: 0, work: Box::new(work) });
+        self.tasks.push(Task { name, schedule, every, skipped: 0, runs: 0, work: Box::new(work), nap: None });
         self
     }
 
     /// Sleeps until the task is due, in naps; it is planned again when its work has ended, so that two runs never
     /// overlap.
-    fn plan(&self, index: usize, ctx: &mut Context<Self>) {
-        if let Some(due) = next_due(&self.tasks[index].schedule, self.timezone, Utc::now()) {
+    fn plan(&mut self, index: usize, ctx: &mut Context<Self>) {
+        let timezone = self.config.logs.timezone;
+        if let Some(due) = next_due(&self.tasks[index].schedule, timezone, Utc::now()) {
             self.wait(index, due, ctx);
         }
     }
 
-    fn wait(&self, index: usize, due: DateTime<Utc>, ctx: &mut Context<Self>) {
+    fn wait(&mut self, index: usize, due: DateTime<Utc>, ctx: &mut Context<Self>) {
         let ahead = (due - Utc::now()).to_std().unwrap_or(Duration::ZERO);
-        ctx.run_later(ahead.min(LONGEST_NAP), move |scheduler, ctx| {
+        let nap = ctx.run_later(ahead.min(LONGEST_NAP), move |scheduler, ctx| {
             if Utc::now() < due {
                 scheduler.wait(index, due, ctx);
             } else {
                 scheduler.run(index, ctx);
             }
         });
+        self.tasks[index].nap = Some(nap);
     }
 
     fn run(&mut self, index: usize, ctx: &mut Context<Self>) {
         let task = &mut self.tasks[index];
+        task.nap = None;
         task.skipped += 1;
-        if task.skipped < task.every {
+        let every = (task.every)(&self.config);
+        if every == 0 || task.skipped < every {
             return self.plan(index, ctx);
         }
         (task.skipped, task.runs) = (0, task.runs + 1);
         debug!(task = task.name, "scheduled work begins");
-        let work = (task.work)();
+        let work = (task.work)(&self.config);
         ctx.spawn(work.into_actor(self).map(move |(), scheduler, ctx| scheduler.plan(index, ctx)));
     }
+}
+
+fn always(_: &Config) -> u32 {
+    1
+}
+
+fn check_interval_hours(config: &Config) -> u32 {
+    let hours = config.pool.check_interval.map_or(0, |interval| interval.as_secs() / 3600);
+    u32::try_from(hours).unwrap_or(u32::MAX)
 }
 
 /// The next time that the schedule names on the clocks of that zone.
@@ -177,15 +200,30 @@ impl Actor for Scheduler {
     }
 }
 
+/// What runs now is planned anew when it has ended.
+impl Handler<SettingsChanged> for Scheduler {
+    type Result = ();
+
+    fn handle(&mut self, changed: SettingsChanged, ctx: &mut Context<Self>) {
+        self.config = changed.config;
+        for index in 0..self.tasks.len() {
+            if let Some(nap) = self.tasks[index].nap.take() {
+                ctx.cancel_future(nap);
+                self.plan(index, ctx);
+            }
+        }
+    }
+}
+
 impl Handler<Observe<Vec<TaskSnapshot>>> for Scheduler {
     type Result = MessageResult<Observe<Vec<TaskSnapshot>>>;
 
     fn handle(&mut self, _: Observe<Vec<TaskSnapshot>>, _: &mut Context<Self>) -> Self::Result {
-        let now = Utc::now();
+        let (now, timezone) = (Utc::now(), self.config.logs.timezone);
         let snapshot = |task: &Task| TaskSnapshot {
             name: task.name,
             runs: task.runs,
-            next_at_ms: next_due(&task.schedule, self.timezone, now).map(|due| due.timestamp_millis()),
+            next_at_ms: next_due(&task.schedule, timezone, now).map(|due| due.timestamp_millis()),
         };
         MessageResult(self.tasks.iter().map(snapshot).collect())
     }

@@ -67,8 +67,41 @@ fn seconds(duration: &Duration) -> f64 {
     (duration.as_secs_f64() * 100.0).round() / 100.0
 }
 
+/// How connections are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Wiring {
+    connect_timeout: Duration,
+    /// Open ones at a time.
+    max_connections: usize,
+}
+
+impl Wiring {
+    fn of(config: &Upstream) -> Self {
+        Self { connect_timeout: config.connect_timeout, max_connections: config.max_connections }
+    }
+
+    fn connect(self) -> Client {
+        let connector = Connector::new()
+            .timeout(self.connect_timeout)
+            .handshake_timeout(self.connect_timeout)
+            .conn_keep_alive(POOL_IDLE)
+            .conn_lifetime(CONNECTION_LIFETIME)
+            // When awc drops an HTTP/2 connection it sends a request without an address, and one connection's loss
+            // would break all streams on it.
+            .max_http_version(Version::HTTP_11)
+            .limit(self.max_connections);
+        Client::builder()
+            .connector(connector)
+            .disable_timeout()
+            .disable_redirects()
+            .no_default_headers()
+            .finish()
+    }
+}
+
 pub struct UpstreamClient {
     client: Client,
+    wiring: Wiring,
     /// Scheme, host and prefix in front of the version: `https://generativelanguage.googleapis.com`.
     origin: String,
     custom_headers: HeaderMap,
@@ -83,23 +116,21 @@ pub struct UpstreamClient {
 impl UpstreamClient {
     /// Must be made on the thread that uses it.
     pub fn new(config: &Upstream) -> Self {
-        let connector = Connector::new()
-            .timeout(config.connect_timeout)
-            .handshake_timeout(config.connect_timeout)
-            .conn_keep_alive(POOL_IDLE)
-            .conn_lifetime(CONNECTION_LIFETIME)
-            // When awc drops an HTTP/2 connection it sends a request without an address, and one connection's loss
-            // would break all streams on it.
-            .max_http_version(Version::HTTP_11)
-            .limit(config.max_connections);
-        let client = Client::builder()
-            .connector(connector)
-            .disable_timeout()
-            .disable_redirects()
-            .no_default_headers()
-            .finish();
+        let wiring = Wiring::of(config);
+        Self::over(wiring.connect(), wiring, config)
+    }
+
+    /// With other settings; the connections stay open if they would be made alike.
+    pub fn renewed(&self, config: &Upstream) -> Self {
+        let wiring = Wiring::of(config);
+        let client = if wiring == self.wiring { self.client.clone() } else { wiring.connect() };
+        Self::over(client, wiring, config)
+    }
+
+    fn over(client: Client, wiring: Wiring, config: &Upstream) -> Self {
         Self {
             client,
+            wiring,
             origin: config.base_url.origin.clone(),
             custom_headers: custom_headers(config),
             classifier: Classifier::new(&config.error_rules),

@@ -33,6 +33,7 @@ use super::{
 use crate::{
     actors::{balancer::LocalBalancer, lease::Lease, registrar::Registry},
     balance::budget::Budget,
+    config::Config,
     domain::{
         client::TokenId,
         key::ApiKey,
@@ -136,7 +137,7 @@ pub struct Dispatcher {
     pub(super) balancer: LocalBalancer,
     pub(super) retries: Arc<Retries>,
     registry: Arc<Registry>,
-    late: Latecomers,
+    late: Rc<Latecomers>,
 }
 
 /// What went wrong with one attempt.
@@ -154,7 +155,20 @@ impl Dispatcher {
         retries: Arc<Retries>,
         registry: Arc<Registry>,
     ) -> Self {
-        Self { client, balancer, retries, registry, late: Latecomers::default() }
+        Self { client, balancer, retries, registry, late: Rc::default() }
+    }
+
+    /// The same way to Google under other settings: with its balancer, with what it has learnt, and with its connections
+    /// unless the change concerns them.
+    pub fn renewed(&self, config: &Config, retries: Arc<Retries>) -> Self {
+        self.balancer.rebalance(config.pool.balancing);
+        Self {
+            client: self.client.renewed(&config.upstream),
+            balancer: self.balancer.clone(),
+            retries,
+            registry: self.registry.clone(),
+            late: self.late.clone(),
+        }
     }
 
     /// Which key it has to be or had better be.

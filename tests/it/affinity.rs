@@ -27,7 +27,8 @@ fn cached(tokens: u64) -> Value {
 /// A question behind long instructions.
 fn instructed(question: &str) -> Value {
     let mut body = prompt(question);
-    body["systemInstruction"] = json!({"parts": [{"text": "The rules of this house are as follows. ".repeat(200)}]});
+    body["systemInstruction"] =
+        json!({"parts": [{"text": "The rules of this house are as follows. ".repeat(200)}]});
     body
 }
 
@@ -35,7 +36,9 @@ async fn metric(app: &TestApp, name: &str, group: &str) -> f64 {
     let metrics = app.client().get("/metrics").send().await;
     let line = format!("gemini_balance_{name}{{model=\"{MODEL}\",group=\"{group}\"}} ");
     let found = metrics.text().lines().find_map(|known| known.strip_prefix(&line).map(str::to_owned));
-    found.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{line} is not in {}", metrics.text()))
+    found
+        .and_then(|value| value.parse().ok())
+        .unwrap_or_else(|| panic!("{line} is not in {}", metrics.text()))
 }
 
 #[actix_web::test]

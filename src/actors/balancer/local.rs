@@ -4,6 +4,7 @@ use std::{
     cell::{RefCell, RefMut},
     fmt,
     rc::Rc,
+    time::Duration,
 };
 
 use actix::Addr;
@@ -16,7 +17,7 @@ use crate::{
         table::{Census, Unavailable},
         waiting::Place,
     },
-    domain::{key::KeyId, model::ModelName, outcome::Outcome, time::Now},
+    domain::{key::KeyId, model::ModelName, outcome::Outcome, policy::Balancing, time::Now},
 };
 
 pub(super) type Acquired = Result<Lease, Unavailable>;
@@ -68,13 +69,18 @@ impl LocalBalancer {
         (state.table.outlook(model), state.table.census(model, tried))
     }
 
+    /// Finds keys so from now on.
+    pub fn rebalance(&self, balancing: Balancing) {
+        self.state().rebalance(balancing);
+    }
+
     /// A key failed by no visible fault of its own where another one then succeeded with the same request.
     pub fn is_outlier(&self, key: KeyId, model: &ModelName) {
         self.settle(Settled {
             key,
             model: model.clone(),
             outcome: Outcome::Outlier,
-            latency: std::time::Duration::ZERO,
+            latency: Duration::ZERO,
             leased_at: Instant::now(),
             is_probe: false,
             reservation: None,

@@ -91,14 +91,11 @@ impl State {
     }
 
     /// A key, unless others wait for this model and come first.
-    fn pick_in_turn(
-        &mut self,
-        wish: &Wish,
-        now: Now,
-        local: &LocalBalancer,
-    ) -> Result<Lease, Lack> {
+    fn pick_in_turn(&mut self, wish: &Wish, now: Now, local: &LocalBalancer) -> Result<Lease, Lack> {
         if self.room.is_awaited(&wish.acquire.model) {
-            return Err(self.paused(&wish.acquire.model, now).map_or(Lack::Key { room_at: None }, Lack::Paused));
+            return Err(self
+                .paused(&wish.acquire.model, now)
+                .map_or(Lack::Key { room_at: None }, Lack::Paused));
         }
         self.pick(wish, now, local)
     }

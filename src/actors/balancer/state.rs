@@ -21,7 +21,7 @@ use crate::{
         breaker::ModelCooldown,
         egress::Egress,
         latency::UsualLatency,
-        policy::Policy,
+        policy::{self, Policy},
         provisional::{Provisional, provisional},
         storm::{Admission, Attempt, Party, Reading, Sign, Storm},
         table::{Cause, ChoiceReason, NotPicked, RoutingTable, Unavailable},
@@ -87,6 +87,14 @@ impl State {
         }
     }
 
+    pub fn rebalance(&mut self, balancing: Balancing) {
+        if balancing.policy != self.balancing.policy {
+            self.table.set_policy(policy::build(balancing.policy, rand::random()));
+        }
+        self.room.set_seats(balancing.max_waiting);
+        self.balancing = balancing;
+    }
+
     /// What a request does with its preference. A conversation stays where it is, as its signatures may be of no use
     /// elsewhere; prefixes are followed as long as it pays.
     pub fn group_of(&mut self, acquire: &Acquire, now: Now) -> Option<Group> {
@@ -102,7 +110,8 @@ impl State {
         if let Some(paused) = self.paused(model, now) {
             return Err(Lack::Paused(paused));
         }
-        let picked = self.table.pick(&wish.ask(), now).map_err(|NotPicked { room_at }| Lack::Key { room_at })?;
+        let picked =
+            self.table.pick(&wish.ask(), now).map_err(|NotPicked { room_at }| Lack::Key { room_at })?;
         if let Admission::PausedUntil(at) = self.egress.admit(model, now.instant) {
             // Another worker's probe was quicker.
             let unused = picked.unused();

@@ -151,7 +151,8 @@ impl Handler<PruneLedgers> for Supervisor {
     type Result = ResponseActFuture<Self, ()>;
 
     fn handle(&mut self, _: PruneLedgers, _: &mut Context<Self>) -> Self::Result {
-        let before_ms = Now::read().unix_ms() - i64::try_from(LEDGERS_KEPT_FOR.as_millis()).unwrap_or(i64::MAX);
+        let before_ms =
+            Now::read().unix_ms() - i64::try_from(LEDGERS_KEPT_FOR.as_millis()).unwrap_or(i64::MAX);
         let in_use = self.projects.open.keys().cloned().collect();
         let pruning = self.database.write(move |conn| db::ledgers::prune_ledgers(conn, before_ms, &in_use));
         let pruning = async move {

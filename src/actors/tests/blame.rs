@@ -56,6 +56,8 @@ async fn of_every_recorded_error_twins_hear_what_concerns_them_and_nobody_else_d
 
         let served = async |model, id: i64| {
             let others: Vec<i64> = (1..=3).filter(|other| *other != id).collect();
+            // A probe that was given back is there again.
+            pool.settled().await;
             pool.acquire_beside(model, &others).await.is_ok_and(|lease| lease.key == KeyId(id))
         };
         let twin = match (served("asked", 2).await, served("other", 2).await) {

@@ -3,6 +3,7 @@
 use std::{future::Future, pin::Pin};
 
 use futures_util::FutureExt;
+use tokio::task::unconstrained;
 
 use super::*;
 
@@ -28,9 +29,9 @@ impl Pool {
     }
 }
 
-/// The answer, if it has come.
+/// The answer, if it has come. Tokio would have a task pause that finds many.
 fn look(answer: &mut Answer) -> Option<Result<Lease, Unavailable>> {
-    answer.now_or_never()
+    unconstrained(answer).now_or_never()
 }
 
 fn asked_by(client: &str) -> Acquire {

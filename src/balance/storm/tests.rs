@@ -49,7 +49,14 @@ impl Address {
 
     /// …of an attempt that was sent then.
     fn settle_late(&mut self, key: i64, outcome: &Outcome, leased_at: Instant) -> Reading {
-        record(&mut self.detector, KeyId(key), Party::Key(KeyId(key)), outcome, KEYS as usize, (leased_at, self.now))
+        record(
+            &mut self.detector,
+            KeyId(key),
+            Party::Key(KeyId(key)),
+            outcome,
+            KEYS as usize,
+            (leased_at, self.now),
+        )
     }
 
     /// So many keys fail, one after the other, a tenth of a second apart.

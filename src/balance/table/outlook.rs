@@ -78,7 +78,8 @@ impl<T> RoutingTable<T> {
         let ready = self.ready_for(ask.model);
         let elsewhere = ask.elsewhere.and_then(|ledger| self.projects.get(&address(ledger)));
         let twins = elsewhere.map_or(&[][..], |project| &project.slots);
-        let tried = ask.tried.iter().filter_map(|key| self.by_key.get(key)).filter(|slot| !twins.contains(slot));
+        let tried =
+            ask.tried.iter().filter_map(|key| self.by_key.get(key)).filter(|slot| !twins.contains(slot));
         let barred = twins.iter().chain(tried).filter(|slot| ready.contains(**slot)).count();
         ready.len() > barred
     }

@@ -63,7 +63,9 @@ impl<'a> Ask<'a> {
     pub(super) fn allows<T>(&self, slot: &Slot<T>) -> bool {
         let is_owner = match self.preference {
             Some(Preference::Owner(owner)) => slot.key == owner,
-            Some(Preference::Prefix(_) | Preference::Conversation(_) | Preference::Together(_)) | None => true,
+            Some(Preference::Prefix(_) | Preference::Conversation(_) | Preference::Together(_)) | None => {
+                true
+            }
         };
         is_owner
             && !self.tried.contains(&slot.key)
@@ -257,7 +259,8 @@ impl<T> RoutingTable<T> {
         now: Now,
     ) -> Picked<'_, T> {
         let slot = self.slots[index as usize].as_ref().expect("listed slots are taken");
-        let view = SlotView { slots: &self.slots, ask, unfit: &[], passed_over: None, heaviest: self.heaviest, now };
+        let view =
+            SlotView { slots: &self.slots, ask, unfit: &[], passed_over: None, heaviest: self.heaviest, now };
         Picked {
             slot: index,
             key: slot.key,

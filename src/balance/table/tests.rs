@@ -145,8 +145,7 @@ fn a_paid_key_is_not_probed_while_a_free_one_will_do() {
 
 #[test]
 fn projects_without_a_usable_key_are_not_counted() {
-    let (mut table, project, soon) =
-        (table(), Place::default(), Instant::now() + Duration::from_secs(9));
+    let (mut table, project, soon) = (table(), Place::default(), Instant::now() + Duration::from_secs(9));
     put_at(&mut table, 1, &project);
     put_at(&mut table, 2, &project);
     put(&mut table, 3, Availability::HalfOpen, &[]);

@@ -133,7 +133,7 @@ struct Parts {
     logger: Addr<Logger>,
     catalog: Addr<Catalog>,
     scheduler: Addr<Scheduler>,
-    recheck: Option<Addr<Recheck>>,
+    recheck: Addr<Recheck>,
     database: Database,
 }
 
@@ -301,7 +301,7 @@ impl TestApp {
     }
 
     pub fn recheck(&self) -> &Addr<Recheck> {
-        self.parts.recheck.as_ref().expect("keys are checked unless a test turns that off")
+        &self.parts.recheck
     }
 
     pub async fn write<T: Send + 'static>(

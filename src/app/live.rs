@@ -1,0 +1,20 @@
+//! The settings as they are now, made into what the workers need of them.
+
+use std::sync::Arc;
+
+use super::switches;
+use crate::{config::Config, convert::switches::Switches, upstream::retries::Retries};
+
+/// One state of the settings; the next one takes its place as a whole.
+pub struct Live {
+    pub config: Arc<Config>,
+    pub retries: Arc<Retries>,
+    pub switches: Arc<Switches>,
+}
+
+impl Live {
+    pub fn new(config: Arc<Config>) -> Self {
+        let (retries, switches) = (Retries::new(&config).into(), switches::switches(&config).into());
+        Self { config, retries, switches }
+    }
+}

@@ -1,0 +1,81 @@
+//! Opens what outlives the process, and brings it up to the configuration.
+
+use std::collections::HashMap;
+
+use tracing::{info, warn};
+
+use super::StartError;
+use crate::{
+    actors::{
+        registrar::{self, ClientMarks},
+        supervisor::PoolKey,
+    },
+    api::health::NO_KEYS,
+    balance::owners::Owners,
+    config::Config,
+    db::{Database, DbError, keys, ledgers, resources},
+    domain::time::Now,
+    secrets::{Sealer, load_or_create_key_file},
+};
+
+/// The database, and what of it the actors start with.
+pub struct OpenStorage {
+    pub database: Database,
+    pub sealer: Sealer,
+    pub keys: Vec<PoolKey>,
+    /// JSON by the names of projects.
+    pub ledgers: HashMap<String, String>,
+}
+
+/// Opens the database and brings its keys up to `API_KEYS`.
+pub fn open(config: &Config) -> Result<OpenStorage, StartError> {
+    let database = Database::open(&config.storage.database)?;
+    let sealer = Sealer::new(&match config.storage.encryption_key.clone() {
+        Some(key) => key,
+        None => {
+            let kept = load_or_create_key_file(&config.storage.data_dir, "encryption.key")
+                .map_err(StartError::Secrets)?;
+            kept.value
+        }
+    });
+    if let Some(configured) = &config.pool.api_keys {
+        let now_ms = Now::read().unix_ms();
+        let synced =
+            database.write_blocking(|conn| keys::sync_configured(conn, &sealer, configured, now_ms))?;
+        info!(
+            added = synced.added,
+            removed = synced.removed,
+            kept = synced.kept,
+            "the keys of API_KEYS are stored"
+        );
+    }
+    let loaded = database.read_blocking(|conn| keys::load_keys(conn, &sealer))?;
+    if !loaded.unreadable.is_empty() {
+        warn!(
+            keys = loaded.unreadable.len(),
+            "stored keys cannot be opened with this encryption key and stay out of use; restore ENCRYPTION_KEY or the key file"
+        );
+    }
+    let to_pool_key = |stored: keys::StoredKey| PoolKey {
+        id: stored.id,
+        secret: stored.key,
+        placement: stored.placement,
+        health: stored.health.and_then(|json| serde_json::from_str(&json).ok()),
+    };
+    let keys: Vec<_> = loaded.keys.into_iter().map(to_pool_key).collect();
+    if keys.is_empty() {
+        warn!("{NO_KEYS}");
+    }
+    let ledgers = database.read_blocking(ledgers::load_ledgers)?;
+    let ledgers = ledgers.into_iter().map(|stored| (stored.project, stored.ledger)).collect();
+    Ok(OpenStorage { database, sealer, keys, ledgers })
+}
+
+/// Who owns what lies at Google, as far as the last run knew.
+pub fn load_owners(config: &Config, database: &Database, marks: &ClientMarks) -> Result<Owners, DbError> {
+    let now_ms = Now::read().unix_ms();
+    let stored = database.read_blocking(|conn| resources::load_resources(conn, now_ms))?;
+    let mut owners = Owners::new(registrar::CAPACITY, config.gemini.isolates_clients);
+    registrar::restore(&mut owners, stored, marks, now_ms);
+    Ok(owners)
+}
