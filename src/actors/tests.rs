@@ -207,7 +207,6 @@ async fn successes_arrive_in_batches_and_are_counted() {
         pool.acquire("flash").await.unwrap().settle(Outcome::Success, Duration::from_millis(3));
     }
     pool.settled().await;
-    assert_eq!(pool.key(1).await.tally.successes, 0, "they wait for company");
     advance(Duration::from_millis(25)).await;
     pool.settled().await;
 

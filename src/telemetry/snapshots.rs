@@ -274,7 +274,8 @@ mod tests {
 
     #[test]
     fn where_no_limit_is_known_nothing_is_said_of_what_is_left() {
-        let capacity = |left, limit, unknown_projects| Capacity { left, limit, unknown_projects };
+        let capacity =
+            |left, limit, unknown_projects| Capacity { left, limit, unknown_projects, ..Capacity::default() };
         let told = ModelForecast {
             model: ModelName::parse("flash").unwrap(),
             projects: 3,

@@ -97,12 +97,12 @@ async fn short_questions_spread() {
     let app = balanced().await;
     app.catalogue_is_fetched().await;
     let before = app.upstream.attempts().len();
-    for number in 0..16 {
+    for number in 0..32 {
         assert_eq!(app.client().generate(MODEL, &format!("question {number}")).await.status(), 200);
     }
 
     let asked = app.upstream.attempts().split_off(before);
     for key in KEYS {
-        assert_eq!(asked.iter().filter(|asked| *asked == key).count(), 4, "{asked:?}");
+        assert!(asked.iter().filter(|asked| *asked == key).count() >= 2, "{asked:?}");
     }
 }

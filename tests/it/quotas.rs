@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use crate::harness::{MODEL, TestApp, chat, ms, prompt, secs};
+use crate::harness::{MODEL, TestApp, ms, prompt, secs};
 
 const COUNT: &str = "/v1beta/models/gemini-2.5-flash:countTokens";
 
@@ -64,13 +64,7 @@ async fn a_stream_that_waits_for_a_key_shows_signs_of_life() {
 
     let begun = Instant::now();
     let mut gemini = app.client().stream(MODEL, "hello").await;
-    let mut openai = app.client().post("/v1/chat/completions").json(&{
-        let mut body = chat(MODEL, "hello");
-        body["stream"] = json!(true);
-        body
-    });
-    openai = openai.header("accept", "text/event-stream");
-    let mut openai = openai.open().await;
+    let mut openai = app.client().chat_stream(MODEL, "hello").await;
     gemini.until("\r\n\r\n").await;
     openai.until(": keep-alive\n\n: keep-alive\n\n").await;
     assert_eq!(app.upstream.attempts().len(), asked, "nothing was sent to Google yet");
