@@ -213,12 +213,12 @@ impl Supervisor {
                 StateSnapshot::Invalid { .. } => states.invalid += 1,
             }
         }
-        let is_partly_cooling = |entry: &&Box<Entry>| {
+        let is_partly_cooling = |entry: &Entry| {
             entry.routing.availability == Availability::Ready && !entry.routing.cooldowns.is_empty()
         };
         PoolSnapshot {
             states,
-            partly_cooling: self.keys.values().filter(is_partly_cooling).count(),
+            partly_cooling: self.keys.values().filter(|entry| is_partly_cooling(entry)).count(),
             in_flight: self.keys.values().map(|entry| u64::from(entry.place.gauge.in_flight())).sum(),
             respawned_after_panic: self.respawned_after_panic,
             respawned_after_stop: self.respawned_after_stop,
