@@ -1,3 +1,11 @@
+FROM node:22-bookworm-slim AS web
+WORKDIR /web
+COPY web/package.json web/package-lock.json web/.npmrc ./
+RUN npm ci --omit=dev --ignore-scripts
+COPY web ./
+RUN npm run build -- --outDir dist --emptyOutDir
+
+
 FROM rust:1.95-bookworm AS build
 WORKDIR /build
 
@@ -13,6 +21,9 @@ RUN mkdir -p src benches \
 COPY config config
 COPY migrations migrations
 COPY src src
+COPY build.rs ./
+COPY --from=web /web/dist web-dist
+ENV GEMINI_BALANCE_WEB_DIST=/build/web-dist CI=true
 # Cargo goes by the times of files, and those of copied ones are older than the build above.
 RUN touch src/lib.rs src/main.rs && cargo build --release --locked --bin gemini-balance
 

@@ -4,8 +4,9 @@
     scripts/check_image.py target/debug/gemini-balance
 
 Each stage becomes a folder. COPY takes from what .dockerignore lets through, RUN runs in the stage's working directory
-with stand-ins for the commands that need a real image: `cargo` checks that the manifest can be read from what was
-copied and hands out the binary that was built before. The entrypoint is then started with the environment, and as root
+with stand-ins for the commands that need a real image: `npm` builds the dashboard from what was copied with the packages
+that are installed already, `cargo` checks that the manifest can be read and that the dashboard is there, and hands out
+the binary that was built before. The entrypoint is then started with the environment, and as root
 also with the user, of the image; its health check has to fail before, succeed during and fail after.
 """
 
@@ -102,7 +103,7 @@ def build(folder, binary, checks):
             stage.health = json.loads(rest[rest.index("[") :])
         elif keyword not in ("EXPOSE", "VOLUME"):
             raise Broken(f"{where} is not known to this check: teach it")
-    check_toolchain(next(iter(stages.values())).base)
+    check_toolchain(stages["build"].base)
     passed(checks, "the build stage has the Rust that Cargo.toml asks for")
     return stage
 
@@ -150,13 +151,19 @@ def is_ignored(name, rules):
 
 def make_stand_ins(tools, binary):
     tools.mkdir()
-    cargo = shutil.which("cargo")
-    script = f"""#!/bin/sh -e
+    cargo, npm = shutil.which("cargo"), shutil.which("npm")
+    # The first build is that of the dependencies alone, before there is anything to embed.
+    cargo_script = f"""#!/bin/sh -e
 {cargo} metadata --no-deps --offline --format-version 1 >/dev/null
+test ! -e build.rs || test -s web-dist/index.html
 mkdir -p target/release
 cp {binary} target/release/gemini-balance
 """
-    for name, text in [("cargo", script), *((name, "#!/bin/sh\n") for name in STAND_INS)]:
+    npm_script = f"""#!/bin/sh -e
+if [ "$1" = ci ]; then ln -s {ROOT}/web/node_modules node_modules; else {npm} "$@"; fi
+"""
+    scripts = [("cargo", cargo_script), ("npm", npm_script)]
+    for name, text in [*scripts, *((name, "#!/bin/sh\n") for name in STAND_INS)]:
         (tools / name).write_text(text)
         (tools / name).chmod(0o755)
 

@@ -22,8 +22,8 @@ use crate::{
         policy::{self, Policy},
     },
     domain::{
-        client::TokenId, key::KeyId, model::ModelName, outcome::Outcome, policy::Balancing, time::Now,
-        usage::Usage,
+        client::TokenId, key::KeyId, model::ModelName, outcome::Outcome, policy::Balancing, tiers::TierSet,
+        time::Now, usage::Usage,
     },
 };
 
@@ -152,6 +152,8 @@ pub struct Acquire {
     pub tried: Vec<KeyId>,
     /// No key of this project.
     pub elsewhere: Option<Arc<Ledger>>,
+    /// Only keys of these.
+    pub tiers: TierSet,
     /// Nobody waits any longer then.
     pub deadline: Instant,
 }
@@ -165,7 +167,7 @@ impl Acquire {
     /// …whatever their size.
     fn is_choosy(&self) -> bool {
         let has_owner = matches!(self.preference, Some(Preference::Owner(_)));
-        has_owner || !self.tried.is_empty() || self.elsewhere.is_some()
+        has_owner || !self.tried.is_empty() || self.elsewhere.is_some() || !self.tiers.is_all()
     }
 }
 

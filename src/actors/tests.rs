@@ -27,6 +27,7 @@ use crate::{
         outcome::{BillingFault, KeyFault, Outcome, QuotaExceeded, QuotaMetric, QuotaWindow},
         placement::PlacedKey,
         policy::{Balancing, PolicyKind},
+        tiers::TierSet,
         time::Now,
     },
     secrets::{EncryptionKey, Sealer},
@@ -139,6 +140,7 @@ fn ask_for(model: &str) -> Acquire {
         preference: None,
         tried: Vec::new(),
         elsewhere: None,
+        tiers: TierSet::ALL,
         deadline: Instant::now() + Duration::from_secs(60),
     }
 }

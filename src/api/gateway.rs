@@ -7,12 +7,23 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 
-use super::{archive::Responses, error::ApiError, outbox::Outbox, signatures::Signatures, source::Shape};
+use super::{
+    admin::session::{Attempts, Sessions},
+    archive::Responses,
+    error::ApiError,
+    outbox::Outbox,
+    signatures::Signatures,
+    source::Shape,
+};
 use crate::{
-    actors::{registrar::Registry, supervisor::Supervisor},
+    actors::{
+        registrar::Registry,
+        supervisor::Supervisor,
+        tokens::{TokenReplica, TokenStore},
+    },
     convert::switches::{Edits, Smoothing, Switches, Wanted},
     db::Database,
-    domain::model::ModelName,
+    domain::{model::ModelName, network::Network},
     media::Fetcher,
     secrets::{Sealer, TokenSet},
     services::catalog::{Catalog, ModelList},
@@ -43,16 +54,29 @@ pub struct Asked {
     pub wanted: Wanted,
 }
 
+/// How administrators get in; shared by all workers.
+#[derive(Debug)]
+pub struct AdminDoor {
+    pub tokens: TokenSet,
+    pub sessions: Sessions,
+    pub attempts: Attempts,
+}
+
 /// One worker's share of the gateway.
 pub struct Gateway {
     pub dispatcher: Rc<Dispatcher>,
-    /// The clients' tokens, and the administrator's.
-    pub tokens: Arc<TokenSet>,
+    /// Who may come in.
+    pub tokens: TokenReplica,
+    /// The same, for whoever changes it.
+    pub token_store: Arc<TokenStore>,
     /// Who owns what lies at Google.
     pub registry: Arc<Registry>,
-    /// Makes the ids of uploads.
+    /// Makes the ids of uploads, and the hashes that tokens are known by.
     pub sealer: Sealer,
-    pub admin_tokens: Arc<TokenSet>,
+    /// The administrators' way in.
+    pub admin: Arc<AdminDoor>,
+    /// Whose word about a client is taken.
+    pub trusted_proxies: Arc<[Network]>,
     pub catalog: Addr<Catalog>,
     pub models: watch::Receiver<Arc<ModelList>>,
     pub supervisor: Addr<Supervisor>,

@@ -4,22 +4,27 @@ pub mod address;
 pub mod admin;
 pub mod anthropic;
 pub mod archive;
+pub mod assets;
 pub mod auth;
 pub mod body;
 pub mod converted;
+pub mod dashboard;
 pub mod error;
 pub mod gateway;
 pub mod gemini;
 pub mod health;
 pub mod journal;
+pub mod limits;
 pub mod media;
 pub mod normalize;
 pub mod openai;
 pub mod outbox;
+pub mod peer;
 pub mod request_id;
 pub mod signatures;
 pub mod source;
 pub mod stream;
+pub mod usage;
 
 use actix_web::{
     HttpRequest, Resource, Scope,
@@ -30,7 +35,7 @@ use actix_web::{
 };
 
 use self::{
-    admin::{Admin, requests, stats},
+    admin::Admin,
     anthropic::{
         Anthropic, count_tokens::count_tokens, hello::hello, messages::create_message,
         models as anthropic_models, naming::name_answer,
@@ -76,7 +81,9 @@ pub fn routes(config: &mut ServiceConfig) {
                 .route(web::head().to(health::ready)),
         )
         .service(only::<OpenAi>("/metrics", "GET").route(get().to(health::metrics)))
+        .configure(dashboard::routes)
         .service(admin_scope())
+        .configure(usage::routes)
         .service(gemini_scope("/gemini/v1beta"))
         .service(gemini_scope("/v1beta"))
         .service(gemini_scope("/v1alpha"))
@@ -101,12 +108,16 @@ pub fn routes(config: &mut ServiceConfig) {
         .default_service(web::to(unknown_path::<OpenAi>));
 }
 
-fn admin_scope() -> Scope {
-    web::scope("/api/admin")
-        .service(only::<Admin>("/requests/{id}", "GET").route(get().to(requests::find_request)))
-        .service(only::<Admin>("/stats/attention", "GET").route(get().to(stats::attention)))
-        .service(only::<Admin>("/stats/forecast", "GET").route(get().to(stats::forecast)))
+/// Every area puts its own paths in; `admin::openapi` describes them.
+fn admin_scope() -> impl HttpServiceFactory {
+    web::scope(admin::PREFIX)
+        .configure(admin::openapi::routes)
+        .configure(admin::requests::routes)
+        .configure(admin::session::routes)
+        .configure(admin::stats::routes)
+        .configure(admin::tokens::routes)
         .default_service(web::to(unknown_path::<Admin>))
+        .wrap(from_fn(admin::keep_private))
 }
 
 fn gemini_scope(prefix: &str) -> Scope {
@@ -162,7 +173,7 @@ fn model_methods(model: &str) -> Resource {
 }
 
 /// A resource that tells, in its dialect, which methods it takes.
-fn only<F: Envelope>(path: &str, allowed: &'static str) -> Resource {
+pub(crate) fn only<F: Envelope>(path: &str, allowed: &'static str) -> Resource {
     web::resource(path).default_service(web::to(move |request: HttpRequest| async move {
         let (method, path) = (request.method().clone(), request.path().to_owned());
         Err::<String, _>(Failure::<F>::from(ApiError::WrongMethod { method, path, allowed }))

@@ -11,8 +11,9 @@ use crate::{
         archive::{Archive, Unwritten},
         balancer::Balancer,
         logger::{LogQueue, Logger},
-        registrar::{ClientMarks, Registrar, Registry},
+        registrar::{Registrar, Registry},
         supervisor::{ProjectSettings, ReportTo, Supervisor},
+        tokens::{TokenKeeper, TokenStore},
     },
     balance::egress::Egress,
     services::{
@@ -31,6 +32,7 @@ pub struct Crew {
     pub logger: Addr<Logger>,
     pub archive: Addr<Archive>,
     pub registrar: Addr<Registrar>,
+    pub keeper: Addr<TokenKeeper>,
     pub catalog: Addr<Catalog>,
     pub recheck: Addr<Recheck>,
     pub scheduler: Addr<Scheduler>,
@@ -47,11 +49,11 @@ impl Crew {
     pub fn start(
         live: &Live,
         storage: OpenStorage,
-        marks: ClientMarks,
+        tokens: Arc<TokenStore>,
     ) -> Result<(Self, Vec<Arbiter>), StartError> {
         let config = live.config.clone();
         let (keys_arbiter, log_arbiter, service_arbiter) = (Arbiter::new(), Arbiter::new(), Arbiter::new());
-        let owners = storage::load_owners(&config, &storage.database, &marks)?;
+        let owners = storage::load_owners(&config, &storage.database)?;
         let OpenStorage { database, keys, ledgers, .. } = storage;
         let queue = Arc::<LogQueue>::default();
         let logger = {
@@ -65,8 +67,9 @@ impl Crew {
         };
         let registrar = {
             let database = database.clone();
-            Registrar::start_in_arbiter(&log_arbiter.handle(), move |_| Registrar::new(database, marks))
+            Registrar::start_in_arbiter(&log_arbiter.handle(), move |_| Registrar::new(database))
         };
+        let keeper = TokenKeeper::start_in_arbiter(&log_arbiter.handle(), move |_| TokenKeeper::new(tokens));
         let supervisor = {
             let max_failures = config.pool.max_failures;
             let projects = ProjectSettings {
@@ -114,6 +117,7 @@ impl Crew {
             logger,
             archive,
             registrar,
+            keeper,
             catalog,
             recheck,
             scheduler,

@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    collections::HashSet,
     io,
     net::{TcpListener, ToSocketAddrs},
     rc::Rc,
@@ -11,7 +12,7 @@ use std::{
 
 use actix_web::{
     App, HttpServer,
-    dev::{Server, Service, ServiceRequest},
+    dev::{RequestHead, Server, Service, ServiceRequest},
     middleware::from_fn,
     rt::net::TcpStream,
 };
@@ -111,8 +112,12 @@ fn cors(origins: &[String]) -> actix_cors::Cors {
         .allow_any_header()
         .expose_any_header()
         .max_age(Duration::from_secs(600).as_secs() as usize);
+    // The admin API is for the dashboard's own origin, where a cookie speaks for the administrator.
+    let is_open = |request: &RequestHead| !request.uri.path().starts_with(api::admin::PREFIX);
     if origins.iter().any(|origin| origin == "*") {
-        return cors.allow_any_origin().send_wildcard();
+        let cors = cors.allow_any_origin().send_wildcard();
+        return cors.allowed_origin_fn(move |_, request| is_open(request));
     }
-    origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
+    let origins: HashSet<Vec<u8>> = origins.iter().map(|origin| origin.clone().into_bytes()).collect();
+    cors.allowed_origin_fn(move |origin, request| is_open(request) && origins.contains(origin.as_bytes()))
 }

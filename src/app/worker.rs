@@ -14,9 +14,10 @@ use tokio::sync::{mpsc, watch};
 
 use super::{crew::Crew, live::Live, switches};
 use crate::{
+    actors::tokens::TokenStore,
     api::{
         archive::Responses,
-        gateway::{Gateway, Limits, Streams},
+        gateway::{AdminDoor, Gateway, Limits, Streams},
         normalize::normalize_path,
         outbox::Outbox,
         signatures::Signatures,
@@ -24,7 +25,7 @@ use crate::{
     config::{self, Gemini},
     db::Database,
     media::{self, Fetcher},
-    secrets::{Sealer, TokenOwners, TokenSet},
+    secrets::Sealer,
     upstream::dispatch::Dispatcher,
 };
 
@@ -32,10 +33,9 @@ use crate::{
 #[derive(Clone)]
 pub struct Shared {
     pub crew: Crew,
-    pub tokens: Arc<TokenSet>,
+    pub tokens: Arc<TokenStore>,
     pub sealer: Sealer,
-    pub admin_tokens: Arc<TokenSet>,
-    pub owners: Arc<TokenOwners>,
+    pub admin: Arc<AdminDoor>,
     pub database: Database,
     pub outbox_guard: mpsc::WeakSender<()>,
     pub signatures: Signatures,
@@ -117,10 +117,12 @@ impl Shared {
         let config = &live.config;
         Gateway {
             dispatcher: dispatcher.into(),
-            tokens: self.tokens.clone(),
+            tokens: self.tokens.replica(),
+            token_store: self.tokens.clone(),
             registry: self.crew.registry.clone(),
             sealer: self.sealer.clone(),
-            admin_tokens: self.admin_tokens.clone(),
+            admin: self.admin.clone(),
+            trusted_proxies: config.server.trusted_proxies.clone().into(),
             catalog: self.crew.catalog.clone(),
             models: self.crew.models.clone(),
             supervisor: self.crew.supervisor.clone(),
@@ -131,7 +133,6 @@ impl Shared {
                 archive: self.crew.archive.clone(),
                 unwritten: self.crew.unwritten.clone(),
                 database: self.database.clone(),
-                owners: self.owners.clone(),
                 is_on: config.responses.store,
             },
             switches: live.switches.clone(),

@@ -38,7 +38,7 @@ pub struct Forecast {
     pub models: Vec<ModelForecast>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct ModelForecast {
     pub model: ModelName,
     /// Could serve it, now or once they have recovered.
@@ -54,7 +54,7 @@ pub struct ModelForecast {
     pub day: DayForecast,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct MinuteForecast {
     pub requests: Capacity,
     /// Of prompts.
@@ -63,7 +63,7 @@ pub struct MinuteForecast {
     pub dry_in_ms: Option<u64>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct DayForecast {
     pub requests: Capacity,
     /// Midnight in Los Angeles.
@@ -73,7 +73,7 @@ pub struct DayForecast {
 }
 
 /// What all projects together may send in a window.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Capacity {
     /// Of those whose limit is known.
     pub left: u64,
@@ -85,7 +85,7 @@ pub struct Capacity {
 }
 
 /// How many projects have their limit from where.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Sources {
     pub preset: u64,
     pub observed: u64,

@@ -21,9 +21,9 @@ use crate::domain::{
 
 mod book;
 mod ceiling;
-mod day;
-mod guess;
-mod minute;
+pub(super) mod day;
+pub(super) mod guess;
+pub(super) mod minute;
 mod row;
 mod snapshot;
 #[cfg(test)]
@@ -258,9 +258,9 @@ impl Books {
         let at = self.list.iter().position(|book| book.model == *model).unwrap_or_else(|| {
             self.make_room();
             self.list.reserve_exact(1);
-            // What is known of the model says nothing of counting its tokens.
-            let limits =
-                if model.is_counting() { ModelLimits::default() } else { limits.find(model.as_str()) };
+            // What is known of a model says nothing of counting its tokens, nor of calls for no model.
+            let is_generation = !model.is_counting() && !model.is_none();
+            let limits = if is_generation { limits.find(model.as_str()) } else { ModelLimits::default() };
             self.list.push(Book::new(model.clone(), limits, now));
             self.list.len() - 1
         });

@@ -54,6 +54,7 @@ struct Demo {
     running: Running,
     sim: Sim,
     token: String,
+    admin_token: String,
     folder: Folder,
 }
 
@@ -75,12 +76,14 @@ impl Demo {
         let path = std::env::temp_dir().join(format!("gemini-balance-demo-{}", std::process::id()));
         std::fs::create_dir_all(&path).map_err(DemoError::Folder)?;
         let folder = Folder(path);
-        let token = random_token();
+        let token = random_token("sk-demo-");
+        let admin_token = random_token("admin-");
         let Loaded { config, .. } = Config::load(&Sources {
             dir: folder.0.clone(),
             env: vec![
                 ("API_KEYS".to_owned(), json!(keys).to_string()),
                 ("ALLOWED_TOKENS".to_owned(), json!([token]).to_string()),
+                ("AUTH_TOKEN".to_owned(), admin_token.clone()),
                 ("BASE_URL".to_owned(), format!("{}/v1beta", sim.base_url)),
                 ("PORT".to_owned(), options.port.to_string()),
                 ("TEST_MODEL".to_owned(), "gemini-2.5-flash".to_owned()),
@@ -88,15 +91,17 @@ impl Demo {
         })?;
         crate::telemetry::init(&config.logs);
         let running = app::start(config).await?;
-        Ok(Self { running, sim, token, folder })
+        Ok(Self { running, sim, token, admin_token, folder })
     }
 
     async fn run(self, options: &Options) -> ExitCode {
-        let Self { running, sim, token, folder } = self;
+        let Self { running, sim, token, admin_token, folder } = self;
         let gateway = format!("http://{}", running.address);
         let traffic = (!options.no_traffic).then(|| Traffic::start(&gateway, &token));
-        println!("{}", greeting(&gateway, &sim.base_url, &token));
-        println!("ready {}", json!({"gateway": gateway, "token": token, "sim": sim.base_url}));
+        println!("{}", greeting(&gateway, &sim.base_url, &token, &admin_token));
+        let ready =
+            json!({"gateway": gateway, "token": token, "admin_token": admin_token, "sim": sim.base_url});
+        println!("ready {ready}");
         let status = until_a_signal(running).await;
         drop(traffic);
         sim.stop().await;
@@ -105,16 +110,17 @@ impl Demo {
     }
 }
 
-fn random_token() -> String {
+fn random_token(prefix: &str) -> String {
     let random = rand::rng().sample_iter(Alphanumeric).take(24).map(char::from);
-    "sk-demo-".chars().chain(random).collect()
+    prefix.chars().chain(random).collect()
 }
 
-fn greeting(gateway: &str, sim: &str, token: &str) -> String {
+fn greeting(gateway: &str, sim: &str, token: &str, admin_token: &str) -> String {
     format!(
         r#"
 Gemini Balance is running over a simulated Gemini; nothing leaves this machine, and nothing is kept.
 
+  dashboard        {gateway}/   (log in with {admin_token})
   gateway          {gateway}
   readiness        {gateway}/ready
   metrics          {gateway}/metrics

@@ -1,5 +1,7 @@
 //! Who may come in.
 
+use std::time::Duration;
+
 use super::reader::Reader;
 use crate::secrets::{Secret, is_example_token};
 
@@ -10,6 +12,8 @@ pub struct Auth {
     pub auth_token: Option<Secret>,
     /// The clients'; without blanks, each once.
     pub allowed_tokens: Vec<Secret>,
+    /// An admin's session ends after this long without a request.
+    pub session_expire: Duration,
 }
 
 impl Auth {
@@ -29,8 +33,9 @@ impl Auth {
             );
         }
         let auth_token = reader.optional_secret("AUTH_TOKEN");
+        let session_expire = reader.seconds("ADMIN_SESSION_EXPIRE", 60.0..=31_536_000.0);
         let Some(example) = auth_token.as_ref().filter(|token| is_example_token(token.expose())) else {
-            return Self { auth_token, allowed_tokens };
+            return Self { auth_token, allowed_tokens, session_expire };
         };
         reader.notice(
             "AUTH_TOKEN is a well-known example and not taken as the admin token, one is made instead; \
@@ -40,6 +45,6 @@ impl Auth {
         if !allowed_tokens.contains(example) {
             allowed_tokens.push(example.clone());
         }
-        Self { auth_token: None, allowed_tokens }
+        Self { auth_token: None, allowed_tokens, session_expire }
     }
 }

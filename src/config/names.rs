@@ -5,8 +5,7 @@ use std::{collections::BTreeSet, sync::LazyLock};
 use super::layers;
 
 /// Settings of the Python original that have no effect here yet; accepted, so that its `.env` files are.
-pub(super) const WITHOUT_EFFECT: [&str; 32] = [
-    "ADMIN_SESSION_EXPIRE",
+pub(super) const WITHOUT_EFFECT: [&str; 31] = [
     "CLOUDFLARE_IMGBED_AUTH_CODE",
     "CLOUDFLARE_IMGBED_UPLOAD_FOLDER",
     "CLOUDFLARE_IMGBED_URL",

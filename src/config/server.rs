@@ -5,6 +5,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::reader::Reader;
+use crate::domain::network::Network;
 
 /// Limits of the server. Durations are positive unless said otherwise.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +29,8 @@ pub struct Server {
     pub max_connections: usize,
     /// `*` is all.
     pub cors_allowed_origins: Vec<String>,
+    /// Whose word about a client is taken.
+    pub trusted_proxies: Vec<Network>,
     /// Of this process, for logs.
     pub node_name: Option<String>,
 }
@@ -45,6 +48,7 @@ impl Server {
             keep_alive: reader.seconds("KEEP_ALIVE_SECONDS", 0.0..=3600.0),
             max_connections: reader.number("MAX_CONNECTIONS", 1..=1_000_000),
             cors_allowed_origins: origins(reader),
+            trusted_proxies: proxies(reader),
             node_name: node_name(reader),
         }
     }
@@ -77,6 +81,19 @@ fn origins(reader: &mut Reader) -> Vec<String> {
 /// As browsers write it; source: RFC 6454, section 6.2.
 fn is_origin(text: &str) -> bool {
     Url::parse(text).is_ok_and(|url| url.has_host() && url.origin().ascii_serialization() == text)
+}
+
+fn proxies(reader: &mut Reader) -> Vec<Network> {
+    const NAME: &str = "TRUSTED_PROXIES";
+    let example = r#"["127.0.0.1","10.0.0.0/8"]"#;
+    let mut proxies = Vec::new();
+    for text in reader.list(NAME, example) {
+        match text.parse() {
+            Ok(network) => proxies.push(network),
+            Err(problem) => reader.report(NAME, format!("\"{text}\" {problem}"), example),
+        }
+    }
+    proxies
 }
 
 fn node_name(reader: &mut Reader) -> Option<String> {

@@ -3,10 +3,13 @@
 pub mod client;
 pub mod key;
 pub mod model;
+pub mod network;
 pub mod outcome;
 pub mod placement;
 pub mod policy;
 pub mod quota;
 pub mod resource;
+pub mod terms;
+pub mod tiers;
 pub mod time;
 pub mod usage;

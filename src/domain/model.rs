@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 ///
 /// Tuned and dynamic models keep their collection (`tunedModels/x`), since it is part of their path. Whatever else has a
 /// slash is another resource of Google's, and no model.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(transparent)]
+#[schema(value_type = String)]
 pub struct ModelName(Arc<str>);
 
 /// No model of Google's.

@@ -40,7 +40,7 @@ pub enum Outcome {
 }
 
 /// Why a key is of no use until an operator acts or a later re-check finds it well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyFault {
     /// Not found, or mistyped: `API_KEY_INVALID`.
@@ -68,7 +68,9 @@ pub struct QuotaExceeded {
 }
 
 /// The span that a quota counts over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum QuotaWindow {
     /// Google did not say.
@@ -79,7 +81,9 @@ pub enum QuotaWindow {
 }
 
 /// What a quota counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum QuotaMetric {
     /// Google did not say, or counts something that we do not.
@@ -91,7 +95,7 @@ pub enum QuotaMetric {
     Images,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BillingFault {
     /// Prepaid credit is used up.

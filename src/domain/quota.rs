@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::placement::Tier;
 
 /// Where a limit comes from, from the vaguest to the firmest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum LimitSource {
     /// The table of tiers: an assumption.
@@ -71,8 +73,9 @@ impl TierLimits {
 }
 
 /// The name of a model, in which `*` stands for any text: `gemini-2.5-*`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schema(value_type = String)]
 pub struct ModelPattern(Box<str>);
 
 impl ModelPattern {

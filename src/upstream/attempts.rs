@@ -194,6 +194,7 @@ impl<'a> Attempts<'a> {
             preference: self.preference,
             tried: self.tried.clone(),
             elsewhere,
+            tiers: self.trail.tiers,
             deadline,
         };
         self.balancer.acquire(acquire).await

@@ -12,6 +12,7 @@ use crate::{
         client::TokenId,
         key::KeyId,
         outcome::{Outcome, QuotaExceeded, QuotaMetric, QuotaWindow},
+        tiers::TierSet,
         usage::Usage,
     },
 };
@@ -21,7 +22,7 @@ mod no_key;
 pub use no_key::{Kept, NoKey};
 
 /// What an attempt was for, if it was not simply the next one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Extra {
     /// Sent beside another one that was late.
@@ -51,9 +52,10 @@ pub struct Mark {
 }
 
 /// One attempt, as the request log keeps it. What was not so is left out, and so is what an older version did not note.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Attempt {
     pub key_id: KeyId,
+    #[schema(value_type = String)]
     pub outcome: Cow<'static, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub extra: Option<Extra>,
@@ -76,7 +78,7 @@ pub struct Attempt {
 }
 
 /// A used-up quota in Google's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Spent {
     pub window: QuotaWindow,
     pub metric: QuotaMetric,
@@ -124,6 +126,8 @@ pub struct FailedAttempt {
 pub struct Trail {
     /// On whose behalf; those who wait for keys take turns by it.
     pub client: TokenId,
+    /// Of the keys that may serve it.
+    pub tiers: TierSet,
     pub attempts: Vec<Attempt>,
     /// Why there was no further attempt, where one was wished for; of several candidates each has its own.
     pub no_keys: Vec<NoKey>,
@@ -141,6 +145,12 @@ impl Trail {
     /// What is done for this client.
     pub fn of(client: TokenId) -> Self {
         Self { client, ..Self::default() }
+    }
+
+    /// Only keys of these tiers serve it.
+    #[must_use]
+    pub fn within(self, tiers: TierSet) -> Self {
+        Self { tiers, ..self }
     }
 
     /// `waited` is the part of `spent` that the client's first byte had to wait for.

@@ -9,7 +9,7 @@ use super::Supervisor;
 use crate::domain::key::KeyId;
 
 /// A key without its secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct KeyLabel {
     pub id: KeyId,
     pub masked: String,

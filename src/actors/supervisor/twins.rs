@@ -114,7 +114,7 @@ pub struct Attention {
     pub items: Vec<AttentionItem>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum AttentionItem {
     /// Keys that seem to belong to one project.

@@ -1,25 +1,43 @@
 //! What the administrator asks for, as JSON below `/api/admin`.
+//!
+//! Each area has a file with its handlers and `routes`, which puts them into the scope; [`openapi`] describes them.
 
+pub mod body;
 pub mod envelope;
+pub mod error;
+pub mod etag;
+pub mod list;
+pub mod openapi;
+pub mod parameters;
 pub mod requests;
+pub mod session;
 pub mod stats;
+pub mod tokens;
 
-use serde::Serialize;
+use actix_web::{
+    Error,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    http::header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS},
+    middleware::Next,
+};
 
 pub use envelope::Admin;
+pub use list::List;
 
-/// A list as every call of the admin API answers it.
-#[derive(Debug, Serialize)]
-pub struct List<T> {
-    pub items: Vec<T>,
-    /// Where the next page begins; `null` on the last one.
-    pub next_cursor: Option<String>,
-    pub total: usize,
-}
+/// Where the admin API begins.
+pub const PREFIX: &str = "/api/admin";
 
-impl<T> List<T> {
-    /// All there is.
-    pub fn whole(items: Vec<T>) -> Self {
-        Self { total: items.len(), items, next_cursor: None }
+/// Middleware: no cache keeps what only the administrator may see, and no browser guesses what it is.
+pub async fn keep_private(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let mut response = next.call(request).await?;
+    let headers = response.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if !headers.contains_key(CACHE_CONTROL) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
+    Ok(response)
 }

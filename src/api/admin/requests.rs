@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use actix_web::web::{Data, Json, Path};
+use actix_web::web::{Data, Json, Path, ServiceConfig, get};
 use serde::Serialize;
 use tracing::error;
 
@@ -13,14 +13,19 @@ use crate::{
         auth::AdminUser,
         error::{ApiError, Failure},
         gateway::Gateway,
+        only,
     },
     db::request_logs::{RequestLog, find_request_log},
     domain::key::KeyId,
     upstream::trail::{Attempt, NoKey, Step},
 };
 
+pub fn routes(config: &mut ServiceConfig) {
+    config.service(only::<Admin>("/requests/{id}", "GET").route(get().to(find_request)));
+}
+
 /// A request as the admin API and `gemini-balance explain` show it. Keys go by id and mask.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct RequestDetail {
     /// The `x-request-id` of the answer.
     pub id: String,
@@ -28,13 +33,16 @@ pub struct RequestDetail {
     pub duration_ms: i64,
     /// To the first byte of content; `null` when none was sent.
     pub first_byte_ms: Option<i64>,
+    #[schema(value_type = String)]
     pub dialect: Cow<'static, str>,
+    #[schema(value_type = String)]
     pub endpoint: Cow<'static, str>,
     pub model: String,
     pub stream: bool,
     /// What the client got.
     pub status: i32,
     /// One word for what went wrong; `null` when nothing did.
+    #[schema(value_type = Option<String>)]
     pub error: Option<Cow<'static, str>>,
     /// The key that answered.
     pub key_id: Option<KeyId>,
@@ -51,7 +59,7 @@ pub struct RequestDetail {
     pub no_keys: Vec<NoKey>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct AttemptDetail {
     #[serde(flatten)]
     pub attempt: Attempt,
@@ -110,7 +118,12 @@ impl From<RequestLog> for RequestDetail {
     }
 }
 
-/// `GET /api/admin/requests/{id}`: one request by its `x-request-id`.
+/// One request by its `x-request-id`, with every attempt that was made for it.
+#[utoipa::path(
+    get, path = "/api/admin/requests/{id}", tag = "requests",
+    params(("id" = String, Path, description = "The `x-request-id` of its answer")),
+    responses((status = 200, description = "The request", body = RequestDetail)),
+)]
 pub async fn find_request(
     _: AdminUser,
     gateway: Data<Gateway>,

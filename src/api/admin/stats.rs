@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actix_web::web::{Data, Json};
+use actix_web::web::{Data, Json, ServiceConfig, get};
 use serde::Serialize;
 
 use super::{Admin, List};
@@ -15,26 +15,41 @@ use crate::{
         auth::AdminUser,
         error::{ApiError, Failure},
         gateway::Gateway,
+        only,
     },
     balance::forecast::{Forecast, ModelForecast},
 };
 
+pub fn routes(config: &mut ServiceConfig) {
+    config
+        .service(only::<Admin>("/stats/attention", "GET").route(get().to(attention)))
+        .service(only::<Admin>("/stats/forecast", "GET").route(get().to(forecast)));
+}
+
 /// [`Forecast`], as a list of models.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct ForecastList {
     at_ms: i64,
     #[serde(flatten)]
     models: List<ModelForecast>,
 }
 
-/// `GET /api/admin/stats/forecast`: for each model what is left this minute and today, and until when.
+/// For each model what is left this minute and today, and until when.
+#[utoipa::path(
+    get, path = "/api/admin/stats/forecast", tag = "stats",
+    responses((status = 200, description = "The forecast", body = ForecastList)),
+)]
 pub async fn forecast(_: AdminUser, gateway: Data<Gateway>) -> Result<Json<ForecastList>, Failure<Admin>> {
     let asked = gateway.supervisor.send(Observe::<Arc<Forecast>>::new()).await;
     let forecast = asked.map_err(|_| ApiError::Internal)?;
     Ok(Json(ForecastList { at_ms: forecast.at_ms, models: List::whole(forecast.models.clone()) }))
 }
 
-/// `GET /api/admin/stats/attention`: what somebody should look at.
+/// What somebody should look at.
+#[utoipa::path(
+    get, path = "/api/admin/stats/attention", tag = "stats",
+    responses((status = 200, description = "What there is", body = List<AttentionItem>)),
+)]
 pub async fn attention(
     _: AdminUser,
     gateway: Data<Gateway>,

@@ -55,7 +55,7 @@ pub struct ModelCooldown {
 }
 
 /// Why a key may not use one model for now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ModelReason {
     QuotaMinute,

@@ -24,7 +24,7 @@ pub struct Used {
 }
 
 /// What is sent for a model in a minute, on average over the last ten or as many as there were.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Rate {
     pub requests_per_minute: f64,
     pub tokens_per_minute: f64,

@@ -9,7 +9,7 @@ use super::{
 use crate::domain::model::ModelName;
 
 /// Why this key, and what else there was.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Choice {
     pub reason: ChoiceReason,
     /// What the key costs by [`crate::balance::cost`]; 1 is an idle key of which nothing bad is known.
@@ -20,7 +20,7 @@ pub struct Choice {
     pub others: Census,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ChoiceReason {
     /// It decides over a half-open key.
@@ -34,7 +34,7 @@ pub enum ChoiceReason {
 }
 
 /// The pool at the moment of a choice, as seen for one model. A key may be kept from it by more than one thing.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default)]
 pub struct Census {
     pub keys: u32,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::{Ask, RoutingTable, Slot, address};
+use super::{Ask, RoutingTable, Slot, address, lists::RANKS};
 use crate::{
     balance::{
         affinity::Preference,
@@ -76,6 +76,15 @@ impl<T> RoutingTable<T> {
     /// Is a key ready that the request may have? What it may not have is counted, so the pool is not walked over.
     fn has_ready_but_tried(&self, ask: &Ask<'_>) -> bool {
         let ready = self.ready_for(ask.model);
+        if !ask.tiers.is_all() {
+            // Whose are few may be missed behind others, and is then told of the next to come back.
+            let slots = (0..RANKS).flat_map(|rank| {
+                let list = ready.list(rank);
+                (0..list.len().min(LOOKED_AT)).map(|position| list.at(position))
+            });
+            let is_fit = |index: u32| self.slot(index).is_some_and(|slot| ask.allows(slot));
+            return slots.into_iter().any(|index| ready.contains(index) && is_fit(index));
+        }
         let elsewhere = ask.elsewhere.and_then(|ledger| self.projects.get(&address(ledger)));
         let twins = elsewhere.map_or(&[][..], |project| &project.slots);
         let tried =

@@ -20,6 +20,7 @@ use crate::{
         key::KeyId,
         model::ModelName,
         outcome::{QuotaMetric, QuotaWindow},
+        tiers::TierSet,
         time::Now,
     },
 };
@@ -43,13 +44,15 @@ pub struct Ask<'a> {
     pub tried: &'a [KeyId],
     /// No key of this project, for a second request beside one that runs.
     pub elsewhere: Option<&'a Arc<Ledger>>,
+    /// Only keys of these.
+    pub tiers: TierSet,
     pub preference: Option<Preference>,
 }
 
 impl<'a> Ask<'a> {
     /// Any key for this model.
     pub fn new(model: &'a ModelName) -> Self {
-        Self { model, tokens: 0, tried: &[], elsewhere: None, preference: None }
+        Self { model, tokens: 0, tried: &[], elsewhere: None, tiers: TierSet::ALL, preference: None }
     }
 
     /// The same request, had it not been made yet. A key that has to be had and was tried stays tried.
@@ -68,6 +71,7 @@ impl<'a> Ask<'a> {
             }
         };
         is_owner
+            && self.tiers.allows(slot.place.terms.tier)
             && !self.tried.contains(&slot.key)
             && self.elsewhere.is_none_or(|ledger| !Arc::ptr_eq(ledger, &slot.place.ledger))
     }
@@ -121,7 +125,7 @@ impl<T> RoutingTable<T> {
         self.expire(now.instant);
         let probes_first = ask.preference.and_then(Preference::hash).is_none();
         let mut unfit = Vec::new();
-        for rank in 0..RANKS {
+        for rank in (0..RANKS).filter(|rank| ask.tiers.allows_rank(*rank)) {
             if probes_first && let Some((index, reservation)) = self.pick_probe(ask, rank, now) {
                 return Ok(self.picked(index, reservation, ChoiceReason::Probe, ask, now));
             }

@@ -477,3 +477,22 @@ fn a_choice_tells_what_kept_the_others() {
     };
     assert_eq!(choice.others, expected);
 }
+
+#[test]
+fn a_client_that_is_bound_to_tiers_gets_keys_of_those_only() {
+    let (mut table, wanted) = (table(), model("flash"));
+    let place = |tier: Tier| {
+        let terms = Terms { rank: tier.rank(), tier, ..Terms::default() };
+        Place { terms, ..Place::default() }
+    };
+    for (id, tier) in [(1, Tier::Free), (2, Tier::Tier1), (3, Tier::Tier2)] {
+        put_at(&mut table, id, &place(tier));
+    }
+    let ask = |tiers: Vec<Tier>| Ask { tiers: tiers.into(), ..Ask::new(&wanted) };
+    let mut key = |tiers| table.pick(&ask(tiers), Now::read()).unwrap().key.0;
+
+    assert_eq!(key(vec![]), 1, "free before paid");
+    assert_eq!((key(vec![Tier::Tier2]), key(vec![Tier::Tier1])), (3, 2));
+    assert_eq!(refusal(&mut table, &ask(vec![Tier::Tier3]), Now::read()), Unavailable::NoUsableKey);
+    assert_eq!(table.prospects(&ask(vec![Tier::Tier2]), None), Unavailable::Soon, "others come first");
+}

@@ -7,7 +7,7 @@ use super::{in_ms, is_zero};
 use crate::balance::table::{Cause, Census, Unavailable};
 
 /// A request wanted a key and got none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct NoKey {
     pub cause: Kept,
     /// From then, until the next key can be had; absent where nobody knows.
@@ -22,7 +22,7 @@ pub struct NoKey {
 }
 
 /// What kept a request from a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kept {
     /// Every key has used up a quota of the model.

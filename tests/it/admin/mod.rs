@@ -1,5 +1,8 @@
 //! What the administrator sees: why a request went as it did, how long the pool will last, what to look at.
 
+mod openapi;
+mod session;
+
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, MODEL, TestApp, eventually, google_error, ms, secs};
@@ -39,10 +42,7 @@ async fn only_the_administrators_token_opens_it() {
         let clients = app.client().get(path).send().await;
         let in_url = app.client().anonymous().get(&format!("{path}?key={ADMIN}")).send().await;
         for refused in [without, clients, in_url] {
-            assert_eq!(
-                (refused.status(), &refused.json()["error"]["code"]),
-                (401, &json!("unauthenticated"))
-            );
+            assert_eq!((refused.status(), &refused.json()["error"]["code"]), (401, &json!("not_admin")));
             assert!(refused.text().contains("AUTH_TOKEN"), "{}", refused.text());
         }
     }

@@ -1,0 +1,166 @@
+import { call, download, get, patch, post, remove, type Query } from './client'
+import type { Job } from './jobs'
+import type { KeyState, Page, StateCounts } from './types'
+
+export interface Cooldown {
+  model: string
+  window: string | null
+  until_ms: number | null
+  reason: string | null
+}
+
+export interface QuotaRow {
+  model: string
+  window: 'minute' | 'day'
+  metric: 'requests' | 'tokens'
+  used: number
+  limit: number | null
+  source: 'preset' | 'hand' | 'learnt' | 'observed' | null
+  resets_at_ms: number | null
+}
+
+export interface KeyView {
+  id: number
+  masked: string
+  kind: 'ai_studio' | 'vertex_express'
+  label: string | null
+  tags: string[]
+  project: string | null
+  tier: string | null
+  weight: number
+  models: { only: string[]; not: string[] }
+  proxy: string | null
+  state: KeyState
+  reason: string | null
+  until_ms: number | null
+  warm_at_ms: number | null
+  cooldowns: Cooldown[]
+  in_flight: number
+  consecutive_failures: number
+  requests_total: number
+  failures_total: number
+  last_used_at_ms: number | null
+  last_error: string | null
+  quota: QuotaRow[]
+  created_at_ms: number
+  origin: 'config' | 'admin'
+  score?: number | null
+}
+
+/** What a list shows; the same narrows exports and bulk actions. */
+export interface KeyFilter {
+  state?: string
+  q?: string
+  tag?: string
+  project?: string
+  tier?: string
+  model?: string
+  kind?: string
+}
+
+export interface KeyList extends Page<KeyView> {
+  counts: StateCounts & { all: number }
+  facets?: { tags?: string[]; projects?: string[] }
+  tags?: string[]
+  projects?: string[]
+}
+
+export interface KeyChange {
+  state?: 'active' | 'disabled'
+  until_ms?: number | null
+  label?: string | null
+  tags?: string[]
+  project?: string | null
+  tier?: string | null
+  weight?: number
+  models?: { only: string[]; not: string[] }
+}
+
+export interface NewKeys {
+  keys: string | string[]
+  tags?: string[]
+  project?: string
+  tier?: string
+  weight?: number
+  kind?: string
+  label?: string
+  dry_run?: boolean
+}
+
+export interface ImportedKey {
+  masked: string
+  status: 'added' | 'duplicate' | 'rejected'
+  id?: number | null
+  reason?: string | null
+}
+
+export interface ImportReport {
+  added: number
+  duplicate: number
+  rejected: number
+  items: ImportedKey[]
+}
+
+export interface KeyEvent {
+  at_ms: number
+  from: KeyState | null
+  to: KeyState
+  reason: string | null
+  until_ms: number | null
+  cause: string | null
+}
+
+export type KeyAction = 'verify' | 'reset' | 'enable' | 'disable' | 'delete' | 'update'
+
+export interface BulkChanges {
+  tags_add?: string[]
+  tags_remove?: string[]
+  project?: string | null
+  tier?: string | null
+  weight?: number
+}
+
+export interface KeyActionRequest {
+  action: KeyAction
+  ids?: number[]
+  filter?: KeyFilter
+  until_ms?: number
+  changes?: BulkChanges
+}
+
+export interface Verification {
+  ok: boolean
+  outcome: string
+  message: string
+  duration_ms: number
+  key: KeyView
+}
+
+export type KeyQuery = KeyFilter & { sort?: string; offset?: number; cursor?: string; limit?: number }
+
+export const listKeys = (query: KeyQuery, signal?: AbortSignal) => get<KeyList>('keys', query as Query, signal)
+export const findKey = (id: number) => call<KeyView>('GET', `keys/${id}`)
+export const createKeys = (keys: NewKeys, idempotencyKey?: string) => post<ImportReport>('keys', keys, { idempotencyKey })
+export const updateKey = (id: number, change: KeyChange, etag?: string | null) =>
+  patch<KeyView>(`keys/${id}`, change, etag)
+export const deleteKey = (id: number) => remove(`keys/${id}`)
+export const revealKey = (id: number) => post<{ key: string }>(`keys/${id}/reveal`)
+export const verifyKey = (id: number) => post<Verification>(`keys/${id}/verify`)
+export const listKeyEvents = (id: number, cursor?: string) =>
+  get<Page<KeyEvent>>(`keys/${id}/events`, { cursor, limit: 50 })
+export const startKeyAction = async (request: KeyActionRequest) =>
+  (await post<{ job: Job }>('keys/actions', request)).job
+export const exportKeys = (format: 'txt' | 'csv' | 'json', filter: KeyFilter, masked: boolean) =>
+  download('GET', 'keys/export', { query: { ...filter, format, masked: masked || undefined } as Query })
+
+export interface KeyError {
+  id: string | number
+  at_ms: number
+  request_id: string | null
+  model: string | null
+  status: number | null
+  kind: string
+  message: string
+}
+
+export const listKeyErrors = (id: number) => get<Page<KeyError>>('errors', { key_id: id, limit: 50 })

@@ -1,0 +1,28 @@
+import type { AlignedData } from 'uplot'
+
+export interface Line {
+  name: string
+  /** A custom property, as `--series-1`. */
+  color: string
+  points: readonly (readonly [number, number | null])[]
+  /** Dashed, without a fill: what to compare with. */
+  faint?: boolean
+}
+
+/** Columns for the chart: times in seconds, then one column for each line, all as long as the times. */
+export function columnsOf(lines: readonly Line[]): AlignedData {
+  const times = [...new Set(lines.flatMap((line) => line.points.map(([at]) => at)))].sort((a, b) => a - b)
+  const columns = lines.map((line) => {
+    const values = new Map(line.points)
+    return times.map((at) => values.get(at) ?? null)
+  })
+  return [times.map((at) => at / 1_000), ...columns] as AlignedData
+}
+
+/** Each line on top of those before it; nothing counts as zero. */
+export function stacked(data: AlignedData): AlignedData {
+  const [times, ...columns] = data
+  const sums = times.map(() => 0)
+  const layers = columns.map((column) => Array.from(column, (value, index) => (sums[index] = (sums[index] ?? 0) + (value ?? 0))))
+  return [times, ...layers] as AlignedData
+}

@@ -1,0 +1,78 @@
+import type { Options, Series } from 'uplot'
+import type { Line } from './data'
+import { resolveColor, withAlpha } from './palette'
+
+interface Wanted {
+  element: HTMLElement
+  lines: readonly Line[]
+  stack?: boolean
+  height: number
+  max?: number
+  locale: string
+  format: (value: number | null) => string
+  onCursor: (at: { index: number; left: number; top: number } | null) => void
+}
+
+const DAY_SECONDS = 86_400
+
+/** How one chart is drawn: colours of the theme, times of the locale, values as the page writes them. */
+export function chartOptions(wanted: Wanted): Options {
+  const { element, lines, stack = false, height, max } = wanted
+  const color = (property: string) => resolveColor(property, element)
+  const axis = { stroke: color('--text-3'), font: `11px ${getComputedStyle(element).fontFamily}` }
+  const grid = { stroke: color('--border'), width: 1 }
+  return {
+    width: Math.max(120, element.clientWidth),
+    height,
+    legend: { show: false },
+    padding: [8, 6, 0, 0],
+    cursor: { drag: { x: false, y: false }, y: false, points: { size: 6 } },
+    scales: { x: { time: true }, y: { range: (_, __, top) => [0, max ?? niceTop(top)] } },
+    axes: [
+      { ...axis, grid: { show: false }, ticks: { show: false }, size: 28, space: 70, values: (_, times) => timeLabels(times, wanted.locale) },
+      { ...axis, grid, ticks: { show: false }, size: (_, values) => labelWidth(values), space: 38, values: (_, values) => values.map(wanted.format) },
+    ],
+    series: [{}, ...lines.map((line, index) => seriesOf(line, color(line.color), stack || (lines.length === 1 && index === 0)))],
+    bands: stack ? lines.slice(1).map((_, index) => ({ series: [index + 2, index + 1] as [number, number] })) : [],
+    hooks: {
+      setCursor: [
+        ({ cursor: { idx, left = -1, top = 0 } }) =>
+          wanted.onCursor(idx === null || idx === undefined || left < 0 ? null : { index: idx, left, top }),
+      ],
+    },
+  }
+}
+
+function seriesOf(line: Line, color: string, filled: boolean): Series {
+  return {
+    label: line.name,
+    stroke: color,
+    width: line.faint ? 1 : 1.6,
+    dash: line.faint ? [4, 4] : undefined,
+    fill: filled && !line.faint ? withAlpha(color, 0.16) : undefined,
+    spanGaps: false,
+    points: { show: false },
+  }
+}
+
+/** Room above the highest value, and a scale even where all is zero. */
+function niceTop(top: number | null): number {
+  return top && top > 0 ? top * 1.12 : 1
+}
+
+function labelWidth(values: string[] | null): number {
+  const longest = Math.max(0, ...(values ?? []).map((value) => value.length))
+  return Math.max(30, 14 + longest * 6.4)
+}
+
+/** The hour, or the day where the chart spans several; `format` is one `Intl` for all labels. */
+function timeLabels(times: number[], locale: string): string[] {
+  const spacing = (times[1] ?? 0) - (times[0] ?? 0)
+  const day = new Intl.DateTimeFormat(locale, { month: 'short', day: 'numeric' })
+  const clock = new Intl.DateTimeFormat(locale, { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' })
+  return times.map((at) => {
+    const date = new Date(at * 1_000)
+    const isMidnight = date.getHours() === 0 && date.getMinutes() === 0
+    return (spacing >= DAY_SECONDS || isMidnight ? day : clock).format(date)
+  })
+}

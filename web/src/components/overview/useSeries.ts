@@ -1,0 +1,60 @@
+import { computed, type ComputedRef, type WatchSource } from 'vue'
+import { findSeries, type Grouping, type Metric, type Range } from '@/api/stats'
+import { KEY_STATES, type KeyState } from '@/api/types'
+import type { Line } from '@/components/charts/data'
+import { OTHER, SERIES, STATE_COLORS } from '@/components/charts/palette'
+import { useResource } from '@/composables/useResource'
+
+interface Wanted {
+  metric: Metric
+  group_by?: Grouping
+  /** What the line is called when there is but one. */
+  name?: string
+  color?: string
+}
+
+/** Lines of one chart, each answer of the server with the colours of their names. */
+export function useSeries(
+  wanted: () => Wanted[],
+  bounds: () => Range,
+  on: WatchSource[],
+  everyMs: number,
+): { lines: ComputedRef<Line[] | null>; reload: () => Promise<void> } {
+  const { data, reload } = useResource(
+    (signal) => {
+      const range = bounds()
+      return Promise.all(
+        wanted().map(async (one) => ({
+          one,
+          answer: await findSeries({ metric: one.metric, group_by: one.group_by, ...range }, signal),
+        })),
+      )
+    },
+    { on: [wanted, ...on], everyMs },
+  )
+  const lines = computed(() => {
+    if (!data.value) return null
+    return data.value.flatMap(({ one, answer }, chart) =>
+      ordered(answer.series).map((series, index) => ({
+        name: one.group_by || one.metric === 'keys_by_state' ? series.name : (one.name ?? series.name),
+        color: colorOf(series.name, one.color, chart + index),
+        points: series.points,
+      })),
+    )
+  })
+  return { lines, reload }
+}
+
+const isState = (name: string): name is KeyState => (KEY_STATES as readonly string[]).includes(name)
+
+/** States of keys in the order in which a key goes through them, so that layers do not jump. */
+function ordered<T extends { name: string }>(series: T[]): T[] {
+  if (!series.every(({ name }) => isState(name))) return series
+  return [...series].sort((a, b) => KEY_STATES.indexOf(a.name as KeyState) - KEY_STATES.indexOf(b.name as KeyState))
+}
+
+function colorOf(name: string, color: string | undefined, index: number): string {
+  if (color) return color
+  if (isState(name)) return STATE_COLORS[name]
+  return name === 'other' ? OTHER : (SERIES[index % SERIES.length] ?? OTHER)
+}

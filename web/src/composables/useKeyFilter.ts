@@ -1,0 +1,30 @@
+import { computed } from 'vue'
+import { useQueryState } from './useQueryState'
+import type { KeyFilter } from '@/api/keys'
+
+export const KEY_FILTER_NAMES = ['q', 'state', 'tag', 'project', 'tier', 'model', 'kind'] as const
+
+/** Which keys the page shows; everything lives in the address. */
+export function useKeyFilter() {
+  const fields = {
+    q: useQueryState('q'),
+    state: useQueryState('state'),
+    tag: useQueryState('tag'),
+    project: useQueryState('project'),
+    tier: useQueryState('tier'),
+    model: useQueryState('model'),
+    kind: useQueryState('kind'),
+  }
+  const filter = computed<KeyFilter>(() =>
+    Object.fromEntries(KEY_FILTER_NAMES.map((name) => [name, fields[name].value]).filter(([, value]) => value)),
+  )
+  return {
+    fields,
+    filter,
+    sort: useQueryState('sort'),
+    isNarrowed: computed(() => Object.keys(filter.value).length > 0),
+    clear() {
+      for (const name of KEY_FILTER_NAMES) fields[name].value = ''
+    },
+  }
+}

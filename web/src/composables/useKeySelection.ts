@@ -1,0 +1,35 @@
+import { computed, ref, watch, type Ref } from 'vue'
+import type { KeyActionRequest, KeyFilter } from '@/api/keys'
+
+/** Which keys an action is about: single ones, or all of the filter but none in particular. */
+export function useKeySelection(filter: Ref<KeyFilter>, total: Ref<number>) {
+  const ids = ref(new Set<number>())
+  const all = ref(false)
+
+  function clear() {
+    ids.value = new Set()
+    all.value = false
+  }
+  watch(filter, clear)
+
+  return {
+    all,
+    count: computed(() => (all.value ? total.value : ids.value.size)),
+    has: (id: number) => all.value || ids.value.has(id),
+    toggle(id: number) {
+      const next = new Set(all.value ? [] : ids.value)
+      if (!next.delete(id)) next.add(id)
+      ids.value = next
+      all.value = false
+    },
+    toggleAll() {
+      ids.value = new Set()
+      all.value = !all.value
+    },
+    clear,
+    /** As the API wants it. */
+    target: (): Pick<KeyActionRequest, 'ids' | 'filter'> => (all.value ? { filter: filter.value } : { ids: [...ids.value] }),
+  }
+}
+
+export type KeySelection = ReturnType<typeof useKeySelection>

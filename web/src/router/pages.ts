@@ -1,0 +1,26 @@
+import { KeyRound, LayoutDashboard } from '@lucide/vue'
+import type { Component } from 'vue'
+import type { RouteRecordRaw } from 'vue-router'
+
+/** A page of the side navigation. `name` is also its word in the locales: `shell.page.<name>`. */
+export interface NavPage {
+  name: string
+  icon: Component
+  /** After `g`, opens the page. */
+  key: string
+  /** A group of the navigation begins here. */
+  opensGroup?: boolean
+}
+
+export const NAV: readonly NavPage[] = [
+  { name: 'overview', icon: LayoutDashboard, key: 'o' },
+  { name: 'keys', icon: KeyRound, key: 'k' },
+]
+
+/** `public` pages need no session; `bare` ones are shown without the navigation. */
+export const routes: RouteRecordRaw[] = [
+  { path: '/', name: 'overview', component: () => import('@/views/Overview.vue') },
+  { path: '/keys', name: 'keys', alias: '/keys_status', component: () => import('@/views/Keys.vue') },
+  { path: '/login', name: 'login', component: () => import('@/views/Login.vue'), meta: { public: true, bare: true } },
+  { path: '/:rest(.*)', name: 'missing', component: () => import('@/views/Missing.vue') },
+]

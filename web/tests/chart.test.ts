@@ -1,0 +1,15 @@
+import { describe, expect, it } from 'vitest'
+import { columnsOf, stacked } from '@/components/charts/data'
+
+const line = (name: string, points: [number, number | null][]) => ({ name, color: '--series-1', points })
+
+describe('the columns of a chart', () => {
+  it('share their times, with gaps where a line has no point', () => {
+    const columns = columnsOf([line('a', [[1_000, 5], [2_000, 6]]), line('b', [[2_000, 7], [3_000, null]])])
+    expect(columns).toEqual([[1, 2, 3], [5, 6, null], [null, 7, null]])
+  })
+
+  it('lie on each other when they are stacked', () => {
+    expect(stacked([[1, 2], [1, null], [2, 3]])).toEqual([[1, 2], [1, 0], [3, 3]])
+  })
+})
