@@ -9,6 +9,7 @@ mod clients;
 mod continuation;
 mod crash;
 mod dashboard;
+mod dialects;
 mod failover;
 mod hangup;
 mod harness;
