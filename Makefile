@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo build test test-rust test-sdk test-web test-docs check check-format check-lints check-layers \
-        check-dependencies image-check bench
+        check-dependencies image-check bench bench-admin
 
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 
@@ -56,6 +56,9 @@ check-dependencies:
 
 image-check: build ## The Dockerfile's steps and its health check, without a Docker engine
 	scripts/check_image.py $(TARGET)/debug/gemini-balance
+
+bench-admin: ## The dashboard's pages with 100,000 keys and 5 million log rows
+	benches/admin.sh
 
 bench: ## CPU, latency and memory beside nginx on this machine; needs nginx and wrk
 	benches/run.sh

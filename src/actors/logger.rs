@@ -12,16 +12,19 @@ use std::{
 use actix::prelude::*;
 use serde::Serialize;
 use tokio::{sync::oneshot, time::Instant};
-use tracing::{error, info};
+use tracing::error;
 
-use super::Observe;
-use crate::{
-    db::{
-        Database, error_logs, error_logs::NewErrorLog, logs::insert_logs, request_logs,
-        request_logs::RequestLog,
-    },
-    domain::time::Now,
+use super::{Observe, traffic::Traffic};
+use crate::db::{
+    Database, error_logs::NewErrorLog, logs::insert_logs, request_logs::RequestLog, rollups::ModelNames,
 };
+
+mod prune;
+mod sums;
+
+pub(super) use prune::delete_in_steps;
+pub use prune::{Prune, PruneSums};
+pub use sums::StatesSampled;
 
 /// Rows that are written in one transaction.
 const BATCH: usize = 500;
@@ -34,9 +37,6 @@ const CAPACITY: usize = 100_000;
 const MAILBOX: usize = 4_096;
 /// How long the database is left in peace after a failed write.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
-/// Rows that one pruning step deletes, so that writers are never held up for long.
-const PRUNE_STEP: u32 = 1_000;
-const PRUNE_PAUSE: Duration = Duration::from_millis(50);
 
 /// How full the queue is, for whoever sends to it and for the metrics.
 #[derive(Debug, Default)]
@@ -80,6 +80,9 @@ pub struct LoggerSnapshot {
 pub struct Logger {
     database: Database,
     queue: Arc<LogQueue>,
+    traffic: Arc<Traffic>,
+    /// Of the sums. Written to only inside of transactions.
+    names: Arc<Mutex<ModelNames>>,
     waiting: Batch,
     is_writing: bool,
     /// The database is left in peace until then, as the last write failed.
@@ -118,10 +121,12 @@ impl Batch {
 }
 
 impl Logger {
-    pub fn new(database: Database, queue: Arc<LogQueue>) -> Self {
+    pub fn new(database: Database, queue: Arc<LogQueue>, traffic: Arc<Traffic>) -> Self {
         Self {
             database,
             queue,
+            traffic,
+            names: Arc::default(),
             waiting: Batch::default(),
             is_writing: false,
             not_before: None,
@@ -146,7 +151,7 @@ impl Logger {
         self.is_writing = true;
         let batch = self.waiting.take_first(BATCH);
         let count = batch.len();
-        let writing = write_batch(self.database.clone(), batch);
+        let writing = write_batch(self.database.clone(), self.names.clone(), batch);
         ctx.spawn(writing.into_actor(self).map(move |written, logger, ctx| {
             logger.is_writing = false;
             let broken = match written {
@@ -169,13 +174,18 @@ impl Logger {
 }
 
 /// Answers with the number of rows that can never be written; gives the batch back when the database does not take it.
-async fn write_batch(database: Database, batch: Batch) -> Result<usize, Batch> {
+async fn write_batch(
+    database: Database,
+    names: Arc<Mutex<ModelNames>>,
+    batch: Batch,
+) -> Result<usize, Batch> {
     let batch = Arc::new(Mutex::new(batch));
     let rows = batch.clone();
     let written = database.write(move |conn| {
         let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
         let Batch { requests, errors } = &mut *rows;
-        insert_logs(conn, requests.make_contiguous(), errors.make_contiguous())
+        let mut names = names.lock().unwrap_or_else(PoisonError::into_inner);
+        insert_logs(conn, &mut names, requests.make_contiguous(), errors.make_contiguous())
     });
     match written.await {
         Ok(broken) => {
@@ -198,6 +208,8 @@ impl Actor for Logger {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
         ctx.run_interval(FLUSH_EVERY, Self::write);
+        let summing = sums::sum_older_logs(self.database.clone(), self.names.clone());
+        ctx.spawn(summing.into_actor(self));
     }
 }
 
@@ -213,6 +225,7 @@ impl Handler<RequestsFinished> for Logger {
     type Result = ();
 
     fn handle(&mut self, finished: RequestsFinished, ctx: &mut Context<Self>) {
+        self.traffic.record(&finished.requests);
         let count = finished.requests.len() + finished.errors.len();
         if self.waiting.len() + count > CAPACITY {
             self.queue.refuse(count);
@@ -245,56 +258,6 @@ impl Handler<Flush> for Logger {
             // Nobody answers when the actor has ended, and then nothing waits any more.
             let _ = is_flushed.await;
         })
-    }
-}
-
-/// Command: delete rows that are older than these ages, in small steps. Answers with the number of deleted rows.
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "usize")]
-pub struct Prune {
-    pub requests_older_than: Option<Duration>,
-    pub errors_older_than: Option<Duration>,
-}
-
-impl Handler<Prune> for Logger {
-    type Result = ResponseFuture<usize>;
-
-    fn handle(&mut self, prune: Prune, _: &mut Context<Self>) -> Self::Result {
-        let database = self.database.clone();
-        Box::pin(async move {
-            let mut deleted = 0;
-            if let Some(age) = prune.requests_older_than {
-                deleted += delete_in_steps(&database, age, request_logs::delete_older_than).await;
-            }
-            if let Some(age) = prune.errors_older_than {
-                deleted += delete_in_steps(&database, age, error_logs::delete_older_than).await;
-            }
-            info!(deleted, "old log rows were deleted");
-            deleted
-        })
-    }
-}
-
-pub(super) type DeleteStep = fn(&mut crate::db::DbConnection, i64, u32) -> diesel::QueryResult<usize>;
-
-/// Answers with the number of deleted rows; others get their turn between the steps.
-pub(super) async fn delete_in_steps(database: &Database, age: Duration, step: DeleteStep) -> usize {
-    let cutoff_ms = Now::read().unix_ms().saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
-    let mut deleted = 0;
-    loop {
-        match database.write(move |conn| step(conn, cutoff_ms, PRUNE_STEP)).await {
-            Ok(count) => {
-                deleted += count;
-                if count < PRUNE_STEP as usize {
-                    return deleted;
-                }
-                tokio::time::sleep(PRUNE_PAUSE).await;
-            }
-            Err(failure) => {
-                error!(error = %failure, "old rows could not be deleted");
-                return deleted;
-            }
-        }
     }
 }
 
@@ -333,7 +296,7 @@ mod tests {
         let (database, _dir) = test_database();
         database.write_blocking(close_error_log).unwrap();
         let queue = Arc::<LogQueue>::default();
-        let logger = Logger::new(database.clone(), queue.clone()).start();
+        let logger = Logger::new(database.clone(), queue.clone(), Arc::default()).start();
 
         logger.send(finished(&[1, 2])).await.unwrap();
         tokio::time::sleep(RETRY_AFTER * 3).await;
@@ -351,7 +314,7 @@ mod tests {
         tokio::time::pause();
         let (database, _dir) = test_database();
         database.write_blocking(close_error_log).unwrap();
-        let logger = Logger::new(database, Arc::default()).start();
+        let logger = Logger::new(database, Arc::default(), Arc::default()).start();
         let failures = async || logger.send(Observe::<LoggerSnapshot>::new()).await.unwrap().failures;
 
         logger.send(finished(&[1])).await.unwrap();
@@ -369,7 +332,7 @@ mod tests {
         tokio::time::pause();
         let (database, _dir) = test_database();
         let queue = Arc::<LogQueue>::default();
-        let logger = Logger::new(database.clone(), queue.clone()).start();
+        let logger = Logger::new(database.clone(), queue.clone(), Arc::default()).start();
 
         logger.send(finished(&[1])).await.unwrap();
         logger.send(Flush).await.unwrap();

@@ -16,6 +16,7 @@ pub mod supervisor;
 #[cfg(test)]
 mod tests;
 pub mod tokens;
+pub mod traffic;
 
 /// Question: what do you hold? Every actor answers with a snapshot that logs, metrics and tests read alike.
 #[derive(Debug, Clone, Copy)]

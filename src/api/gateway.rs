@@ -18,9 +18,11 @@ use super::{
 };
 use crate::{
     actors::{
+        logger::LogQueue,
         registrar::Registry,
         supervisor::Supervisor,
         tokens::{TokenReplica, TokenStore},
+        traffic::Traffic,
     },
     convert::switches::{Edits, Smoothing, Switches, Wanted},
     db::Database,
@@ -96,6 +98,10 @@ pub struct Gateway {
     /// For pictures by their address; `None` when none are fetched.
     pub media: Option<Rc<Fetcher>>,
     pub metrics: Arc<Metrics>,
+    /// What happens just now.
+    pub traffic: Arc<Traffic>,
+    /// What waits to be logged.
+    pub log_queue: Arc<LogQueue>,
     pub limits: Limits,
     /// A silent stream gets a sign of life this often; never, if `None`.
     pub heartbeat: Option<Duration>,

@@ -111,6 +111,7 @@ pub fn routes(config: &mut ServiceConfig) {
 /// Every area puts its own paths in; `admin::openapi` describes them.
 fn admin_scope() -> impl HttpServiceFactory {
     web::scope(admin::PREFIX)
+        .configure(admin::errors::routes)
         .configure(admin::openapi::routes)
         .configure(admin::requests::routes)
         .configure(admin::session::routes)

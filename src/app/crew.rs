@@ -15,6 +15,7 @@ use crate::{
         registrar::{Registrar, Registry},
         supervisor::{ProjectSettings, ReportTo, Supervisor},
         tokens::{TokenKeeper, TokenStore},
+        traffic::Traffic,
     },
     balance::egress::Egress,
     db::Database,
@@ -43,6 +44,7 @@ pub struct Crew {
     pub egress: Arc<Egress>,
     pub metrics: Arc<Metrics>,
     pub queue: Arc<LogQueue>,
+    pub traffic: Arc<Traffic>,
     pub unwritten: Arc<Unwritten>,
     pub models: watch::Receiver<Arc<ModelList>>,
 }
@@ -74,9 +76,10 @@ impl Crew {
         let threads = Threads { keys: Arbiter::new(), log: Arbiter::new(), services: Arbiter::new() };
         let StoredPool { keys, ledgers } = pool;
         let queue = Arc::<LogQueue>::default();
+        let traffic = Arc::<Traffic>::default();
         let logger = {
-            let (database, queue) = (database.clone(), queue.clone());
-            Logger::start_in_arbiter(&threads.log.handle(), move |_| Logger::new(database, queue))
+            let (database, queue, traffic) = (database.clone(), queue.clone(), traffic.clone());
+            Logger::start_in_arbiter(&threads.log.handle(), move |_| Logger::new(database, queue, traffic))
         };
         let unwritten = Arc::<Unwritten>::default();
         let archive = {
@@ -119,11 +122,11 @@ impl Crew {
         supervisor.do_send(ReportTo(recheck.clone().recipient()));
         let scheduler = {
             let (logger, archive, recheck) = (logger.clone(), archive.clone(), recheck.clone());
-            let (registry, registrar) = (registry.clone(), registrar.clone());
-            let supervisor = supervisor.clone();
+            let (registry, registrar, supervisor) = (registry.clone(), registrar.clone(), supervisor.clone());
             Scheduler::start_in_arbiter(&threads.services.handle(), move |_| {
                 Scheduler::new(config)
-                    .pruning(logger)
+                    .pruning(logger.clone())
+                    .sampling(supervisor.clone(), logger)
                     .clearing(archive)
                     .forgetting(registry, registrar)
                     .forgetting_projects(supervisor)
@@ -143,6 +146,7 @@ impl Crew {
             egress,
             metrics: Arc::new(Metrics::new(queue.clone())),
             queue,
+            traffic,
             unwritten,
             models,
         };

@@ -148,6 +148,8 @@ impl Shared {
             heartbeat: config.upstream.stream_heartbeat,
             media,
             metrics: self.crew.metrics.clone(),
+            traffic: self.crew.traffic.clone(),
+            log_queue: self.crew.queue.clone(),
             limits: Limits {
                 max_body_bytes: config.server.max_body_bytes,
                 body_timeout: config.server.body_timeout,

@@ -6,9 +6,9 @@ use clap::Args;
 
 use super::MISCONFIGURED;
 use crate::{
-    api::admin::requests::{RequestDetail, request_id},
+    api::admin::requests::{RequestDetail, find_detail, request_id},
     config::{Config, Storage},
-    db::{DbError, keys, read_beside, request_logs},
+    db::{DbError, keys, read_beside},
     domain::key::KeyId,
     secrets::{EncryptionKey, Sealer, load_key_file},
 };
@@ -53,11 +53,11 @@ pub fn run(options: &Options, config: &Config) -> ExitCode {
 fn find(id: &str, storage: &Storage) -> Result<Option<RequestDetail>, DbError> {
     let sealer = encryption_key(storage).map(|key| Sealer::new(&key));
     read_beside(&storage.database, |conn| {
-        let Some(row) = request_logs::find_request_log(conn, id)? else { return Ok(None) };
+        let Some(detail) = find_detail(conn, id)? else { return Ok(None) };
         let stored = sealer.map(|sealer| keys::load_keys(conn, &sealer)).transpose()?.unwrap_or_default();
         let masks: HashMap<KeyId, String> =
             stored.keys.into_iter().map(|stored| (stored.id, stored.key.masked())).collect();
-        Ok(Some(RequestDetail::from(row).with_masks(&masks)))
+        Ok(Some(detail.with_masks(&masks)))
     })
 }
 

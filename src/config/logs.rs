@@ -17,6 +17,8 @@ pub struct Logs {
     pub error_retention: Option<Duration>,
     /// Age at which rows are deleted, in whole days; `None` is never.
     pub request_retention: Option<Duration>,
+    /// Rows that each log has at most; `None` for any number.
+    pub max_rows: Option<u64>,
     /// Of scheduled work.
     pub timezone: Tz,
 }
@@ -72,9 +74,18 @@ impl Logs {
             retention(reader, "AUTO_DELETE_ERROR_LOGS_ENABLED", "AUTO_DELETE_ERROR_LOGS_DAYS");
         let request_retention =
             retention(reader, "AUTO_DELETE_REQUEST_LOGS_ENABLED", "AUTO_DELETE_REQUEST_LOGS_DAYS");
+        let max_rows = Some(reader.number("LOG_MAX_ROWS", 0..=1_000_000_000)).filter(|rows| *rows > 0);
         let timezone =
             reader.parsed("TIMEZONE", |text| text.parse().map_err(|_| "is not an IANA time zone"))?;
-        Some(Self { level, format, record_request_body, error_retention, request_retention, timezone })
+        Some(Self {
+            level,
+            format,
+            record_request_body,
+            error_retention,
+            request_retention,
+            max_rows,
+            timezone,
+        })
     }
 }
 

@@ -4,6 +4,10 @@ use diesel::prelude::*;
 
 use super::{DbConnection, counters, schema::error_logs};
 
+mod search;
+
+pub use search::{ErrorFilter, Place, Sketch, delete_error_logs, search_error_logs, sketch_error_logs};
+
 /// A failure to be written.
 #[derive(Debug, Clone, PartialEq, Eq, Insertable)]
 #[diesel(table_name = error_logs, treat_none_as_default_value = false)]
@@ -39,6 +43,14 @@ pub struct ErrorLog {
     pub request_body: Option<String>,
 }
 
+/// As it was before it had an id.
+impl From<ErrorLog> for NewErrorLog {
+    fn from(row: ErrorLog) -> Self {
+        let ErrorLog { id: _, request_id, at_ms, key_id, model, status, kind, message, request_body } = row;
+        Self { request_id, at_ms, key_id, model, status, kind, message, request_body }
+    }
+}
+
 /// Writes a batch, all or none; ids follow the order of the rows. Inside a running transaction it is a part of that.
 pub fn insert_error_logs(conn: &mut DbConnection, rows: &[NewErrorLog]) -> QueryResult<()> {
     if rows.is_empty() {
@@ -51,6 +63,11 @@ pub fn insert_error_logs(conn: &mut DbConnection, rows: &[NewErrorLog]) -> Query
         }
         Ok(())
     })
+}
+
+/// `None` when it is pruned, or there never was one.
+pub fn find_error_log(conn: &mut DbConnection, id: i64) -> QueryResult<Option<ErrorLog>> {
+    error_logs::table.find(id).select(ErrorLog::as_select()).first(conn).optional()
 }
 
 /// The newest `limit` rows, newest first.
@@ -74,6 +91,16 @@ pub fn delete_older_than(conn: &mut DbConnection, cutoff_ms: i64, limit: u32) ->
             .load(conn)?;
         diesel::delete(error_logs::table.filter(error_logs::id.eq_any(ids))).execute(conn)
     })
+}
+
+/// All rows.
+pub fn count_rows(conn: &mut DbConnection) -> QueryResult<u64> {
+    error_logs::table.count().get_result::<i64>(conn).map(i64::unsigned_abs)
+}
+
+/// Deletes at most `limit` (up to 10,000) of the rows, the oldest.
+pub fn delete_oldest(conn: &mut DbConnection, limit: u32) -> QueryResult<usize> {
+    delete_older_than(conn, i64::MAX, limit)
 }
 
 #[cfg(test)]

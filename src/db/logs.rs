@@ -1,4 +1,4 @@
-//! Both logs at once: what belongs to a batch of finished requests is written together.
+//! Both logs and their sums at once: what belongs to a batch of finished requests is written together.
 
 use diesel::{
     prelude::*,
@@ -9,6 +9,7 @@ use super::{
     DbConnection,
     error_logs::{NewErrorLog, insert_error_logs},
     request_logs::{RequestLog, insert_request_logs},
+    rollups::{ModelNames, add_rollups, sum_logs},
 };
 
 /// A row that breaks a rule of its table and so can never be written, such as one whose id is taken.
@@ -19,21 +20,25 @@ pub struct BrokenRow {
     pub reason: String,
 }
 
-/// Writes the rows of both logs in one transaction and answers with those that had to be left out.
+/// Writes the rows of both logs, and adds them to the roll-ups, in one transaction; answers with those that had to be
+/// left out.
 ///
 /// A failure of anything but a row writes nothing at all, so the same rows can be given again.
 pub fn insert_logs(
     conn: &mut DbConnection,
+    names: &mut ModelNames,
     requests: &[RequestLog],
     errors: &[NewErrorLog],
 ) -> QueryResult<Vec<BrokenRow>> {
     let together = conn.immediate_transaction(|conn| {
+        names.load(conn)?;
         insert_request_logs(conn, requests)?;
-        insert_error_logs(conn, errors)
+        insert_error_logs(conn, errors)?;
+        add_rollups(conn, sum_logs(requests, errors, names))
     });
     match together {
         Ok(()) => Ok(Vec::new()),
-        Err(error) if broken_rule(&error).is_some() => insert_one_by_one(conn, requests, errors),
+        Err(error) if broken_rule(&error).is_some() => insert_one_by_one(conn, names, requests, errors),
         Err(error) => Err(error),
     }
 }
@@ -41,18 +46,27 @@ pub fn insert_logs(
 /// Slower, and stopped by no single row.
 fn insert_one_by_one(
     conn: &mut DbConnection,
+    names: &mut ModelNames,
     requests: &[RequestLog],
     errors: &[NewErrorLog],
 ) -> QueryResult<Vec<BrokenRow>> {
     conn.immediate_transaction(|conn| {
         let mut broken = Vec::new();
         for row in requests {
-            let inserted = insert_request_logs(conn, std::slice::from_ref(row));
-            broken.extend(unless_written(inserted, &row.id)?);
+            let row = std::slice::from_ref(row);
+            let inserted = conn.transaction(|conn| {
+                insert_request_logs(conn, row)?;
+                add_rollups(conn, sum_logs(row, &[], names))
+            });
+            broken.extend(unless_written(inserted, &row[0].id)?);
         }
         for row in errors {
-            let inserted = insert_error_logs(conn, std::slice::from_ref(row));
-            broken.extend(unless_written(inserted, &row.request_id)?);
+            let row = std::slice::from_ref(row);
+            let inserted = conn.transaction(|conn| {
+                insert_error_logs(conn, row)?;
+                add_rollups(conn, sum_logs(&[], row, names))
+            });
+            broken.extend(unless_written(inserted, &row[0].request_id)?);
         }
         Ok(broken)
     })
@@ -121,15 +135,16 @@ pub(crate) mod tests {
     #[test]
     fn when_one_log_takes_nothing_the_other_keeps_nothing_either() {
         let (database, _dir) = test_database();
+        let mut names = ModelNames::default();
 
         database
             .write_blocking(|conn| {
                 close_error_log(conn)?;
-                assert!(insert_logs(conn, &[row(1)], &[failure(1)]).is_err());
+                assert!(insert_logs(conn, &mut names, &[row(1)], &[failure(1)]).is_err());
                 assert_eq!(count(conn)?, (0, 0));
 
                 open_error_log(conn)?;
-                assert_eq!(insert_logs(conn, &[row(1)], &[failure(1)])?, []);
+                assert_eq!(insert_logs(conn, &mut names, &[row(1)], &[failure(1)])?, []);
                 assert_eq!(count(conn)?, (1, 1));
                 Ok(())
             })
@@ -139,11 +154,13 @@ pub(crate) mod tests {
     #[test]
     fn a_row_whose_id_is_taken_is_left_out_and_named_and_all_others_are_written() {
         let (database, _dir) = test_database();
+        let mut names = ModelNames::default();
 
         database
             .write_blocking(|conn| {
-                insert_logs(conn, &[row(2)], &[])?;
-                let broken = insert_logs(conn, &[row(1), row(2), row(3)], &[failure(1), failure(3)])?;
+                insert_logs(conn, &mut names, &[row(2)], &[])?;
+                let broken =
+                    insert_logs(conn, &mut names, &[row(1), row(2), row(3)], &[failure(1), failure(3)])?;
                 let ids: Vec<_> = broken.iter().map(|row| &row.request_id).collect();
                 assert_eq!(ids, [&row(2).id]);
                 assert!(broken[0].reason.contains("request_logs.id"), "{broken:?}");

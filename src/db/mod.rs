@@ -8,6 +8,7 @@ pub mod client_tokens;
 mod counters;
 mod error;
 pub mod error_logs;
+pub mod key_states;
 pub mod keys;
 pub mod ledgers;
 pub mod logs;
@@ -15,8 +16,10 @@ mod migrate;
 pub mod request_logs;
 pub mod resources;
 pub mod responses;
+pub mod rollups;
 mod schema;
 pub mod settings;
+pub mod unsummed;
 
 use std::{future::Future, path::Path, time::Duration};
 

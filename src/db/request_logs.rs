@@ -6,6 +6,12 @@ use diesel::prelude::*;
 
 use super::{DbConnection, schema::request_logs};
 
+mod search;
+
+pub use search::{
+    Count, Page, RequestFilter, StatusMatch, count_request_logs, delete_request_logs, search_request_logs,
+};
+
 /// A finished request. The id is a UUID of version 7 in 32 hexadecimal digits, which makes ids sort by time.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
 #[diesel(table_name = request_logs, treat_none_as_default_value = false)]
@@ -42,6 +48,9 @@ pub struct RequestLog {
     /// `NODE_NAME`.
     pub node: Option<String>,
 }
+
+/// The last millisecond that has an id.
+const LAST_MS: i64 = (1 << 48) - 1;
 
 /// Writes a batch, all or none; inside a running transaction it is a part of that.
 ///
@@ -86,10 +95,20 @@ pub fn delete_older_than(conn: &mut DbConnection, cutoff_ms: i64, limit: u32) ->
     })
 }
 
+/// All rows. Walks over the smallest index, which takes about a second with ten million.
+pub fn count_rows(conn: &mut DbConnection) -> QueryResult<u64> {
+    request_logs::table.count().get_result::<i64>(conn).map(i64::unsigned_abs)
+}
+
+/// Deletes at most `limit` (up to 10,000) of the rows, the oldest.
+pub fn delete_oldest(conn: &mut DbConnection, limit: u32) -> QueryResult<usize> {
+    delete_older_than(conn, i64::MAX, limit)
+}
+
 /// Not above any id of that millisecond: a UUID of version 7 begins with 48 bits of Unix milliseconds.
 /// Source: RFC 9562, section 5.7.
 fn first_id_at(unix_ms: i64) -> String {
-    format!("{:012x}", unix_ms.max(0))
+    format!("{:012x}", unix_ms.clamp(0, LAST_MS))
 }
 
 #[cfg(test)]

@@ -118,3 +118,44 @@ diesel::table! {
         changed_at_ms -> BigInt,
     }
 }
+
+diesel::table! {
+    rollups (kind, step_ms, at_ms, name, model) {
+        kind -> Text,
+        step_ms -> BigInt,
+        at_ms -> BigInt,
+        name -> Text,
+        model -> Text,
+        requests -> BigInt,
+        succeeded -> BigInt,
+        client_errors -> BigInt,
+        failed -> BigInt,
+        attempts -> BigInt,
+        rescued -> BigInt,
+        prompt_tokens -> BigInt,
+        cached_tokens -> BigInt,
+        output_tokens -> BigInt,
+        thoughts_tokens -> BigInt,
+        last_at_ms -> BigInt,
+        first_byte -> Binary,
+        duration -> Binary,
+    }
+}
+
+diesel::table! {
+    key_states (at_ms) {
+        at_ms -> BigInt,
+        active -> BigInt,
+        cooling -> BigInt,
+        half_open -> BigInt,
+        invalid -> BigInt,
+        disabled -> BigInt,
+    }
+}
+
+diesel::table! {
+    unsummed_logs (log) {
+        log -> Text,
+        before_id -> Text,
+    }
+}

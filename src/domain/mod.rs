@@ -1,7 +1,10 @@
 //! The words that every layer shares. No I/O, no actors, no HTTP.
 
+pub mod cause;
 pub mod client;
+pub mod figures;
 pub mod forwarding;
+pub mod histogram;
 pub mod key;
 pub mod model;
 pub mod network;
@@ -13,4 +16,5 @@ pub mod resource;
 pub mod terms;
 pub mod tiers;
 pub mod time;
+pub mod timeline;
 pub mod usage;

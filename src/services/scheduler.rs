@@ -17,9 +17,9 @@ use crate::{
     actors::{
         Observe,
         archive::{Archive, PruneResponses},
-        logger::{Logger, Prune},
+        logger::{Logger, Prune, PruneSums, StatesSampled},
         registrar::{PruneResources, Registrar, Registry},
-        supervisor::{PruneLedgers, Supervisor},
+        supervisor::{PoolSnapshot, PruneLedgers, Supervisor},
     },
     config::Config,
 };
@@ -30,6 +30,7 @@ const LONGEST_NAP: Duration = Duration::from_secs(10 * 60);
 /// Ten past midnight.
 const NIGHTLY: &str = "0 10 0 * * *";
 const HOURLY: &str = "0 20 * * * *";
+const EVERY_MINUTE: &str = "0 * * * * *";
 
 type Work = Box<dyn Fn(&Config) -> Pin<Box<dyn Future<Output = ()>>>>;
 
@@ -79,17 +80,31 @@ impl Scheduler {
         })
     }
 
-    /// Deletes old log rows every night.
+    /// Deletes old log rows and sums every hour.
     #[must_use]
     pub fn pruning(self, logger: Addr<Logger>) -> Self {
-        self.task("deletion of old log rows", NIGHTLY, always, move |config| {
+        self.task("deletion of old log rows", HOURLY, always, move |config| {
             let logger = logger.clone();
             let prune = Prune {
                 requests_older_than: config.logs.request_retention,
                 errors_older_than: config.logs.error_retention,
+                max_rows: config.logs.max_rows,
             };
             Box::pin(async move {
                 let _ = logger.send(prune).await;
+                let _ = logger.send(PruneSums).await;
+            })
+        })
+    }
+
+    /// Notes every minute how many keys are in which state.
+    #[must_use]
+    pub fn sampling(self, supervisor: Addr<Supervisor>, logger: Addr<Logger>) -> Self {
+        self.task("states of keys", EVERY_MINUTE, always, move |_| {
+            let (supervisor, logger) = (supervisor.clone(), logger.clone());
+            Box::pin(async move {
+                let Ok(pool) = supervisor.send(Observe::<PoolSnapshot>::new()).await else { return };
+                let _ = logger.send(StatesSampled(pool.states)).await;
             })
         })
     }

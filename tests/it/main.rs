@@ -11,6 +11,7 @@ mod crash;
 mod dashboard;
 mod dialects;
 mod failover;
+mod figures;
 mod hangup;
 mod harness;
 mod health;

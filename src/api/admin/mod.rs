@@ -3,8 +3,10 @@
 //! Each area has a file with its handlers and `routes`, which puts them into the scope; [`openapi`] describes them.
 
 pub mod body;
+pub mod csv;
 pub mod envelope;
 pub mod error;
+pub mod errors;
 pub mod etag;
 pub mod list;
 pub mod openapi;

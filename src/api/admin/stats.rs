@@ -1,16 +1,22 @@
-//! Figures of the whole pool: what is to come, and what needs somebody's attention.
+//! Figures: what was, what is to come, and what needs somebody's attention.
+
+pub mod attention;
+pub mod metric;
+pub mod overview;
+mod range;
+pub mod series;
+pub mod source;
+pub mod usage;
 
 use std::sync::Arc;
 
 use actix_web::web::{Data, Json, ServiceConfig, get};
 use serde::Serialize;
+use tracing::error;
 
 use super::{Admin, List};
 use crate::{
-    actors::{
-        Observe,
-        supervisor::{Attention, AttentionItem},
-    },
+    actors::Observe,
     api::{
         auth::AdminUser,
         error::{ApiError, Failure},
@@ -18,12 +24,16 @@ use crate::{
         only,
     },
     balance::forecast::{Forecast, ModelForecast},
+    db::DbConnection,
 };
 
 pub fn routes(config: &mut ServiceConfig) {
     config
-        .service(only::<Admin>("/stats/attention", "GET").route(get().to(attention)))
-        .service(only::<Admin>("/stats/forecast", "GET").route(get().to(forecast)));
+        .service(only::<Admin>("/stats/attention", "GET").route(get().to(attention::attention)))
+        .service(only::<Admin>("/stats/forecast", "GET").route(get().to(forecast)))
+        .service(only::<Admin>("/stats/overview", "GET").route(get().to(overview::overview)))
+        .service(only::<Admin>("/stats/series", "GET").route(get().to(series::series)))
+        .service(only::<Admin>("/stats/usage", "GET").route(get().to(usage::usage)));
 }
 
 /// [`Forecast`], as a list of models.
@@ -45,15 +55,13 @@ pub async fn forecast(_: AdminUser, gateway: Data<Gateway>) -> Result<Json<Forec
     Ok(Json(ForecastList { at_ms: forecast.at_ms, models: List::whole(forecast.models.clone()) }))
 }
 
-/// What somebody should look at.
-#[utoipa::path(
-    get, path = "/api/admin/stats/attention", tag = "stats",
-    responses((status = 200, description = "What there is", body = List<AttentionItem>)),
-)]
-pub async fn attention(
-    _: AdminUser,
-    gateway: Data<Gateway>,
-) -> Result<Json<List<AttentionItem>>, Failure<Admin>> {
-    let asked = gateway.supervisor.send(Observe::<Attention>::new()).await;
-    Ok(Json(List::whole(asked.map_err(|_| ApiError::Internal)?.items)))
+/// Reads from the database; what goes wrong is logged here and told to nobody.
+pub async fn read_figures<T: Send + 'static>(
+    gateway: &Gateway,
+    query: impl FnOnce(&mut DbConnection) -> diesel::QueryResult<T> + Send + 'static,
+) -> Result<T, ApiError> {
+    gateway.database.read(query).await.map_err(|failure| {
+        error!(error = %failure, "the logs cannot be read");
+        ApiError::Internal
+    })
 }

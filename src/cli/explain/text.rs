@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use chrono::DateTime;
 
 use crate::{
-    api::admin::requests::{AttemptDetail, RequestDetail},
+    api::admin::requests::{AttemptDetail, RequestDetail, row::RequestRow},
     balance::table::{Census, Choice, ChoiceReason},
     domain::outcome::{QuotaMetric, QuotaWindow},
     upstream::trail::{Kept, NoKey, Spent},
@@ -15,15 +15,15 @@ pub struct Explained<'a>(pub &'a RequestDetail);
 
 impl Display for Explained<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let request = self.0;
+        let RequestDetail { row: request, attempts, no_keys } = self.0;
         writeln!(f, "request {}, {}", request.id, Time(request.started_at_ms))?;
         write!(f, "  {} {}", request.dialect, request.endpoint)?;
         if !request.model.is_empty() {
             write!(f, ", model {}", request.model)?;
         }
         write!(f, "{}", if request.stream { ", streamed" } else { "" })?;
-        if let Some(token) = &request.token_id {
-            write!(f, ", token {token}")?;
+        if let Some(token) = &request.token {
+            write!(f, ", token {}", token.name)?;
         }
         if let Some(address) = &request.client_ip {
             write!(f, ", from {address}")?;
@@ -35,27 +35,28 @@ impl Display for Explained<'_> {
         if let Some(error) = &request.error {
             write!(f, ", {error}")?;
         }
-        let RequestDetail { prompt_tokens, cached_tokens, output_tokens, thoughts_tokens, .. } = request;
+        let RequestRow { prompt_tokens, cached_tokens, output_tokens, thoughts_tokens, .. } = request;
         writeln!(
             f,
             "\n  tokens: {prompt_tokens} prompt ({cached_tokens} cached), {output_tokens} output, \
              {thoughts_tokens} thoughts"
         )?;
-        if request.attempts.is_empty() && request.no_keys.is_empty() {
+        if attempts.is_empty() && no_keys.is_empty() {
             writeln!(f, "\nnothing was asked of Google")?;
         }
-        for (number, attempt) in (1..).zip(&request.attempts) {
+        for (number, attempt) in (1..).zip(attempts) {
             write!(f, "\n{number}. ")?;
             write_attempt(f, attempt)?;
         }
-        for no_key in &request.no_keys {
+        for no_key in no_keys {
             write_no_key(f, no_key, request)?;
         }
         Ok(())
     }
 }
 
-fn write_attempt(f: &mut Formatter<'_>, AttemptDetail { attempt, masked }: &AttemptDetail) -> fmt::Result {
+fn write_attempt(f: &mut Formatter<'_>, told: &AttemptDetail) -> fmt::Result {
+    let AttemptDetail { attempt, masked, message } = told;
     write!(f, "key {}", attempt.key_id)?;
     if let Some(masked) = masked {
         write!(f, " ({masked})")?;
@@ -77,6 +78,9 @@ fn write_attempt(f: &mut Formatter<'_>, AttemptDetail { attempt, masked }: &Atte
     writeln!(f)?;
     if let Some(quota) = &attempt.quota {
         write_quota(f, quota)?;
+    }
+    if let Some(message) = message {
+        writeln!(f, "   {}", message.replace('\n', "\n   "))?;
     }
     attempt.choice.as_ref().map_or(Ok(()), |choice| write_choice(f, choice))
 }
@@ -137,7 +141,7 @@ fn write_census(f: &mut Formatter<'_>, census: &Census) -> fmt::Result {
     writeln!(f)
 }
 
-fn write_no_key(f: &mut Formatter<'_>, no_key: &NoKey, request: &RequestDetail) -> fmt::Result {
+fn write_no_key(f: &mut Formatter<'_>, no_key: &NoKey, request: &RequestRow) -> fmt::Result {
     let cause = match no_key.cause {
         Kept::Quota => "no key: all have used up a quota of the model",
         Kept::Model => "no key: the model is open to none of them",
