@@ -74,7 +74,7 @@ impl Logs {
             retention(reader, "AUTO_DELETE_ERROR_LOGS_ENABLED", "AUTO_DELETE_ERROR_LOGS_DAYS");
         let request_retention =
             retention(reader, "AUTO_DELETE_REQUEST_LOGS_ENABLED", "AUTO_DELETE_REQUEST_LOGS_DAYS");
-        let max_rows = Some(reader.number("LOG_MAX_ROWS", 0..=1_000_000_000)).filter(|rows| *rows > 0);
+        let max_rows = Some(reader.number("LOG_MAX_ROWS")).filter(|rows| *rows > 0);
         let timezone =
             reader.parsed("TIMEZONE", |text| text.parse().map_err(|_| "is not an IANA time zone"))?;
         Some(Self {

@@ -119,7 +119,7 @@ pub async fn attention(_: AdminUser, gateway: Data<Gateway>) -> Result<Json<List
     let pool = pool.map_err(|_| ApiError::Internal)?;
     let forecast = forecast.map_err(|_| ApiError::Internal)?;
     let mut notices = of_pool(&pool);
-    if gateway.tokens.is_empty() {
+    if gateway.tokens.table().holders().is_empty() {
         let notice = Notice::new("no_tokens", Severity::Error, 0, NO_TOKENS);
         notices.push(notice.can("open_clients", "attention.open_clients", None));
     }
