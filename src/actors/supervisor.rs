@@ -164,6 +164,10 @@ impl Supervisor {
             last_start: now.instant,
             backoff: FIRST_BACKOFF,
         };
+        // Whoever listens already hears of it from here, as a new actor does not speak up by itself.
+        if !self.balancers.is_empty() {
+            self.announce(&[entry.route(key.id)]);
+        }
         self.keys.insert(key.id, Box::new(entry));
     }
 

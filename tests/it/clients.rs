@@ -16,7 +16,8 @@ fn recorded<'a>(files: &'a [&'static str]) -> impl Iterator<Item = (&'static str
 /// What the gateway answers; other paths of OpenAI's are told to be unknown.
 fn is_served(target: &str) -> bool {
     let path = target.split('?').next().unwrap_or(target);
-    matches!(path, "/v1/chat/completions" | "/v1/embeddings" | "/v1/models" | "/v1/responses")
+    matches!(path, "/v1/chat/completions" | "/v1/embeddings" | "/v1/responses")
+        || path.starts_with("/v1/models")
 }
 
 #[actix_web::test]
@@ -64,7 +65,12 @@ async fn requests_of_openais_sdks_are_answered_as_they_were_recorded() {
         match target {
             "/v1/chat/completions" => assert_eq!(answer["object"], "chat.completion", "{what}"),
             "/v1/responses" => assert_eq!(answer["object"], "response", "{what}"),
-            _ => assert_eq!(answer["object"], "list", "{what}"),
+            "/v1/embeddings" | "/v1/models" => assert_eq!(answer["object"], "list", "{what}"),
+            _ => assert_eq!(
+                (&answer["object"], &answer["owned_by"]),
+                (&json!("model"), &json!("google")),
+                "{what}"
+            ),
         }
     }
 }

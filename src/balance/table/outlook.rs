@@ -78,12 +78,12 @@ impl<T> RoutingTable<T> {
         let ready = self.ready_for(ask.model);
         if !ask.tiers.is_all() {
             // Whose are few may be missed behind others, and is then told of the next to come back.
-            let slots = (0..RANKS).flat_map(|rank| {
+            let mut slots = (0..RANKS).flat_map(|rank| {
                 let list = ready.list(rank);
-                (0..list.len().min(LOOKED_AT)).map(|position| list.at(position))
+                (0..list.len().min(LOOKED_AT)).map(move |position| list.at(position))
             });
             let is_fit = |index: u32| self.slot(index).is_some_and(|slot| ask.allows(slot));
-            return slots.into_iter().any(|index| ready.contains(index) && is_fit(index));
+            return slots.any(|index| ready.contains(index) && is_fit(index));
         }
         let elsewhere = ask.elsewhere.and_then(|ledger| self.projects.get(&address(ledger)));
         let twins = elsewhere.map_or(&[][..], |project| &project.slots);
