@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,6 +14,7 @@ use tracing::{error, info, warn};
 
 use super::{
     Observe,
+    directory::Listed,
     key::{KeyActor, SiblingFell},
 };
 use crate::{
@@ -20,10 +22,11 @@ use crate::{
         breaker::{Availability, HealthSnapshot, KeyHealth, ProjectFault, Routing, StateSnapshot},
         forecast::SAMPLED_EVERY,
         table::Place,
+        tally::Tally,
     },
     db::{self, Database},
     domain::{
-        key::{ApiKey, KeyId},
+        key::{ApiKey, KeyAbout, KeyId},
         placement::KeyPlacement,
         time::Now,
     },
@@ -33,6 +36,8 @@ mod delivery;
 mod failures;
 mod forecasts;
 mod labels;
+mod listing;
+mod operations;
 mod projects;
 mod suspects;
 mod twins;
@@ -42,6 +47,8 @@ use delivery::Undelivered;
 pub use delivery::{ForgiveKeys, SettleKeys};
 use forecasts::Forecasts;
 pub use labels::{KeyLabel, MaskKeys};
+pub use listing::ListTo;
+pub use operations::{AddKeys, PlaceKeys, RemoveKeys, SteerKeys};
 pub use projects::ProjectSettings;
 use projects::{LEDGERS_SAVED_EVERY, Projects};
 pub use suspects::{FindSuspects, RecheckNow, Suspect, Suspects};
@@ -57,12 +64,26 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 
 /// How many keys are in each state.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct StateCounts {
     pub active: usize,
     pub cooling: usize,
     pub half_open: usize,
     pub invalid: usize,
+    /// By hand, whatever state they are in.
+    pub disabled: usize,
+}
+
+impl StateCounts {
+    pub fn count(&mut self, health: &HealthSnapshot) {
+        match health.state {
+            _ if health.disabled.is_some() => self.disabled += 1,
+            StateSnapshot::Active => self.active += 1,
+            StateSnapshot::Cooling { .. } => self.cooling += 1,
+            StateSnapshot::HalfOpen => self.half_open += 1,
+            StateSnapshot::Invalid { .. } => self.invalid += 1,
+        }
+    }
 }
 
 /// Snapshot: what the supervisor holds.
@@ -89,12 +110,16 @@ pub struct PoolKey {
     pub id: KeyId,
     pub secret: ApiKey,
     pub placement: KeyPlacement,
+    pub about: KeyAbout,
     pub health: Option<HealthSnapshot>,
 }
 
 struct Entry {
     secret: ApiKey,
+    about: Arc<KeyAbout>,
+    placement: Arc<KeyPlacement>,
     place: Place,
+    tally: Arc<Tally>,
     actor: Addr<KeyActor>,
     health: HealthSnapshot,
     routing: Routing,
@@ -111,6 +136,8 @@ pub struct Supervisor {
     twins: Twins,
     /// Told of keys that a re-check should look at soon.
     recheck: Option<Recipient<RecheckNow>>,
+    /// Told of every key, for whoever looks at them.
+    directory: Option<Recipient<Listed>>,
     /// Keys to spawn when this actor starts.
     initial: Vec<PoolKey>,
     /// In the order of their ids, which is how policies that take turns begin.
@@ -133,6 +160,7 @@ impl Supervisor {
             forecasts: Forecasts::default(),
             twins: Twins::default(),
             recheck: None,
+            directory: None,
             initial: keys,
             keys: BTreeMap::new(),
             balancers: Vec::new(),
@@ -154,10 +182,15 @@ impl Supervisor {
         health.expire(now.instant);
         let place = self.projects.place(key.id, &key.placement, now);
         let (routing, snapshot) = (health.routing(), health.snapshot(now));
-        let actor = KeyActor::new(key.id, 0, health, place.gauge.clone(), ctx.address()).start();
+        let tally = Arc::<Tally>::default();
+        let shared = (place.gauge.clone(), tally.clone());
+        let actor = KeyActor::new(key.id, 0, health, shared, ctx.address()).start();
         let entry = Entry {
             secret: key.secret,
+            about: Arc::new(key.about),
+            placement: Arc::new(key.placement),
             place,
+            tally,
             actor,
             health: snapshot,
             routing,
@@ -174,8 +207,8 @@ impl Supervisor {
         let health = KeyHealth::restore(&entry.health, self.max_failures, now);
         entry.incarnation += 1;
         entry.last_start = now.instant;
-        entry.actor =
-            KeyActor::new(key, entry.incarnation, health, entry.place.gauge.clone(), ctx.address()).start();
+        let shared = (entry.place.gauge.clone(), entry.tally.clone());
+        entry.actor = KeyActor::new(key, entry.incarnation, health, shared, ctx.address()).start();
         info!(key.id = %key, incarnation = entry.incarnation, "the actor of key {key} is back");
         self.deliver_kept(key, ctx);
     }
@@ -220,12 +253,7 @@ impl Supervisor {
     fn snapshot(&self) -> PoolSnapshot {
         let mut states = StateCounts::default();
         for entry in self.keys.values() {
-            match entry.health.state {
-                StateSnapshot::Active => states.active += 1,
-                StateSnapshot::Cooling { .. } => states.cooling += 1,
-                StateSnapshot::HalfOpen => states.half_open += 1,
-                StateSnapshot::Invalid { .. } => states.invalid += 1,
-            }
+            states.count(&entry.health);
         }
         let is_partly_cooling = |entry: &&Entry| {
             entry.routing.availability == Availability::Ready && !entry.routing.cooldowns.is_empty()
@@ -324,8 +352,9 @@ impl Handler<KeyStateChanged> for Supervisor {
                 ctx.run_later(CHECKPOINT_AFTER, Self::save);
             }
         }
-        let route = entry.route(key);
+        let (route, listing) = (entry.route(key), entry.listing(key));
         self.announce(&[route]);
+        self.list(listing);
         if let Some(fault) = fault {
             self.warn_siblings(key, fault);
         }

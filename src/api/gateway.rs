@@ -8,7 +8,10 @@ use serde_json::value::RawValue;
 use tokio::sync::watch;
 
 use super::{
-    admin::session::{Attempts, Sessions},
+    admin::{
+        jobs::Jobs,
+        session::{Attempts, Sessions},
+    },
     archive::Responses,
     error::ApiError,
     outbox::Outbox,
@@ -16,13 +19,16 @@ use super::{
     source::Shape,
 };
 use crate::{
-    actors::{registrar::Registry, supervisor::Supervisor},
+    actors::{directory::Directory, registrar::Registry, supervisor::Supervisor},
     convert::switches::{Edits, Smoothing, Switches, Wanted},
     db::Database,
     domain::{model::ModelName, network::Network},
     media::Fetcher,
     secrets::{Sealer, TokenSet},
-    services::catalog::{Catalog, ModelList},
+    services::{
+        catalog::{Catalog, ModelList},
+        recheck::Recheck,
+    },
     telemetry::metrics::Metrics,
     upstream::{call::Call, dispatch::Dispatcher},
 };
@@ -56,6 +62,7 @@ pub struct AdminDoor {
     pub tokens: TokenSet,
     pub sessions: Sessions,
     pub attempts: Attempts,
+    pub jobs: Jobs,
 }
 
 /// One worker's share of the gateway.
@@ -73,6 +80,9 @@ pub struct Gateway {
     pub catalog: Addr<Catalog>,
     pub models: watch::Receiver<Arc<ModelList>>,
     pub supervisor: Addr<Supervisor>,
+    /// All keys, for whoever looks at them.
+    pub directory: Addr<Directory>,
+    pub recheck: Addr<Recheck>,
     pub database: Database,
     pub outbox: Rc<Outbox>,
     pub signatures: Signatures,

@@ -108,6 +108,8 @@ pub fn routes(config: &mut ServiceConfig) {
 /// Every area puts its own paths in; `admin::openapi` describes them.
 fn admin_scope() -> impl HttpServiceFactory {
     web::scope(admin::PREFIX)
+        .configure(admin::jobs::routes)
+        .configure(admin::keys::routes)
         .configure(admin::openapi::routes)
         .configure(admin::requests::routes)
         .configure(admin::session::routes)

@@ -6,7 +6,10 @@ use super::StartError;
 use crate::{
     actors::registrar::ClientMarks,
     api::{
-        admin::session::{Attempts, Sessions},
+        admin::{
+            jobs::Jobs,
+            session::{Attempts, Sessions},
+        },
         gateway::AdminDoor,
         health::NO_TOKENS,
     },
@@ -21,6 +24,7 @@ pub fn admin_door(auth: &Auth, storage: &Storage) -> Result<AdminDoor, StartErro
         tokens: admin_tokens(auth, storage)?,
         sessions: Sessions::new(auth.session_expire),
         attempts: Attempts::default(),
+        jobs: Jobs::default(),
     })
 }
 

@@ -10,6 +10,7 @@ use crate::{
     actors::{
         archive::{Archive, Unwritten},
         balancer::Balancer,
+        directory::Directory,
         logger::{LogQueue, Logger},
         registrar::{ClientMarks, Registrar, Registry},
         supervisor::{ProjectSettings, ReportTo, Supervisor},
@@ -32,6 +33,7 @@ pub struct Crew {
     pub archive: Addr<Archive>,
     pub registrar: Addr<Registrar>,
     pub catalog: Addr<Catalog>,
+    pub directory: Addr<Directory>,
     pub recheck: Addr<Recheck>,
     pub scheduler: Addr<Scheduler>,
     pub registry: Arc<Registry>,
@@ -51,6 +53,7 @@ impl Crew {
     ) -> Result<(Self, Vec<Arbiter>), StartError> {
         let config = live.config.clone();
         let (keys_arbiter, log_arbiter, service_arbiter) = (Arbiter::new(), Arbiter::new(), Arbiter::new());
+        let view_arbiter = Arbiter::new();
         let owners = storage::load_owners(&config, &storage.database, &marks)?;
         let OpenStorage { database, keys, ledgers, .. } = storage;
         let queue = Arc::<LogQueue>::default();
@@ -77,6 +80,10 @@ impl Crew {
             Supervisor::start_in_arbiter(&keys_arbiter.handle(), move |_| {
                 Supervisor::new(keys, max_failures, projects, database)
             })
+        };
+        let directory = {
+            let supervisor = supervisor.clone();
+            Directory::start_in_arbiter(&view_arbiter.handle(), move |_| Directory::new(supervisor))
         };
         let registry = Arc::new(Registry::new(owners, registrar.clone()));
         let egress = Arc::<Egress>::default();
@@ -113,6 +120,7 @@ impl Crew {
             archive,
             registrar,
             catalog,
+            directory,
             recheck,
             scheduler,
             registry,
@@ -122,7 +130,7 @@ impl Crew {
             unwritten,
             models,
         };
-        Ok((crew, vec![keys_arbiter, log_arbiter, service_arbiter]))
+        Ok((crew, vec![keys_arbiter, log_arbiter, service_arbiter, view_arbiter]))
     }
 
     /// A way to Google for the thread that calls this, with a balancer of its own.

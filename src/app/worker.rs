@@ -125,6 +125,8 @@ impl Shared {
             catalog: self.crew.catalog.clone(),
             models: self.crew.models.clone(),
             supervisor: self.crew.supervisor.clone(),
+            directory: self.crew.directory.clone(),
+            recheck: self.crew.recheck.clone(),
             database: self.database.clone(),
             outbox,
             signatures: self.signatures.clone(),

@@ -21,6 +21,7 @@ diesel::table! {
         tier -> Nullable<Text>,
         weight -> Integer,
         models -> Nullable<Text>,
+        tags -> Nullable<Text>,
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod key;
+pub mod key_text;
 pub mod model;
 pub mod network;
 pub mod outcome;

@@ -6,6 +6,8 @@ pub mod body;
 pub mod envelope;
 pub mod error;
 pub mod etag;
+pub mod jobs;
+pub mod keys;
 pub mod list;
 pub mod openapi;
 pub mod parameters;

@@ -14,7 +14,7 @@ use super::{
     Admin,
     envelope::{ErrorBody, ErrorDetail},
     etag::Version,
-    requests, session, stats,
+    jobs, keys, requests, session, stats,
 };
 use crate::api::only;
 
@@ -28,6 +28,19 @@ use crate::api::only;
     ),
     paths(
         openapi,
+        jobs::cancel_job,
+        jobs::find_job,
+        jobs::list_jobs,
+        jobs::undo_job,
+        keys::actions::start_action,
+        keys::create::create_keys,
+        keys::export::export_keys,
+        keys::list::list_keys,
+        keys::one::delete_key,
+        keys::one::find_key,
+        keys::one::reveal_key,
+        keys::one::update_key,
+        keys::one::verify_key,
         requests::find_request,
         session::create_session,
         session::delete_session,
@@ -39,6 +52,8 @@ use crate::api::only;
     security(("admin_token" = []), ("session" = [])),
     tags(
         (name = "session", description = "Login, logout, and the token that writes need"),
+        (name = "keys", description = "The pool: what keys there are and how they fare"),
+        (name = "jobs", description = "Actions over many keys, which take their time"),
         (name = "requests", description = "The request log"),
         (name = "stats", description = "Figures, the forecast, and what needs attention"),
         (name = "openapi", description = "This document"),
