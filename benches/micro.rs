@@ -37,6 +37,7 @@ use gemini_balance::{
         placement::KeyPlacement,
         policy::{Balancing, PolicyKind},
         quota::{Limit, LimitSource, LimitTable, ModelLimits, ModelPattern},
+        tiers::TierSet,
         time::Now,
     },
     upstream::{glance::glance, sse::EventSplitter},
@@ -166,6 +167,7 @@ impl Pool {
                 preference: None,
                 tried: Vec::new(),
                 elsewhere: None,
+                tiers: TierSet::ALL,
                 deadline: began + Duration::from_secs(60),
             };
             let lease =

@@ -25,11 +25,11 @@ use crate::{
         logger::{Flush, Logger},
         registrar::{Registrar, SaveOwners},
         supervisor::{Checkpoint, Supervisor},
+        tokens::{SaveUse, TokenKeeper},
     },
     api::signatures::Signatures,
     config::Config,
     db::{Database, DbError},
-    secrets::TokenOwners,
     services::{catalog::Catalog, recheck::Recheck, scheduler::Scheduler},
 };
 
@@ -56,6 +56,7 @@ pub struct Running {
     pub logger: Addr<Logger>,
     pub archive: Addr<Archive>,
     pub registrar: Addr<Registrar>,
+    pub keeper: Addr<TokenKeeper>,
     pub catalog: Addr<Catalog>,
     pub scheduler: Addr<Scheduler>,
     pub recheck: Addr<Recheck>,
@@ -77,21 +78,17 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         .map_err(|source| StartError::Listen { address: server::address_of(&config), source })?;
     let storage = storage::open(&config)?;
     let (database, sealer) = (storage.database.clone(), storage.sealer.clone());
-    let auth = &config.auth;
-    let token_owners = TokenOwners::configured(&auth.allowed_tokens, auth.auth_token.as_ref(), &sealer);
-    let tokens = Arc::new(access::client_tokens(auth));
-    let admin = Arc::new(access::admin_door(auth, &config.storage)?);
-    let marks = access::client_marks(auth, &sealer);
+    let tokens = Arc::new(access::client_tokens(&config.auth, &sealer, &database)?);
+    let admin = Arc::new(access::admin_door(&config.auth, &config.storage, &sealer)?);
     let (_live, settings) = watch::channel(Arc::new(Live::new(config.into())));
 
-    let (crew, arbiters) = Crew::start(&settings.borrow(), storage, marks)?;
+    let (crew, arbiters) = Crew::start(&settings.borrow(), storage, tokens.clone())?;
     let (outbox_guard, outboxes) = mpsc::channel(1);
     let shared = Shared {
         crew: crew.clone(),
         tokens,
         sealer,
         admin,
-        owners: Arc::new(token_owners),
         database: database.clone(),
         outbox_guard: outbox_guard.downgrade(),
         signatures: Signatures::default(),
@@ -103,6 +100,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         logger: crew.logger,
         archive: crew.archive,
         registrar: crew.registrar,
+        keeper: crew.keeper,
         catalog: crew.catalog,
         scheduler: crew.scheduler,
         recheck: crew.recheck,
@@ -134,7 +132,8 @@ impl Running {
                 self.logger.send(Flush),
                 self.archive.send(Flush),
                 self.supervisor.send(Checkpoint),
-                self.registrar.send(SaveOwners)
+                self.registrar.send(SaveOwners),
+                self.keeper.send(SaveUse)
             )
         };
         if timeout(FLUSH_DEADLINE, saved).await.is_err() {

@@ -10,6 +10,7 @@ mod demo;
 mod explain;
 mod healthcheck;
 mod serve;
+mod tokens;
 
 use std::process::ExitCode;
 
@@ -38,6 +39,9 @@ enum Command {
     Demo(demo::Options),
     /// Tell why a request went as it did: which keys were tried, why these, and what each answered.
     Explain(explain::Options),
+    /// Make, list and revoke client tokens. A gateway that runs takes changes in within seconds.
+    #[command(subcommand)]
+    Tokens(tokens::Action),
     /// Ask the gateway on this machine whether it is alive; status 0 if so. For containers.
     Healthcheck,
 }
@@ -48,6 +52,7 @@ pub fn run() -> ExitCode {
         Command::Serve => with_config(serve::run),
         Command::Demo(options) => demo::run(&options),
         Command::Explain(options) => with_config(|config| explain::run(&options, &config)),
+        Command::Tokens(action) => with_config(|config| tokens::run(&action, &config)),
         Command::Healthcheck => with_config(|config| healthcheck::run(&config.server)),
     }
 }

@@ -10,7 +10,7 @@ use std::{fmt, sync::Arc};
 
 pub use files::{Kept, load_key_file, load_or_create_admin_token, load_or_create_key_file};
 pub use seal::{EncryptionKey, InvalidEncryptionKey, SealError, Sealer};
-pub use tokens::{TokenOwners, TokenSet, is_example_token, named_tokens};
+pub use tokens::{TokenSet, is_example_token, new_token, shown_prefix};
 
 /// A text that prints as `***`: tokens, passphrases, header values.
 #[derive(Clone, PartialEq, Eq)]

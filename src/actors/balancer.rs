@@ -35,6 +35,7 @@ use crate::{
         model::ModelName,
         outcome::{EgressFault, Outcome},
         policy::Balancing,
+        tiers::TierSet,
         time::Now,
         usage::Usage,
     },
@@ -275,6 +276,8 @@ pub struct Acquire {
     pub tried: Vec<KeyId>,
     /// No key of this project.
     pub elsewhere: Option<Arc<Ledger>>,
+    /// Only keys of these.
+    pub tiers: TierSet,
     /// Nobody waits any longer then.
     pub deadline: Instant,
 }
@@ -288,7 +291,7 @@ impl Acquire {
     /// …whatever their size.
     fn is_choosy(&self) -> bool {
         let has_owner = matches!(self.preference, Some(Preference::Owner(_)));
-        has_owner || !self.tried.is_empty() || self.elsewhere.is_some()
+        has_owner || !self.tried.is_empty() || self.elsewhere.is_some() || !self.tiers.is_all()
     }
 }
 

@@ -16,6 +16,7 @@ pub mod registrar;
 pub mod supervisor;
 #[cfg(test)]
 mod tests;
+pub mod tokens;
 
 /// Question: what do you hold? Every actor answers with a snapshot that logs, metrics and tests read alike.
 #[derive(Debug, Clone, Copy)]

@@ -106,41 +106,12 @@ impl Registry {
     }
 }
 
-/// Clients by the fingerprints of their tokens. Their names say at which place of the configuration a token stands,
-/// which may be another's after a restart.
-#[derive(Debug, Clone, Default)]
-pub struct ClientMarks {
-    marks: HashMap<TokenId, String>,
-    clients: HashMap<String, TokenId>,
-}
-
-impl ClientMarks {
-    pub fn new(marked: impl IntoIterator<Item = (TokenId, String)>) -> Self {
-        let mut all = Self::default();
-        for (client, mark) in marked {
-            // Of two equal tokens the first names the client.
-            all.clients.entry(mark.clone()).or_insert_with(|| client.clone());
-            all.marks.insert(client, mark);
-        }
-        all
-    }
-
-    fn mark(&self, client: &TokenId) -> String {
-        self.marks.get(client).cloned().unwrap_or_else(|| client.as_str().to_owned())
-    }
-
-    /// A client whose token is no longer there keeps its fingerprint for a name, which is nobody's.
-    fn client(&self, mark: String) -> TokenId {
-        self.clients.get(&mark).cloned().unwrap_or_else(|| TokenId::new(mark))
-    }
-}
-
 /// Owners as the database knows them.
-pub fn restore(owners: &mut Owners, stored: Vec<StoredResource>, marks: &ClientMarks, now_ms: i64) {
+pub fn restore(owners: &mut Owners, stored: Vec<StoredResource>, now_ms: i64) {
     for StoredResource { name, key_id, client, expires_at_ms } in stored {
         let Some(name) = ResourceName::parse(&name) else { continue };
         let key = KeyId(key_id);
-        owners.insert(&name, Owned { key, client: marks.client(client), expires_at_ms }, now_ms);
+        owners.insert(&name, Owned { key, client: TokenId::new(client), expires_at_ms }, now_ms);
     }
 }
 
@@ -156,15 +127,14 @@ type Changes = HashMap<ResourceName, Option<Owned>>;
 
 pub struct Registrar {
     database: Database,
-    marks: ClientMarks,
     unsaved: Changes,
     /// On its way to the database.
     saving: Option<Changes>,
 }
 
 impl Registrar {
-    pub fn new(database: Database, marks: ClientMarks) -> Self {
-        Self { database, marks, unsaved: HashMap::new(), saving: None }
+    pub fn new(database: Database) -> Self {
+        Self { database, unsaved: HashMap::new(), saving: None }
     }
 
     fn write(&self, changes: &Changes) -> impl Future<Output = Result<(), DbError>> + use<> {
@@ -174,7 +144,7 @@ impl Registrar {
                 Some(owned) => present.push(StoredResource {
                     name: name.to_string(),
                     key_id: owned.key.0,
-                    client: self.marks.mark(&owned.client),
+                    client: owned.client.to_string(),
                     expires_at_ms: owned.expires_at_ms,
                 }),
                 None => gone.push(name.to_string()),
@@ -275,20 +245,5 @@ impl Handler<Observe<RegistrarSnapshot>> for Registrar {
     fn handle(&mut self, _: Observe<RegistrarSnapshot>, _: &mut Context<Self>) -> Self::Result {
         let saving = self.saving.as_ref().map_or(0, HashMap::len);
         MessageResult(RegistrarSnapshot { unsaved: self.unsaved.len() + saving })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn clients_are_found_by_their_tokens_wherever_these_stand() {
-        let client = TokenId::new;
-        let before = ClientMarks::new([(client("allowed-1"), "x".into()), (client("allowed-2"), "y".into())]);
-        let after = ClientMarks::new([(client("allowed-1"), "y".into())]);
-
-        assert_eq!(after.client(before.mark(&client("allowed-2"))), client("allowed-1"));
-        assert_eq!(after.client(before.mark(&client("allowed-1"))), client("x"));
     }
 }

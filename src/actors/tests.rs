@@ -26,6 +26,7 @@ use crate::{
         model::ModelName,
         outcome::{BillingFault, KeyFault, Outcome, QuotaExceeded, QuotaMetric, QuotaWindow},
         policy::{Balancing, PolicyKind},
+        tiers::TierSet,
         time::Now,
     },
     secrets::{EncryptionKey, Sealer},
@@ -135,6 +136,7 @@ fn ask_for(model: &str) -> Acquire {
         preference: None,
         tried: Vec::new(),
         elsewhere: None,
+        tiers: TierSet::ALL,
         deadline: Instant::now() + Duration::from_secs(60),
     }
 }

@@ -20,7 +20,6 @@ use crate::{
         responses::{Chain, StoredResponse, delete_response, find_chain, find_response},
     },
     domain::client::TokenId,
-    secrets::TokenOwners,
 };
 
 /// Larger requests are answered but not kept.
@@ -31,7 +30,6 @@ pub struct Responses {
     pub archive: Addr<Archive>,
     pub unwritten: Arc<Unwritten>,
     pub database: Database,
-    pub owners: Arc<TokenOwners>,
     /// Otherwise nothing is kept.
     pub is_on: bool,
 }
@@ -40,7 +38,7 @@ pub struct Responses {
 pub struct ToKeep {
     responses: Responses,
     id: String,
-    owner: Arc<str>,
+    owner: TokenId,
     previous_id: Option<String>,
     /// Of the request.
     body: Bytes,
@@ -53,23 +51,23 @@ impl Responses {
     }
 
     pub fn to_keep(&self, id: String, owner: &TokenId, previous_id: Option<String>, body: Bytes) -> ToKeep {
-        ToKeep { responses: self.clone(), id, owner: self.owners.of(owner), previous_id, body }
+        ToKeep { responses: self.clone(), id, owner: owner.clone(), previous_id, body }
     }
 
     /// `None` when there is none, or when it is another client's.
     pub async fn find(&self, owner: &TokenId, id: String) -> Result<Option<StoredResponse>, ApiError> {
-        let (unwritten, owner) = (self.unwritten.clone(), self.owners.of(owner));
-        let found = self.database.read(move |conn| find_either(conn, &unwritten, &owner, &id));
+        let (unwritten, owner) = (self.unwritten.clone(), owner.clone());
+        let found = self.database.read(move |conn| find_either(conn, &unwritten, owner.as_str(), &id));
         found.await.map_err(|error| failed(&error))
     }
 
     /// Answers whether there was one.
     pub async fn delete(&self, owner: &TokenId, id: String) -> Result<bool, ApiError> {
-        let owner = self.owners.of(owner);
-        let is_mine = self.unwritten.find(&id).is_some_and(|waiting| *waiting.row().owner == *owner);
+        let owner = owner.clone();
+        let is_mine = self.unwritten.find(&id).is_some_and(|waiting| waiting.row().owner == owner.as_str());
         let was_waiting = is_mine && self.unwritten.remove(&id);
         // What was being written just now is deleted behind that.
-        let deleted = self.database.write(move |conn| delete_response(conn, &owner, &id));
+        let deleted = self.database.write(move |conn| delete_response(conn, owner.as_str(), &id));
         Ok(deleted.await.map_err(|error| failed(&error))? || was_waiting)
     }
 
@@ -83,11 +81,11 @@ impl Responses {
         if previous_id.is_none() && references.is_empty() {
             return Ok(Earlier::default());
         }
-        let (unwritten, owner) = (self.unwritten.clone(), self.owners.of(owner));
+        let (unwritten, owner) = (self.unwritten.clone(), owner.clone());
         let found = self.database.read(move |conn| {
-            let mut find = |id: &str| find_either(conn, &unwritten, &owner, id);
+            let mut find = |id: &str| find_either(conn, &unwritten, owner.as_str(), id);
             let chain = match &previous_id {
-                Some(id) => find_chain(&owner, id, &mut find)?,
+                Some(id) => find_chain(owner.as_str(), id, &mut find)?,
                 None => Chain::Whole(Vec::new()),
             };
             let chain = match chain {

@@ -3,6 +3,7 @@
 use std::{
     future::{Ready, ready},
     marker::PhantomData,
+    sync::Arc,
 };
 
 use actix_web::{
@@ -26,13 +27,20 @@ use super::{
     error::{ApiError, Envelope, Failure},
     gateway::Gateway,
     gemini::Gemini,
+    limits,
     openai::OpenAi,
     peer::{Peer, require_same_origin},
 };
-use crate::domain::client::TokenId;
+use crate::{
+    actors::tokens::{Holder, NotAccepted},
+    domain::{client::TokenId, time::Now},
+};
 
 /// Where a dialect's clients put their token.
 pub trait Credentials: Envelope {
+    /// How answers tell what is left of the limits.
+    const LIMITS: limits::Style = limits::Style::OpenAi;
+
     /// Every token that the request carries, the likeliest first.
     fn tokens(request: &HttpRequest) -> impl Iterator<Item = String>;
 }
@@ -44,6 +52,8 @@ impl Credentials for OpenAi {
 }
 
 impl Credentials for Anthropic {
+    const LIMITS: limits::Style = limits::Style::Anthropic;
+
     fn tokens(request: &HttpRequest) -> impl Iterator<Item = String> {
         header(request, "x-api-key").into_iter().chain(bearer(request))
     }
@@ -59,6 +69,7 @@ impl Credentials for Gemini {
 #[derive(Debug)]
 pub struct ClientToken<F> {
     pub id: TokenId,
+    pub holder: Arc<Holder>,
     dialect: PhantomData<F>,
 }
 
@@ -73,14 +84,34 @@ impl<F: Credentials> FromRequest for ClientToken<F> {
 
 fn authenticate<F: Credentials>(request: &HttpRequest) -> Result<ClientToken<F>, ApiError> {
     let gateway = request.app_data::<Data<Gateway>>().ok_or(ApiError::Internal)?;
+    let (table, now_ms) = (gateway.tokens.table(), Now::read().unix_ms());
     let mut error = ApiError::MissingToken;
     for token in F::tokens(request) {
-        if let Some(id) = gateway.tokens.find(&token) {
-            return Ok(ClientToken { id, dialect: PhantomData });
+        match table.find(&gateway.sealer.token_fingerprint(&token), now_ms) {
+            Ok(holder) => return let_in(request, gateway, holder, now_ms),
+            Err(NotAccepted::Unknown) if matches!(error, ApiError::MissingToken) => {
+                error = ApiError::WrongToken
+            }
+            Err(NotAccepted::Unknown) => {}
+            Err(NotAccepted::Disabled) => error = ApiError::TokenDisabled,
+            Err(NotAccepted::Expired) => error = ApiError::TokenExpired,
         }
-        error = ApiError::WrongToken;
     }
     Err(error)
+}
+
+fn let_in<F: Credentials>(
+    request: &HttpRequest,
+    gateway: &Gateway,
+    holder: &Arc<Holder>,
+    now_ms: i64,
+) -> Result<ClientToken<F>, ApiError> {
+    if !holder.terms.networks.is_empty() && !holder.terms.allow_address(Peer::of(request, gateway).address) {
+        return Err(ApiError::AddressNotAllowed);
+    }
+    holder.note_use(now_ms);
+    limits::tell_later::<F>(request, holder);
+    Ok(ClientToken { id: holder.id.clone(), holder: holder.clone(), dialect: PhantomData })
 }
 
 /// The administrator, who shows `AUTH_TOKEN` as `Authorization: Bearer`, or has opened a session with it.
@@ -107,11 +138,13 @@ fn admin_user(request: &HttpRequest, gateway: &Gateway) -> Result<AdminUser, Api
     let admin = &gateway.admin;
     if let Some(token) = bearer(request) {
         admin.attempts.require(peer.address)?;
-        if admin.tokens.find(&token).is_some() {
+        if admin.tokens.contains(&token) {
             return Ok(AdminUser { session: None });
         }
         // A client's own token is no guess.
-        if gateway.tokens.find(&token).is_none() {
+        let print = gateway.sealer.token_fingerprint(&token);
+        let found = gateway.tokens.table();
+        if matches!(found.find(&print, Now::read().unix_ms()), Err(NotAccepted::Unknown)) {
             admin.attempts.failed(peer.address);
         }
         return Err(ApiError::NotAdmin);
@@ -158,7 +191,7 @@ pub fn is_credential(parameter: &str) -> bool {
     matches!(parameter, "key" | "access_token" | "oauth_token")
 }
 
-fn bearer(request: &HttpRequest) -> Option<String> {
+pub fn bearer(request: &HttpRequest) -> Option<String> {
     let value = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())

@@ -104,13 +104,20 @@ impl Reading {
 #[serde(default)]
 pub struct Glance {
     pub model: String,
+    /// What an interaction may name in place of a model.
+    pub agent: String,
     stream: Option<bool>,
 }
 
 impl Glance {
     /// Knows nothing of what it cannot read.
     pub fn at(body: &[u8]) -> Self {
-        serde_json::from_slice(body).unwrap_or_default()
+        Self::read(body).unwrap_or_default()
+    }
+
+    /// `None` where Google might read something else, as of a name that is given twice.
+    pub fn read(body: &[u8]) -> Option<Self> {
+        serde_json::from_slice(body).ok()
     }
 
     pub fn is_stream(&self) -> bool {

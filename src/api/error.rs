@@ -10,8 +10,9 @@ use actix_web::{
     },
 };
 
-use super::admin::error::AdminError;
+use super::{admin::error::AdminError, limits};
 use crate::{
+    balance::allowance::Exceeded,
     convert::ConvertError,
     upstream::dispatch::{Refusal, UpstreamError},
 };
@@ -30,6 +31,16 @@ pub enum ApiError {
         "the API key is not valid here; it has to be one of this gateway's client tokens (ALLOWED_TOKENS), not a Gemini key"
     )]
     WrongToken,
+    #[error("this API key has expired; ask the operator of this gateway for another one")]
+    TokenExpired,
+    #[error("this API key is disabled on this gateway; ask its operator")]
+    TokenDisabled,
+    #[error("this API key may not be used from your address; ask the operator of this gateway")]
+    AddressNotAllowed,
+    #[error("this API key may not use the model `{model}` on this gateway")]
+    ModelNotAllowed { model: String },
+    #[error("{}", limits::told(.0))]
+    OverLimit(Exceeded),
     #[error(
         "this is for the administrator: send `Authorization: Bearer` with AUTH_TOKEN, or with the token in data/admin_token where none is set"
     )]
@@ -80,6 +91,7 @@ pub enum ErrorKind {
     InvalidRequest,
     MissingToken,
     WrongToken,
+    Forbidden,
     UnknownPath,
     WrongMethod,
     ContentType,
@@ -105,7 +117,11 @@ impl ApiError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::MissingToken => ErrorKind::MissingToken,
-            Self::WrongToken | Self::NotAdmin => ErrorKind::WrongToken,
+            Self::WrongToken | Self::TokenExpired | Self::TokenDisabled | Self::NotAdmin => {
+                ErrorKind::WrongToken
+            }
+            Self::AddressNotAllowed | Self::ModelNotAllowed { .. } => ErrorKind::Forbidden,
+            Self::OverLimit(_) => ErrorKind::RateLimited,
             Self::UnknownPath { .. } | Self::UnknownRequest { .. } => ErrorKind::UnknownPath,
             Self::WrongMethod { .. } => ErrorKind::WrongMethod,
             Self::ContentType { .. } => ErrorKind::ContentType,
@@ -134,6 +150,7 @@ impl ApiError {
                 | UpstreamError::OutOfBudget { retry_after, .. },
             ) => Some(*retry_after),
             Self::Upstream(UpstreamError::OwnerAway { retry_after, .. }) => *retry_after,
+            Self::OverLimit(exceeded) => Some(exceeded.retry_after),
             Self::Admin(error) => error.retry_after(),
             _ => None,
         }
@@ -152,6 +169,7 @@ impl ApiError {
         match self.kind() {
             ErrorKind::InvalidRequest => "invalid_request",
             ErrorKind::MissingToken | ErrorKind::WrongToken => "unauthenticated",
+            ErrorKind::Forbidden => "forbidden",
             ErrorKind::UnknownPath if matches!(self, Self::UnknownRequest { .. }) => "not_found",
             ErrorKind::UnknownPath => "unknown_path",
             ErrorKind::WrongMethod => "wrong_method",
@@ -161,6 +179,7 @@ impl ApiError {
             ErrorKind::ModelNotFound => "model_not_found",
             ErrorKind::NotFound => "not_found",
             ErrorKind::ResourceNotFound => "resource_not_found",
+            ErrorKind::RateLimited if matches!(self, Self::OverLimit(_)) => "token_limit",
             ErrorKind::RateLimited => "all_cooling",
             ErrorKind::Internal => "internal",
             ErrorKind::Unavailable if self.retry_after().is_some() => "busy",
@@ -210,6 +229,7 @@ pub fn usual_status(kind: ErrorKind) -> u16 {
     match kind {
         ErrorKind::InvalidRequest => 400,
         ErrorKind::MissingToken | ErrorKind::WrongToken => 401,
+        ErrorKind::Forbidden => 403,
         ErrorKind::UnknownPath
         | ErrorKind::ModelNotFound
         | ErrorKind::NotFound

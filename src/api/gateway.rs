@@ -19,7 +19,12 @@ use super::{
     source::Shape,
 };
 use crate::{
-    actors::{directory::Directory, registrar::Registry, supervisor::Supervisor},
+    actors::{
+        directory::Directory,
+        registrar::Registry,
+        supervisor::Supervisor,
+        tokens::{TokenReplica, TokenStore},
+    },
     convert::switches::{Edits, Smoothing, Switches, Wanted},
     db::Database,
     domain::{model::ModelName, network::Network},
@@ -68,10 +73,13 @@ pub struct AdminDoor {
 /// One worker's share of the gateway.
 pub struct Gateway {
     pub dispatcher: Rc<Dispatcher>,
-    pub tokens: Arc<TokenSet>,
+    /// Who may come in.
+    pub tokens: TokenReplica,
+    /// The same, for whoever changes it.
+    pub token_store: Arc<TokenStore>,
     /// Who owns what lies at Google.
     pub registry: Arc<Registry>,
-    /// Makes the ids of uploads.
+    /// Makes the ids of uploads, and the hashes that tokens are known by.
     pub sealer: Sealer,
     /// The administrators' way in.
     pub admin: Arc<AdminDoor>,

@@ -29,7 +29,7 @@ pub async fn ready(gateway: Data<Gateway>) -> HttpResponse {
         Ok(pool) => problems.extend(pool_problem(pool)),
         Err(_) => problems.push("the pool of keys does not answer; restart the gateway".to_owned()),
     }
-    if gateway.tokens.is_empty() {
+    if gateway.tokens.table().holders().is_empty() {
         problems.push(NO_TOKENS.to_owned());
     }
     let keys = pool.ok().map(|pool| pool.states);
@@ -43,8 +43,7 @@ pub async fn ready(gateway: Data<Gateway>) -> HttpResponse {
 
 pub const NO_KEYS: &str =
     r#"there is no API key; set API_KEYS='["AIza…","AQ.…"]' in the environment or in .env and restart"#;
-pub const NO_TOKENS: &str =
-    r#"there is no client token; set ALLOWED_TOKENS='["sk-…"]' in the environment or in .env and restart"#;
+pub const NO_TOKENS: &str = r#"there is no client token; make one in the dashboard, or set ALLOWED_TOKENS='["sk-…"]' in the environment or in .env and restart"#;
 
 fn pool_problem(pool: &PoolSnapshot) -> Option<String> {
     let states = &pool.states;

@@ -10,13 +10,17 @@ use super::{
     error::{ApiError, Envelope, Failure},
     gateway::Gateway,
     outbox::Outbox,
+    peer::Peer,
     request_id::RequestId,
 };
 use crate::{
+    actors::tokens::{Admission, Holder},
+    balance::allowance::Need,
+    convert::traits::makes_pictures,
     db::{error_logs::NewErrorLog, request_logs::RequestLog},
-    domain::{client::TokenId, time::Now},
+    domain::{model::ModelName, time::Now},
     telemetry::metrics::{DialectLabel, ExtraLabels, Metrics, OutcomeLabel, RequestLabels},
-    upstream::trail::Trail,
+    upstream::{call::estimate_tokens, trail::Trail},
 };
 
 /// What the client of a cut-off answer got; nginx's code for a client that hung up.
@@ -65,7 +69,13 @@ pub struct Journaled;
 pub struct Journal {
     asked: Asked,
     request_id: String,
-    token: TokenId,
+    holder: Arc<Holder>,
+    /// Of the prompt, by estimate; 0 where nothing is counted.
+    tokens: u64,
+    /// Pictures that an answer counts as.
+    images: u64,
+    /// While the request counts against the holder's limits.
+    admission: Option<Admission>,
     client_ip: Option<String>,
     node: Option<String>,
     /// Kept for the error log, if the operator wants it.
@@ -87,7 +97,7 @@ impl Journal {
     pub fn begin(
         gateway: &Data<Gateway>,
         request: &HttpRequest,
-        token: TokenId,
+        holder: Arc<Holder>,
         asked: Asked,
         body: &Bytes,
     ) -> Self {
@@ -97,14 +107,17 @@ impl Journal {
         Self {
             asked,
             request_id,
-            client_ip: request.peer_addr().map(|address| address.ip().to_string()),
+            client_ip: Peer::of(request, gateway).address.map(|address| address.to_string()),
             node: gateway.node.clone(),
             body: gateway.record_request_body.then(|| body.clone()),
             started: request.extensions().get::<RequestId>().map_or_else(Instant::now, RequestId::started),
             started_at_ms: Now::read().unix_ms(),
             first_content: None,
-            trail: Trail::of(token.clone()),
-            token,
+            trail: Trail::of(holder.id.clone()).within(holder.terms.tiers),
+            tokens: if holder.terms.has_limits() { estimate_tokens(body) } else { 0 },
+            holder,
+            images: 0,
+            admission: None,
             branches: Vec::new(),
             status: CLIENT_CLOSED_REQUEST,
             error: Some("client_closed_request"),
@@ -115,8 +128,8 @@ impl Journal {
 
     /// A trail for each of so many calls side by side; they are part of this record however the calls end.
     pub fn branches(&mut self, count: usize) -> &mut [Trail] {
-        let client = &self.trail.client;
-        self.branches.resize_with(count, || Trail::of(client.clone()));
+        let Trail { client, tiers, .. } = &self.trail;
+        self.branches.resize_with(count, || Trail::of(client.clone()).within(*tiers));
         &mut self.branches
     }
 
@@ -130,6 +143,56 @@ impl Journal {
     /// The body is read now.
     pub fn asks_for(&mut self, model: &str, is_stream: bool) {
         self.asked = Asked::of(self.asked.dialect, self.asked.endpoint).model(model).stream(is_stream);
+    }
+
+    /// Lets the request in, if its holder may use the model and has something left; to be asked before Google is.
+    pub fn admit(&mut self, model: &ModelName) -> Result<(), ApiError> {
+        let images = u64::from(makes_pictures(model.as_str()));
+        self.admit_as(model, Need { tokens: self.tokens, images })
+    }
+
+    /// The same for what costs no tokens: counting them, lists, files.
+    pub fn admit_free(&mut self, model: &ModelName) -> Result<(), ApiError> {
+        self.admit_as(model, Need::default())
+    }
+
+    fn admit_as(&mut self, model: &ModelName, need: Need) -> Result<(), ApiError> {
+        self.require_model(model)?;
+        self.admission = Some(self.holder.admit(need, Now::read()).map_err(ApiError::OverLimit)?);
+        self.images = need.images;
+        Ok(())
+    }
+
+    /// Whatever names a model may be used only for those that the token is for.
+    pub fn require_model(&self, model: &ModelName) -> Result<(), ApiError> {
+        if model.is_none() || self.holder.terms.allow_model(model.as_str()) {
+            return Ok(());
+        }
+        Err(ApiError::ModelNotAllowed { model: model.as_str().to_owned() })
+    }
+
+    /// The same of what a client wrote.
+    pub fn require_named(&self, name: &str) -> Result<(), ApiError> {
+        let model = ModelName::parse(name).ok_or_else(|| ApiError::ModelName { name: name.to_owned() })?;
+        self.require_model(&model)
+    }
+
+    pub fn is_bound_to_models(&self) -> bool {
+        !self.holder.terms.models.is_empty()
+    }
+
+    /// What was never sent does not count, and what failed used no tokens. Of a client that hung up before there was an
+    /// answer nobody knows what it used.
+    fn settle(&mut self) {
+        let Some(admission) = self.admission.take() else { return };
+        let usage = self.trail.usage.map(|usage| usage.input() + usage.output());
+        if self.trail.answered_by.is_some() {
+            admission.settle(usage, self.images);
+        } else if self.status == CLIENT_CLOSED_REQUEST {
+            admission.settle(usage, 0);
+        } else if !self.trail.attempts.is_empty() {
+            admission.settle(Some(usage.unwrap_or(0)), 0);
+        }
     }
 
     /// The first byte of content goes to the client now.
@@ -210,7 +273,7 @@ impl Journal {
             stream: self.asked.is_stream,
             status: self.status.into(),
             key_id: self.trail.answered_by.map(|key| key.0),
-            token_id: Some(self.token.as_str().to_owned()),
+            token_id: Some(self.holder.id.as_str().to_owned()),
             client_ip: self.client_ip.take(),
             attempts: i32::try_from(self.trail.attempts.len()).unwrap_or(i32::MAX),
             trail: self.trail.to_json(),
@@ -250,6 +313,7 @@ impl Journal {
 impl Drop for Journal {
     fn drop(&mut self) {
         self.join();
+        self.settle();
         let now = Instant::now();
         self.measure(now);
         let errors = self.error_rows();

@@ -14,6 +14,7 @@ pub mod gateway;
 pub mod gemini;
 pub mod health;
 pub mod journal;
+pub mod limits;
 pub mod media;
 pub mod normalize;
 pub mod openai;
@@ -23,6 +24,7 @@ pub mod request_id;
 pub mod signatures;
 pub mod source;
 pub mod stream;
+pub mod usage;
 
 use actix_web::{
     HttpRequest, Resource, Scope,
@@ -81,6 +83,7 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(only::<OpenAi>("/metrics", "GET").route(get().to(health::metrics)))
         .configure(dashboard::routes)
         .service(admin_scope())
+        .configure(usage::routes)
         .service(gemini_scope("/gemini/v1beta"))
         .service(gemini_scope("/v1beta"))
         .service(gemini_scope("/v1alpha"))
@@ -114,6 +117,7 @@ fn admin_scope() -> impl HttpServiceFactory {
         .configure(admin::requests::routes)
         .configure(admin::session::routes)
         .configure(admin::stats::routes)
+        .configure(admin::tokens::routes)
         .default_service(web::to(unknown_path::<Admin>))
         .wrap(from_fn(admin::keep_private))
 }

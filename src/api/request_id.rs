@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tracing::debug;
 use uuid::Uuid;
 
-use super::{gateway::Gateway, journal::Journaled};
+use super::{gateway::Gateway, journal::Journaled, limits};
 use crate::telemetry::metrics::StatusLabel;
 
 pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
@@ -51,6 +51,7 @@ pub async fn name_request(
     if let Ok(value) = HeaderValue::from_str(text) {
         response.headers_mut().insert(HEADER, value);
     }
+    limits::tell(&mut response);
     count_if_rejected(&response);
     debug!(
         request.id = text,

@@ -4,7 +4,7 @@ use tracing::{info, warn};
 
 use super::StartError;
 use crate::{
-    actors::registrar::ClientMarks,
+    actors::tokens::TokenStore,
     api::{
         admin::{
             jobs::Jobs,
@@ -14,21 +14,26 @@ use crate::{
         health::NO_TOKENS,
     },
     config::{Auth, Storage},
-    domain::client::TokenId,
-    secrets::{Sealer, TokenSet, load_or_create_admin_token, named_tokens},
+    db::{
+        Database, DbError,
+        client_tokens::{load_tokens, sync_configured_tokens},
+    },
+    domain::time::Now,
+    secrets::{Sealer, TokenSet, load_or_create_admin_token},
 };
 
-/// The administrators' way in: by the token that is set, else by the one that is kept in the data folder.
-pub fn admin_door(auth: &Auth, storage: &Storage) -> Result<AdminDoor, StartError> {
+/// How the administrator gets in.
+pub fn admin_door(auth: &Auth, storage: &Storage, sealer: &Sealer) -> Result<AdminDoor, StartError> {
     Ok(AdminDoor {
-        tokens: admin_tokens(auth, storage)?,
+        tokens: admin_tokens(auth, storage, sealer)?,
         sessions: Sessions::new(auth.session_expire),
         attempts: Attempts::default(),
         jobs: Jobs::default(),
     })
 }
 
-fn admin_tokens(auth: &Auth, storage: &Storage) -> Result<TokenSet, StartError> {
+/// The administrator's token: the one that is set, else the one that is kept in the data folder.
+fn admin_tokens(auth: &Auth, storage: &Storage, sealer: &Sealer) -> Result<TokenSet, StartError> {
     let token = match auth.auth_token.clone() {
         Some(token) => token,
         None => {
@@ -39,20 +44,21 @@ fn admin_tokens(auth: &Auth, storage: &Storage) -> Result<TokenSet, StartError> 
             kept.value
         }
     };
-    Ok(TokenSet::new([(TokenId::new("auth"), token)]))
+    Ok(TokenSet::new(sealer, [token]))
 }
 
-/// Who may use the gateway. A set admin token opens the client API as well, as users of gemini-balance expect.
-pub fn client_tokens(auth: &Auth) -> TokenSet {
-    let tokens = TokenSet::configured(&auth.allowed_tokens, auth.auth_token.as_ref());
-    if tokens.is_empty() {
+/// Who may use the gateway: those of the configuration, and those that were made. A set admin token opens the client API
+/// as well, as users of gemini-balance expect.
+pub fn client_tokens(auth: &Auth, sealer: &Sealer, database: &Database) -> Result<TokenStore, DbError> {
+    let now = Now::read();
+    let (configured, rows) = database.write_blocking(|conn| {
+        let (allowed, auth) = (&auth.allowed_tokens, auth.auth_token.as_ref());
+        let configured = sync_configured_tokens(conn, sealer, allowed, auth, now.unix_ms())?;
+        Ok((configured, load_tokens(conn)?))
+    })?;
+    let store = TokenStore::new(database.clone(), rows, configured, now);
+    if store.table().holders().is_empty() {
         warn!("{NO_TOKENS}");
     }
-    tokens
-}
-
-pub fn client_marks(auth: &Auth, sealer: &Sealer) -> ClientMarks {
-    let tokens = named_tokens(&auth.allowed_tokens, auth.auth_token.as_ref());
-    let hex = |mark: [u8; 32]| mark[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-    ClientMarks::new(tokens.map(|(client, token)| (client, hex(sealer.fingerprint(token.expose())))))
+    Ok(store)
 }

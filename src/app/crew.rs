@@ -12,8 +12,9 @@ use crate::{
         balancer::Balancer,
         directory::Directory,
         logger::{LogQueue, Logger},
-        registrar::{ClientMarks, Registrar, Registry},
+        registrar::{Registrar, Registry},
         supervisor::{ProjectSettings, ReportTo, Supervisor},
+        tokens::{TokenKeeper, TokenStore},
     },
     balance::egress::Egress,
     services::{
@@ -32,6 +33,7 @@ pub struct Crew {
     pub logger: Addr<Logger>,
     pub archive: Addr<Archive>,
     pub registrar: Addr<Registrar>,
+    pub keeper: Addr<TokenKeeper>,
     pub catalog: Addr<Catalog>,
     pub directory: Addr<Directory>,
     pub recheck: Addr<Recheck>,
@@ -49,12 +51,12 @@ impl Crew {
     pub fn start(
         live: &Live,
         storage: OpenStorage,
-        marks: ClientMarks,
+        tokens: Arc<TokenStore>,
     ) -> Result<(Self, Vec<Arbiter>), StartError> {
         let config = live.config.clone();
         let (keys_arbiter, log_arbiter, service_arbiter) = (Arbiter::new(), Arbiter::new(), Arbiter::new());
         let view_arbiter = Arbiter::new();
-        let owners = storage::load_owners(&config, &storage.database, &marks)?;
+        let owners = storage::load_owners(&config, &storage.database)?;
         let OpenStorage { database, keys, ledgers, .. } = storage;
         let queue = Arc::<LogQueue>::default();
         let logger = {
@@ -68,8 +70,9 @@ impl Crew {
         };
         let registrar = {
             let database = database.clone();
-            Registrar::start_in_arbiter(&log_arbiter.handle(), move |_| Registrar::new(database, marks))
+            Registrar::start_in_arbiter(&log_arbiter.handle(), move |_| Registrar::new(database))
         };
+        let keeper = TokenKeeper::start_in_arbiter(&log_arbiter.handle(), move |_| TokenKeeper::new(tokens));
         let supervisor = {
             let max_failures = config.pool.max_failures;
             let projects = ProjectSettings {
@@ -119,6 +122,7 @@ impl Crew {
             logger,
             archive,
             registrar,
+            keeper,
             catalog,
             directory,
             recheck,

@@ -6,10 +6,7 @@ use tracing::{info, warn};
 
 use super::StartError;
 use crate::{
-    actors::{
-        registrar::{self, ClientMarks},
-        supervisor::PoolKey,
-    },
+    actors::{registrar, supervisor::PoolKey},
     api::health::NO_KEYS,
     balance::owners::Owners,
     config::Config,
@@ -73,10 +70,10 @@ pub fn open(config: &Config) -> Result<OpenStorage, StartError> {
 }
 
 /// Who owns what lies at Google, as far as the last run knew.
-pub fn load_owners(config: &Config, database: &Database, marks: &ClientMarks) -> Result<Owners, DbError> {
+pub fn load_owners(config: &Config, database: &Database) -> Result<Owners, DbError> {
     let now_ms = Now::read().unix_ms();
     let stored = database.read_blocking(|conn| resources::load_resources(conn, now_ms))?;
     let mut owners = Owners::new(registrar::CAPACITY, config.gemini.isolates_clients);
-    registrar::restore(&mut owners, stored, marks, now_ms);
+    registrar::restore(&mut owners, stored, now_ms);
     Ok(owners)
 }

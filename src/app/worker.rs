@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{crew::Crew, live::Live, switches};
 use crate::{
+    actors::tokens::TokenStore,
     api::{
         archive::Responses,
         gateway::{AdminDoor, Gateway, Limits, Streams},
@@ -24,7 +25,7 @@ use crate::{
     config::{self, Gemini},
     db::Database,
     media::{self, Fetcher},
-    secrets::{Sealer, TokenOwners, TokenSet},
+    secrets::Sealer,
     upstream::dispatch::Dispatcher,
 };
 
@@ -32,10 +33,9 @@ use crate::{
 #[derive(Clone)]
 pub struct Shared {
     pub crew: Crew,
-    pub tokens: Arc<TokenSet>,
+    pub tokens: Arc<TokenStore>,
     pub sealer: Sealer,
     pub admin: Arc<AdminDoor>,
-    pub owners: Arc<TokenOwners>,
     pub database: Database,
     pub outbox_guard: mpsc::WeakSender<()>,
     pub signatures: Signatures,
@@ -117,7 +117,8 @@ impl Shared {
         let config = &live.config;
         Gateway {
             dispatcher: dispatcher.into(),
-            tokens: self.tokens.clone(),
+            tokens: self.tokens.replica(),
+            token_store: self.tokens.clone(),
             registry: self.crew.registry.clone(),
             sealer: self.sealer.clone(),
             admin: self.admin.clone(),
@@ -134,7 +135,6 @@ impl Shared {
                 archive: self.crew.archive.clone(),
                 unwritten: self.crew.unwritten.clone(),
                 database: self.database.clone(),
-                owners: self.owners.clone(),
                 is_on: config.responses.store,
             },
             switches: live.switches.clone(),

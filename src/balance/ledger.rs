@@ -21,9 +21,9 @@ use crate::domain::{
 
 mod book;
 mod ceiling;
-mod day;
-mod guess;
-mod minute;
+pub(super) mod day;
+pub(super) mod guess;
+pub(super) mod minute;
 mod row;
 mod snapshot;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Decisions as pure state machines: no actor, no clock, no I/O. Time is always an argument.
 
 pub mod affinity;
+pub mod allowance;
 pub mod breaker;
 pub mod budget;
 pub mod cost;

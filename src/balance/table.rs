@@ -18,7 +18,12 @@ use super::{
     policy::Policy,
     ready::ReadyList,
 };
-use crate::domain::{key::KeyId, model::ModelName, placement::ModelRules, time::Now};
+use crate::domain::{
+    key::KeyId,
+    model::ModelName,
+    placement::{ModelRules, Tier},
+    time::Now,
+};
 
 mod choice;
 mod lists;
@@ -37,6 +42,8 @@ pub use pick::{Ask, Picked};
 pub struct Terms {
     /// Keys of a higher rank are used only when none of a lower rank is ready; 0 or 1.
     pub rank: u8,
+    /// Clients may be bound to some tiers.
+    pub tier: Tier,
     /// Share of the traffic beside other keys, 1 to 100.
     pub weight: u8,
     /// Which models it is for; none is all.
@@ -45,7 +52,7 @@ pub struct Terms {
 
 impl Default for Terms {
     fn default() -> Self {
-        Self { rank: 0, weight: 1, models: None }
+        Self { rank: 0, tier: Tier::default(), weight: 1, models: None }
     }
 }
 

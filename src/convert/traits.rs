@@ -177,6 +177,11 @@ pub fn fits(pattern: &str, name: &str) -> bool {
     name.ends_with(tail)
 }
 
+/// Whether answers of that model are pictures, as far as its name tells.
+pub fn makes_pictures(model: &str) -> bool {
+    ["*-image*", "imagen-*"].iter().any(|pattern| fits(pattern, model))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -22,6 +22,12 @@ pub(super) fn reserve(conn: &mut DbConnection, name: &str, count: usize) -> Quer
     Ok(last.unwrap_or(0) + 1)
 }
 
+/// How far a counter has come; 0 where there is none.
+pub(super) fn count(conn: &mut DbConnection, name: &str) -> QueryResult<i64> {
+    let last = counters::table.find(name).select(counters::value).first(conn).optional()?;
+    Ok(last.unwrap_or(0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

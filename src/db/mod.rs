@@ -4,6 +4,7 @@
 //! plain function of its table's file, from a connection to rows.
 
 mod check;
+pub mod client_tokens;
 mod counters;
 mod error;
 pub mod error_logs;

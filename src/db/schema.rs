@@ -8,6 +8,25 @@ diesel::table! {
 }
 
 diesel::table! {
+    client_tokens (id) {
+        id -> Text,
+        name -> Text,
+        fingerprint -> Binary,
+        prefix -> Text,
+        origin -> Text,
+        enabled -> Bool,
+        created_at_ms -> BigInt,
+        expires_at_ms -> Nullable<BigInt>,
+        last_used_at_ms -> Nullable<BigInt>,
+        old_fingerprint -> Nullable<Binary>,
+        old_valid_until_ms -> Nullable<BigInt>,
+        terms -> Text,
+        note -> Text,
+        usage -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
     keys (id) {
         id -> BigInt,
         fingerprint -> Binary,

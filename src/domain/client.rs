@@ -4,8 +4,11 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-/// Names a client token in logs and tables; no secret. Configured tokens are `allowed-1`, `allowed-2`, … in the
-/// order of `ALLOWED_TOKENS`, and `auth` for `AUTH_TOKEN`.
+/// A hash that a client token is known by; the same in every process that has the encryption key.
+pub type TokenPrint = [u8; 32];
+
+/// Names a client token in logs and tables; no secret, and never another token's. Configured tokens are `allowed-1`,
+/// `allowed-2`, … in the order in which they first stood in `ALLOWED_TOKENS`, and `auth` for `AUTH_TOKEN`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TokenId(Arc<str>);

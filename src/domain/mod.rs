@@ -10,5 +10,7 @@ pub mod placement;
 pub mod policy;
 pub mod quota;
 pub mod resource;
+pub mod terms;
+pub mod tiers;
 pub mod time;
 pub mod usage;

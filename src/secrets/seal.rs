@@ -11,7 +11,7 @@ use hmac::{Hmac, Mac};
 use rand::Rng;
 use sha2::Sha256;
 
-pub(super) type HmacSha256 = Hmac<Sha256>;
+type HmacSha256 = Hmac<Sha256>;
 
 /// First byte of everything sealed, so that a later format can be told apart.
 const VERSION: u8 = 1;
@@ -21,14 +21,14 @@ const NONCE_BYTES: usize = 24;
 const MIN_PASSPHRASE_CHARS: usize = 16;
 
 /// HMAC-SHA256 of `message` under `key`.
-pub(super) fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
+fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
     let mut mac = keyed(key);
     mac.update(message);
     mac.finalize().into_bytes().into()
 }
 
 /// HMAC-SHA256 with its key already absorbed; cloning it is cheaper than keying it again.
-pub(super) fn keyed(key: &[u8]) -> HmacSha256 {
+fn keyed(key: &[u8]) -> HmacSha256 {
     HmacSha256::new_from_slice(key).expect("HMAC takes keys of any length")
 }
 
@@ -122,8 +122,13 @@ impl Sealer {
 
     /// The same for the same text under the same key, and of no use without that key.
     pub fn fingerprint(&self, text: &str) -> [u8; 32] {
+        self.fingerprint_of([text.as_bytes()])
+    }
+
+    /// The same of a text in pieces.
+    pub(super) fn fingerprint_of<const N: usize>(&self, pieces: [&[u8]; N]) -> [u8; 32] {
         let mut mac = self.fingerprints.clone();
-        mac.update(text.as_bytes());
+        pieces.iter().for_each(|piece| mac.update(piece));
         mac.finalize().into_bytes().into()
     }
 }

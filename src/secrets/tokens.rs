@@ -1,104 +1,70 @@
 //! Client tokens: found without comparing secrets, named without showing them.
 
-use std::{
-    collections::HashMap,
-    fmt::{self, Write as _},
-    sync::Arc,
-};
+use std::{collections::HashSet, fmt};
 
-use hmac::Mac;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use rand::Rng;
 
-use super::{
-    Sealer, Secret,
-    seal::{HmacSha256, keyed},
-};
-use crate::domain::client::TokenId;
+use super::{Sealer, Secret};
+use crate::domain::client::TokenPrint;
 
-/// The tokens that open the door, kept as hashes under a key that is drawn anew for every process.
-///
-/// A lookup hashes what the client sent and looks for that hash: whoever measures its time learns something about
-/// hashes that they can neither choose nor invert, so the comparison needs no care of its own.
+impl Sealer {
+    /// Whoever measures the time of a look-up by this learns something about hashes that they can neither choose nor
+    /// invert, so the comparison needs no care of its own.
+    pub fn token_fingerprint(&self, token: &str) -> TokenPrint {
+        self.fingerprint_of([b"client token: ", token.as_bytes()])
+    }
+
+    /// The client token that a text always leads to, which nobody without the encryption key can guess.
+    pub fn token_of(&self, text: &[u8]) -> Secret {
+        token_from(self.fingerprint_of([b"token made for: ", text]))
+    }
+}
+
+/// A new client token: 256 random bits.
+pub fn new_token() -> Secret {
+    let mut bytes = [0; 32];
+    rand::rng().fill_bytes(&mut bytes);
+    token_from(bytes)
+}
+
+fn token_from(bytes: [u8; 32]) -> Secret {
+    Secret::new(format!("sk-{}", URL_SAFE_NO_PAD.encode(bytes)))
+}
+
+/// What may be shown of a token, so that its holder recognises it: a few characters, and none of a short one.
+pub fn shown_prefix(token: &str) -> String {
+    let shown = match token.chars().count() {
+        0..16 => 0,
+        16..24 => 3,
+        24..40 => 6,
+        _ => 9,
+    };
+    let prefix: String = token.chars().take(shown).collect();
+    format!("{prefix}…")
+}
+
+/// The administrator's tokens, as hashes.
 #[derive(Clone)]
 pub struct TokenSet {
-    mac: HmacSha256,
-    ids: HashMap<[u8; 32], TokenId>,
+    sealer: Sealer,
+    prints: HashSet<TokenPrint>,
 }
 
 impl TokenSet {
-    /// A set of named tokens; of two equal tokens the first keeps its name.
-    pub fn new(tokens: impl IntoIterator<Item = (TokenId, Secret)>) -> Self {
-        let mut key = [0; 32];
-        rand::rng().fill_bytes(&mut key);
-        let mut set = Self { mac: keyed(&key), ids: HashMap::new() };
-        for (id, token) in tokens {
-            let hash = set.hash(token.expose());
-            set.ids.entry(hash).or_insert(id);
-        }
-        set
+    pub fn new(sealer: &Sealer, tokens: impl IntoIterator<Item = Secret>) -> Self {
+        let prints = tokens.into_iter().map(|token| sealer.token_fingerprint(token.expose())).collect();
+        Self { sealer: sealer.clone(), prints }
     }
 
-    /// The tokens of the configuration: `ALLOWED_TOKENS`, and `AUTH_TOKEN`, which opens the client API as well.
-    pub fn configured(allowed: &[Secret], auth: Option<&Secret>) -> Self {
-        Self::new(named_tokens(allowed, auth))
+    pub fn contains(&self, token: &str) -> bool {
+        self.prints.contains(&self.sealer.token_fingerprint(token))
     }
-
-    /// The name of this token; `None` when it is not ours. Costs one hash, however many tokens there are.
-    pub fn find(&self, token: &str) -> Option<TokenId> {
-        self.ids.get(&self.hash(token)).cloned()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.ids.is_empty()
-    }
-
-    pub fn len(&self) -> usize {
-        self.ids.len()
-    }
-
-    fn hash(&self, token: &str) -> [u8; 32] {
-        let mut mac = self.mac.clone();
-        mac.update(token.as_bytes());
-        mac.finalize().into_bytes().into()
-    }
-}
-
-/// Whose is what is kept: a name of the token itself, which another token in its place does not inherit.
-#[derive(Debug, Default)]
-pub struct TokenOwners(HashMap<TokenId, Arc<str>>);
-
-impl TokenOwners {
-    /// As with [`TokenSet::configured`]; the names hold as long as the encryption key does.
-    pub fn configured(allowed: &[Secret], auth: Option<&Secret>, sealer: &Sealer) -> Self {
-        Self(named_tokens(allowed, auth).map(|(id, token)| (id, owner(&token, sealer))).collect())
-    }
-
-    pub fn of(&self, id: &TokenId) -> Arc<str> {
-        self.0.get(id).cloned().unwrap_or_else(|| id.as_str().into())
-    }
-}
-
-/// 32 hexadecimal digits.
-fn owner(token: &Secret, sealer: &Sealer) -> Arc<str> {
-    let print = sealer.fingerprint(&format!("client token: {}", token.expose()));
-    let mut digits = String::with_capacity(32);
-    for byte in &print[..16] {
-        write!(digits, "{byte:02x}").expect("a string takes every write");
-    }
-    digits.into()
-}
-
-/// The configured tokens with the names that they go by.
-pub fn named_tokens(allowed: &[Secret], auth: Option<&Secret>) -> impl Iterator<Item = (TokenId, Secret)> {
-    let named =
-        |(index, token): (usize, &Secret)| (TokenId::new(format!("allowed-{}", index + 1)), token.clone());
-    let auth = auth.map(|token| (TokenId::new("auth"), token.clone()));
-    allowed.iter().enumerate().map(named).chain(auth)
 }
 
 impl fmt::Debug for TokenSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TokenSet({} tokens)", self.ids.len())
+        write!(f, "TokenSet({} tokens)", self.prints.len())
     }
 }
 
@@ -139,34 +105,38 @@ pub fn is_example_token(token: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn secrets(texts: &[&str]) -> Vec<Secret> {
-        texts.iter().map(|text| Secret::new(*text)).collect()
+    fn sealer(passphrase: &str) -> Sealer {
+        Sealer::new(&crate::secrets::EncryptionKey::parse(passphrase).unwrap())
     }
 
     #[test]
     fn a_token_is_found_by_its_whole_text_only() {
-        let set = TokenSet::configured(&secrets(&["sk-one", "sk-two"]), Some(&Secret::new("sk-admin")));
+        let set = TokenSet::new(&sealer("correct horse battery"), [Secret::new("sk-admin")]);
 
-        assert_eq!(set.find("sk-two"), Some(TokenId::new("allowed-2")));
-        assert_eq!(set.find("sk-admin"), Some(TokenId::new("auth")));
-        for text in ["", "sk-tw", "sk-two ", "SK-TWO"] {
-            assert_eq!(set.find(text), None, "{text}");
+        assert!(set.contains("sk-admin"));
+        for text in ["", "sk-admi", "sk-admin ", "SK-ADMIN"] {
+            assert!(!set.contains(text), "{text}");
         }
     }
 
     #[test]
-    fn a_token_listed_twice_keeps_its_first_name() {
-        let set = TokenSet::configured(&secrets(&["same"]), Some(&Secret::new("same")));
+    fn fingerprints_hold_as_long_as_the_encryption_key_does() {
+        let print = |passphrase| sealer(passphrase).token_fingerprint("sk-x");
 
-        assert_eq!((set.len(), set.find("same")), (1, Some(TokenId::new("allowed-1"))));
+        assert_eq!(print("correct horse battery"), print("correct horse battery"));
+        assert_ne!(print("correct horse battery"), print("another passphrase"));
+        let sealer = sealer("correct horse battery");
+        assert_eq!(sealer.token_fingerprint("sk-x"), sealer.fingerprint("client token: sk-x"));
     }
 
     #[test]
-    fn an_empty_set_lets_nobody_in() {
-        let set = TokenSet::configured(&[], None);
+    fn a_new_token_is_long_and_little_of_it_is_shown() {
+        let (one, other) = (new_token(), new_token());
 
-        assert!(set.is_empty());
-        assert_eq!(set.find(""), None);
+        assert_ne!(one, other);
+        assert_eq!(one.expose().len(), 46);
+        assert_eq!(shown_prefix(one.expose()), format!("{}…", &one.expose()[..9]));
+        assert_eq!(["short", "sixteen-letters!"].map(shown_prefix), ["…", "six…"]);
     }
 
     #[test]

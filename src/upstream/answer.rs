@@ -20,7 +20,7 @@ use super::{
     events::EventStream,
     trail::{Extra, Trail},
 };
-use crate::domain::{client::TokenId, key::KeyId, outcome::NextStep};
+use crate::domain::{client::TokenId, key::KeyId, outcome::NextStep, tiers::TierSet};
 
 /// Parts that one answer may have beyond its first.
 const MAX_CONTINUATIONS: usize = 2;
@@ -51,6 +51,7 @@ struct Resumption {
     dispatcher: Rc<Dispatcher>,
     call: Call,
     client: TokenId,
+    tiers: TierSet,
     told: Told,
     tried: Vec<KeyId>,
     left: usize,
@@ -69,9 +70,10 @@ impl AnswerStream {
     }
 
     /// From now on the answer goes on when it is cut.
-    pub(super) fn resuming(self, dispatcher: Rc<Dispatcher>, call: Call, client: TokenId) -> Self {
+    pub(super) fn resuming(self, dispatcher: Rc<Dispatcher>, call: Call, trail: &Trail) -> Self {
+        let (client, tiers) = (trail.client.clone(), trail.tiers);
         let (told, tried) = (Told::default(), Vec::new());
-        let resumption = Resumption { dispatcher, call, client, told, tried, left: MAX_CONTINUATIONS };
+        let resumption = Resumption { dispatcher, call, client, tiers, told, tried, left: MAX_CONTINUATIONS };
         Self { resumption: Some(resumption), ..self }
     }
 
@@ -157,7 +159,8 @@ impl Resumption {
         self.tried.extend(cut.key());
         let (dispatcher, call) = (self.dispatcher.clone(), Call { body, ..self.call.clone() });
         let start = Start { deadline, tried: self.tried.clone(), extra: Some(Extra::Continuation) };
-        let mut record = Record { trail: Trail::of(self.client.clone()), whole: ended.clone() };
+        let mut record =
+            Record { trail: Trail::of(self.client.clone()).within(self.tiers), whole: ended.clone() };
         Some(Box::pin(async move { dispatcher.open_part(&call, &mut record.trail, start).await }))
     }
 }

@@ -197,6 +197,7 @@ impl<'a> Attempts<'a> {
             preference: self.preference,
             tried: self.tried.clone(),
             elsewhere,
+            tiers: self.trail.tiers,
             deadline,
         };
         self.balancer.send(acquire).await.unwrap_or(Err(Unavailable::NoUsableKey))

@@ -25,21 +25,25 @@ pub struct Call {
 
 impl Call {
     /// Input tokens as far as the body tells; what Google counts corrects it.
-    ///
-    /// Four bytes a token is the usual rule for text. Media are sent as base64 and counted by another measure: about 260
-    /// tokens a picture, more for sound and film.
     pub fn estimated_tokens(&self) -> u64 {
-        const BYTES_PER_TOKEN: usize = 4;
-        const TOKENS_PER_MEDIUM: usize = 260;
-        /// A body with media has at most so much text, by estimate.
-        const TEXT_BESIDE_MEDIA: usize = 16 * 1024;
-        let media: usize = [&b"\"inlineData\""[..], b"\"inline_data\""]
-            .iter()
-            .map(|name| memmem::find_iter(&self.body, name).count())
-            .sum();
-        let text = if media == 0 { self.body.len() } else { self.body.len().min(TEXT_BESIDE_MEDIA) };
-        (text / BYTES_PER_TOKEN + media * TOKENS_PER_MEDIUM) as u64
+        estimate_tokens(&self.body)
     }
+}
+
+/// Input tokens of a body in any dialect, as far as it tells.
+///
+/// Four bytes a token is the usual rule for text. Media are sent as base64 and counted by another measure: about 260
+/// tokens a picture, more for sound and film.
+pub fn estimate_tokens(body: &[u8]) -> u64 {
+    const BYTES_PER_TOKEN: usize = 4;
+    const TOKENS_PER_MEDIUM: usize = 260;
+    /// A body with media has at most so much text, by estimate.
+    const TEXT_BESIDE_MEDIA: usize = 16 * 1024;
+    /// Gemini's two spellings, Anthropic's, and what is in OpenAI's addresses.
+    const MEDIA: [&[u8]; 4] = [b"\"inlineData\"", b"\"inline_data\"", b"\"base64\"", b";base64,"];
+    let media: usize = MEDIA.iter().map(|name| memmem::find_iter(body, name).count()).sum();
+    let text = if media == 0 { body.len() } else { body.len().min(TEXT_BESIDE_MEDIA) };
+    (text / BYTES_PER_TOKEN + media * TOKENS_PER_MEDIUM) as u64
 }
 
 /// How the key is sent; always exactly one credential, and never in the URL.

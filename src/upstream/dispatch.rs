@@ -206,7 +206,7 @@ impl Dispatcher {
         let events = self.open_part(call, trail, Start::until(self.client.deadline())).await?;
         let answer = AnswerStream::new(events);
         let may_go_on = self.retries.continues_streams && call.answer == AnswerKind::Generation;
-        Ok(if may_go_on { answer.resuming(self.clone(), call.clone(), trail.client.clone()) } else { answer })
+        Ok(if may_go_on { answer.resuming(self.clone(), call.clone(), trail) } else { answer })
     }
 
     /// The same for one part of an answer.

@@ -12,6 +12,7 @@ use crate::{
         client::TokenId,
         key::KeyId,
         outcome::{Outcome, QuotaExceeded, QuotaMetric, QuotaWindow},
+        tiers::TierSet,
         usage::Usage,
     },
 };
@@ -125,6 +126,8 @@ pub struct FailedAttempt {
 pub struct Trail {
     /// On whose behalf; those who wait for keys take turns by it.
     pub client: TokenId,
+    /// Of the keys that may serve it.
+    pub tiers: TierSet,
     pub attempts: Vec<Attempt>,
     /// Why there was no further attempt, where one was wished for; of several candidates each has its own.
     pub no_keys: Vec<NoKey>,
@@ -142,6 +145,12 @@ impl Trail {
     /// What is done for this client.
     pub fn of(client: TokenId) -> Self {
         Self { client, ..Self::default() }
+    }
+
+    /// Only keys of these tiers serve it.
+    #[must_use]
+    pub fn within(self, tiers: TierSet) -> Self {
+        Self { tiers, ..self }
     }
 
     /// `waited` is the part of `spent` that the client's first byte had to wait for.

@@ -28,4 +28,5 @@ mod storm;
 mod streaming;
 mod switches;
 mod timeouts;
+mod tokens;
 mod uploads;

@@ -30,10 +30,10 @@ pub(super) struct Wish {
 
 impl Wish {
     pub fn ask(&self) -> Ask<'_> {
-        let Acquire { model, tokens, tried, elsewhere, preference, .. } = &self.acquire;
+        let Acquire { model, tokens, tried, elsewhere, tiers, preference, .. } = &self.acquire;
         // Those of a control group go wherever it suits.
         let preference = preference.filter(|_| self.group.is_none_or(|group| group == Group::Preferring));
-        Ask { model, tokens: *tokens, tried, elsewhere: elsewhere.as_ref(), preference }
+        Ask { model, tokens: *tokens, tried, elsewhere: elsewhere.as_ref(), tiers: *tiers, preference }
     }
 }
 

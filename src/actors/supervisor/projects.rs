@@ -68,7 +68,7 @@ impl Projects {
         project.members.push(key);
         let rules = &placement.models;
         let models = (!rules.is_empty()).then(|| Arc::new(rules.clone()));
-        let terms = Terms { rank: tier.rank(), weight: placement.weight.clamp(1, 100), models };
+        let terms = Terms { rank: tier.rank(), tier, weight: placement.weight.clamp(1, 100), models };
         Place { gauge: Arc::default(), ledger: project.ledger.clone(), terms }
     }
 

@@ -14,7 +14,7 @@ use super::{
     Admin,
     envelope::{ErrorBody, ErrorDetail},
     etag::Version,
-    jobs, keys, requests, session, stats,
+    jobs, keys, requests, session, stats, tokens,
 };
 use crate::api::only;
 
@@ -47,6 +47,13 @@ use crate::api::only;
         session::find_session,
         stats::attention,
         stats::forecast,
+        tokens::create_token,
+        tokens::delete_token,
+        tokens::find_token,
+        tokens::lend_token,
+        tokens::list_tokens,
+        tokens::rotate_token,
+        tokens::update_token,
     ),
     components(schemas(ErrorBody, ErrorDetail)),
     security(("admin_token" = []), ("session" = [])),
@@ -56,6 +63,7 @@ use crate::api::only;
         (name = "jobs", description = "Actions over many keys, which take their time"),
         (name = "requests", description = "The request log"),
         (name = "stats", description = "Figures, the forecast, and what needs attention"),
+        (name = "tokens", description = "Client tokens: who may use the gateway, and how much"),
         (name = "openapi", description = "This document"),
     ),
 )]

@@ -88,7 +88,7 @@ pub async fn create_session(
     peer::require_same_origin(&request, &peer)?;
     let admin = &gateway.admin;
     admin.attempts.require(peer.address)?;
-    if gateway.admin.tokens.find(login.0.token.trim()).is_none() {
+    if !gateway.admin.tokens.contains(login.0.token.trim()) {
         admin.attempts.failed(peer.address);
         warn!(address = ?peer.address, "somebody tried to log in with a wrong admin token");
         return Err(crate::api::error::ApiError::NotAdmin.into());

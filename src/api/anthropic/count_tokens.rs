@@ -32,7 +32,7 @@ pub async fn count_tokens(
     body: Body<Anthropic>,
 ) -> Result<HttpResponse, Failure<Anthropic>> {
     let asked = Asked::of("anthropic", "messages/count_tokens");
-    let mut journal = Journal::begin(&gateway, &request, token.id, asked, &body.bytes);
+    let mut journal = Journal::begin(&gateway, &request, token.holder, asked, &body.bytes);
     let counted = match prepare(&request, &gateway, &body.bytes, &mut journal).await {
         Ok(call) => count(&gateway, &call, &mut journal).await,
         Err(error) => Err(error),
@@ -49,6 +49,7 @@ async fn prepare(
     let mut wanted = read(request, body, journal, count_request)?;
     journal.asks_for(&wanted.model, false);
     let model = gateway.asked(own_name(&wanted.model))?.model;
+    journal.admit_free(&model)?;
     fetch_remote(gateway.media.as_deref(), wanted.media_mut()).await?;
     let (traits, resource) = (ModelTraits::of(model.as_str()), model.resource());
     let body = to_count(&wanted, &options(gateway, &model, &traits), &resource)?.to_json();

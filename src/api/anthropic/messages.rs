@@ -36,7 +36,7 @@ pub async fn create_message(
     body: Body<Anthropic>,
 ) -> Result<HttpResponse, Failure<Anthropic>> {
     let asked = Asked::of("anthropic", "messages");
-    let mut journal = Journal::begin(&gateway, &request, token.id, asked, &body.bytes);
+    let mut journal = Journal::begin(&gateway, &request, token.holder, asked, &body.bytes);
     let prepared = match prepare(&request, &gateway, body.bytes, &mut journal).await {
         Ok(prepared) => prepared,
         Err(error) => return journal.conclude(Err(error)),
@@ -71,6 +71,7 @@ async fn prepare(
     drop(body);
     journal.asks_for(&wanted.model, wanted.stream);
     let asked = gateway.asked(own_name(&wanted.model))?;
+    journal.admit(&asked.model)?;
     fetch_remote(gateway.media.as_deref(), wanted.media_mut()).await?;
     let traits = ModelTraits::of(asked.model.as_str());
     let body = to_gemini(&wanted, &options(gateway, &asked.model, &traits))?.to_json();

@@ -28,7 +28,7 @@ pub async fn list_models(
     token: ClientToken<Anthropic>,
 ) -> Result<HttpResponse, Failure<Anthropic>> {
     let asked = Asked::of("anthropic", "models.list");
-    let journal = Journal::begin(&gateway, &request, token.id, asked, &Bytes::new());
+    let journal = Journal::begin(&gateway, &request, token.holder, asked, &Bytes::new());
     journal.conclude(list(&gateway, request.query_string()).await)
 }
 
@@ -65,7 +65,7 @@ pub async fn find_model(
 ) -> Result<HttpResponse, Failure<Anthropic>> {
     let id = path.into_inner();
     let asked = Asked::of("anthropic", "models.get").model(&id);
-    let journal = Journal::begin(&gateway, &request, token.id, asked, &Bytes::new());
+    let journal = Journal::begin(&gateway, &request, token.holder, asked, &Bytes::new());
     journal.conclude(find(&gateway, id).await)
 }
 

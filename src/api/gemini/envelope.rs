@@ -36,8 +36,12 @@ impl Envelope for Gemini {
 }
 
 fn message(error: &ApiError) -> String {
-    match error.kind() {
-        ErrorKind::WrongToken => format!("API key not valid. Please pass a valid API key. ({error})"),
+    match error {
+        // Google's own words, which its SDKs and tools know.
+        ApiError::TokenExpired => format!("API key expired. Please renew the API key. ({error})"),
+        _ if error.kind() == ErrorKind::WrongToken => {
+            format!("API key not valid. Please pass a valid API key. ({error})")
+        }
         _ => error.to_string(),
     }
 }
@@ -45,7 +49,7 @@ fn message(error: &ApiError) -> String {
 /// What Google's SDKs read beside the status: the reason, and when to try again.
 fn details(error: &ApiError) -> Option<Value> {
     match error {
-        ApiError::WrongToken => Some(json!([{
+        ApiError::WrongToken | ApiError::TokenExpired | ApiError::TokenDisabled => Some(json!([{
             "@type": "type.googleapis.com/google.rpc.ErrorInfo",
             "reason": "API_KEY_INVALID",
             "domain": "googleapis.com",

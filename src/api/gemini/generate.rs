@@ -51,11 +51,18 @@ pub async fn call_method(
     let method = ModelMethod::parse(&method).ok_or_else(|| ApiError::unknown_path(&request))?;
     let is_stream = method == ModelMethod::StreamGenerate;
     let asked = Asked::of("gemini", method.label()).model(&name).stream(is_stream);
-    let journal = Journal::begin(&gateway, &request, token.id, asked, &body.bytes);
+    let mut journal = Journal::begin(&gateway, &request, token.holder, asked, &body.bytes);
     let wanted = match gateway.asked(&name) {
         Ok(wanted) => wanted,
         Err(error) => return journal.conclude(Err(error)),
     };
+    let admitted = match method {
+        ModelMethod::CountTokens => journal.admit_free(&wanted.model),
+        _ => journal.admit(&wanted.model),
+    };
+    if let Err(error) = admitted {
+        return journal.conclude(Err(error));
+    }
     let is_fake = is_stream && gateway.streams.fake.is_some();
     let mut call = Call {
         method: Method::POST,

@@ -15,7 +15,7 @@ use crate::{
         gateway::Gateway,
         journal::{Asked, Journal},
     },
-    domain::resource::ResourceName,
+    domain::{model::ModelName, resource::ResourceName},
     upstream::{relay::RelayedBody, trail::Trail},
 };
 
@@ -60,7 +60,11 @@ pub async fn list(
     listed: Listed,
 ) -> Result<HttpResponse, Failure<Gemini>> {
     let client = token.id.clone();
-    let mut journal = Journal::begin(gateway, request, token.id, Asked::of("gemini", "list"), &Bytes::new());
+    let mut journal =
+        Journal::begin(gateway, request, token.holder, Asked::of("gemini", "list"), &Bytes::new());
+    if let Err(error) = journal.admit_free(&ModelName::none()) {
+        return journal.conclude(Err(error));
+    }
     let (size, behind) = match paging(request.query_string(), listed.collection) {
         Ok(paging) => paging,
         Err(error) => return journal.conclude(Err(error)),

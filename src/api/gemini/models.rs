@@ -67,7 +67,7 @@ pub async fn list_models(
     token: ClientToken<Gemini>,
 ) -> Result<HttpResponse, Failure<Gemini>> {
     let asked = Asked::of("gemini", "models.list");
-    let journal = Journal::begin(&gateway, &request, token.id, asked, &Bytes::new());
+    let journal = Journal::begin(&gateway, &request, token.holder, asked, &Bytes::new());
     let listed = list_page(&gateway, request.query_string()).await;
     journal.conclude(listed.map(|page| HttpResponse::Ok().json(page)))
 }
@@ -97,13 +97,16 @@ pub async fn find_model(
 ) -> Result<HttpResponse, Failure<Gemini>> {
     let name = path.into_inner();
     let asked = Asked::of("gemini", "models.get").model(&name);
-    let journal = Journal::begin(&gateway, &request, token.id, asked, &Bytes::new());
+    let mut journal = Journal::begin(&gateway, &request, token.holder, asked, &Bytes::new());
     let model = match gateway.model(&name) {
         Ok(model) => model,
         Err(error) => return journal.conclude(Err(error)),
     };
     if let Some(found) = known(&gateway, &model) {
         return journal.conclude(Ok::<_, ApiError>(HttpResponse::Ok().json(found)));
+    }
+    if let Err(error) = journal.admit_free(&model) {
+        return journal.conclude(Err(error));
     }
     let call = Call {
         method: Method::GET,

@@ -20,7 +20,7 @@ use crate::{
     api::{
         address::{climbs, with_query},
         auth::{ClientToken, speaks_gemini},
-        body::Body,
+        body::{Body, Glance},
         error::{ApiError, Failure},
         gateway::Gateway,
         journal::{Asked, Journal},
@@ -67,7 +67,11 @@ pub async fn relay(
         return listing::list(&request, &gateway, token, listed).await;
     }
     let asked = Asked::of("gemini", "relay");
-    let journal = Journal::begin(&gateway, &request, token.id, asked, &body.bytes);
+    let mut journal = Journal::begin(&gateway, &request, token.holder, asked, &body.bytes);
+    let admitted = require_named_model(&journal, &body.bytes);
+    if let Err(error) = admitted.and_then(|()| journal.admit_free(&ModelName::none())) {
+        return journal.conclude(Err(error));
+    }
     let call = Call {
         method: request.method().clone(),
         target: with_query(path.to_owned(), request.query_string()),
@@ -78,6 +82,16 @@ pub async fn relay(
         answer: AnswerKind::Plain,
     };
     fetch(&gateway, call, journal).await
+}
+
+/// Caches and interactions name in their body what they are for.
+fn require_named_model(journal: &Journal, body: &[u8]) -> Result<(), ApiError> {
+    if body.is_empty() || !journal.is_bound_to_models() {
+        return Ok(());
+    }
+    let glance = Glance::read(body).ok_or_else(|| ApiError::ModelNotAllowed { model: "?".to_owned() })?;
+    let mut named = [glance.model, glance.agent].into_iter().filter(|name| !name.is_empty());
+    named.try_for_each(|name| journal.require_named(&name))
 }
 
 /// Under `/v1`, what no other handler takes: Gemini's by its path or its credential, else nobody's.

@@ -4,7 +4,7 @@
 //! one or more further requests; *multipart* and *raw* send all in one. The address leads back to us, and what stands in
 //! it is the credential of the further requests, as some SDKs send no other.
 
-use std::{cell::RefCell, io, rc::Rc, time::Duration};
+use std::{cell::RefCell, io, rc::Rc, sync::Arc, time::Duration};
 
 use actix_web::{
     FromRequest, HttpRequest, HttpResponse,
@@ -25,6 +25,7 @@ use super::{
     uploads::{Upload, readdress},
 };
 use crate::{
+    actors::tokens::Holder,
     api::{
         address::with_query,
         auth::ClientToken,
@@ -33,7 +34,7 @@ use crate::{
         gateway::Gateway,
         journal::{Asked, Journal},
     },
-    domain::{client::TokenId, key::KeyId, model::ModelName, time::Now},
+    domain::{key::KeyId, model::ModelName, time::Now},
     upstream::{
         call::{AnswerKind, Call, Credential},
         relay::{Incoming, Intake, Relayed},
@@ -50,27 +51,33 @@ pub async fn upload(
         let upload =
             Upload::open(&id, &gateway.sealer, Now::read().unix_ms()).ok_or(ApiError::UnknownUpload)?;
         let call = call(&request, upload.target, Bytes::new());
-        return push(&request, &gateway, upload.client, Some(upload.key), call, payload).await;
+        // Its address is what lets the client in, as long as its token does.
+        let table = gateway.tokens.table();
+        let holder = table.holder_of(&upload.client, Now::read().unix_ms()).ok_or(ApiError::UnknownUpload)?;
+        return push(&request, &gateway, holder.clone(), Some(upload.key), call, payload).await;
     }
     let path = path_at_google(&request).ok_or_else(|| ApiError::unknown_path(&request))?;
     let target = with_query(path.to_owned(), request.query_string());
     let token = ClientToken::<Gemini>::extract(&request).await?;
     if brings_bytes(&request) {
         let call = call(&request, target, Bytes::new());
-        return push(&request, &gateway, token.id, None, call, payload).await;
+        return push(&request, &gateway, token.holder, None, call, payload).await;
     }
     let body = Body::<Gemini>::from_request(&request, &mut payload.into_inner()).await?;
-    begin(&request, &gateway, token.id, call(&request, target, body.bytes)).await
+    begin(&request, &gateway, token.holder, call(&request, target, body.bytes)).await
 }
 
 /// Begins a resumable upload. Nothing is lost yet, so any key may try.
 async fn begin(
     request: &HttpRequest,
     gateway: &Data<Gateway>,
-    client: TokenId,
+    client: Arc<Holder>,
     call: Call,
 ) -> Result<HttpResponse, Failure<Gemini>> {
     let mut journal = Journal::begin(gateway, request, client, Asked::of("gemini", "upload"), &call.body);
+    if let Err(error) = journal.admit_free(&ModelName::none()) {
+        return journal.conclude(Err(error));
+    }
     match gateway.dispatcher.relay(&call, &mut journal.trail).await {
         Ok(relayed) => Ok(answer(request, gateway, relayed, journal)),
         Err(error) => journal.conclude(Err(error)),
@@ -81,7 +88,7 @@ async fn begin(
 async fn push(
     request: &HttpRequest,
     gateway: &Data<Gateway>,
-    client: TokenId,
+    client: Arc<Holder>,
     key: Option<KeyId>,
     call: Call,
     payload: Payload,
@@ -96,7 +103,7 @@ async fn push(
     };
     match gateway.dispatcher.push(&call, key, incoming, &mut journal.trail).await {
         Ok(relayed) => {
-            learn(&gateway.registry, &client, &call, &relayed);
+            learn(&gateway.registry, &client.id, &call, &relayed);
             Ok(answer(request, gateway, relayed, journal))
         }
         Err(error) => match broken.take() {

@@ -50,7 +50,7 @@ pub async fn create_chat_completion(
     body: Body<OpenAi>,
 ) -> Result<HttpResponse, Failure<OpenAi>> {
     let asked = Asked::of("openai", "chat/completions");
-    let mut journal = Journal::begin(&gateway, &request, token.id.clone(), asked, &body.bytes);
+    let mut journal = Journal::begin(&gateway, &request, token.holder, asked, &body.bytes);
     let prepared = match prepare(&request, &gateway, token.id, body.bytes, &mut journal).await {
         Ok(prepared) => prepared,
         Err(error) => return journal.conclude(Err(error)),
@@ -88,6 +88,7 @@ async fn prepare(
     drop(body);
     journal.asks_for(&chat.model, chat.stream);
     let asked = gateway.asked(&chat.model)?;
+    journal.admit(&asked.model)?;
     let remembered = gateway.signatures.of(owner, asked.model.clone());
     chat.recall_signatures(|id, function| remembered.recall(id, function));
     fetch_remote(gateway.media.as_deref(), chat.media_mut()).await?;

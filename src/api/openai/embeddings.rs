@@ -30,7 +30,7 @@ pub async fn create_embeddings(
     body: Body<OpenAi>,
 ) -> Result<HttpResponse, Failure<OpenAi>> {
     let asked = Asked::of("openai", "embeddings");
-    let mut journal = Journal::begin(&gateway, &request, token.id, asked, &body.bytes);
+    let mut journal = Journal::begin(&gateway, &request, token.holder, asked, &body.bytes);
     let embedded = match prepare(&request, &gateway, &body.bytes, &mut journal) {
         Ok((wanted, model)) => embed(&gateway, &wanted, &model, &mut journal).await,
         Err(error) => Err(error),
@@ -48,6 +48,7 @@ fn prepare(
     let wanted = read(request, body, journal, embeddings_request)?;
     journal.asks_for(&wanted.model, false);
     let model = gateway.asked(&wanted.model)?.model;
+    journal.admit(&model)?;
     Ok((wanted, model))
 }
 

@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
-use crate::api::error::{ApiError, Envelope, ErrorKind};
+use crate::api::{
+    error::{ApiError, Envelope, ErrorKind},
+    limits,
+};
 
 /// The OpenAI dialect.
 #[derive(Debug)]
@@ -32,6 +35,10 @@ pub fn words(error: &ApiError, status: u16) -> (&'static str, Option<&str>) {
         ErrorKind::InvalidRequest | ErrorKind::NotFound | ErrorKind::Admin(_) => (INVALID, None),
         ErrorKind::WrongToken => (INVALID, Some("invalid_api_key")),
         ErrorKind::MissingToken => (INVALID, None),
+        ErrorKind::Forbidden => match error {
+            ApiError::ModelNotAllowed { .. } => (INVALID, Some("model_not_allowed")),
+            _ => (INVALID, Some("address_not_allowed")),
+        },
         ErrorKind::UnknownPath => (INVALID, Some("unknown_url")),
         ErrorKind::WrongMethod => (INVALID, Some("method_not_supported")),
         ErrorKind::ContentType => (INVALID, Some("unsupported_content_type")),
@@ -39,7 +46,11 @@ pub fn words(error: &ApiError, status: u16) -> (&'static str, Option<&str>) {
         ErrorKind::Timeout => (INVALID, Some("request_timeout")),
         ErrorKind::ModelNotFound => (INVALID, Some("model_not_found")),
         ErrorKind::ResourceNotFound => (INVALID, None),
-        ErrorKind::RateLimited => ("rate_limit_error", Some("rate_limit_exceeded")),
+        ErrorKind::RateLimited => match error {
+            // There the server names what is used up.
+            ApiError::OverLimit(exceeded) => (limits::metric(exceeded), Some("rate_limit_exceeded")),
+            _ => ("rate_limit_error", Some("rate_limit_exceeded")),
+        },
         ErrorKind::Internal | ErrorKind::Unavailable => ("server_error", None),
         ErrorKind::Upstream(_) => of_google(error, status),
     }
@@ -70,7 +81,9 @@ fn param(error: &ApiError) -> Option<&str> {
     match error {
         ApiError::Convert(error) => error.param(),
         ApiError::Parameter { name, .. } => Some(name),
-        ApiError::ModelName { .. } | ApiError::UnknownModel { .. } => Some("model"),
+        ApiError::ModelName { .. } | ApiError::UnknownModel { .. } | ApiError::ModelNotAllowed { .. } => {
+            Some("model")
+        }
         _ => None,
     }
 }

@@ -25,7 +25,7 @@ pub async fn list_models(
     token: ClientToken<OpenAi>,
 ) -> Result<HttpResponse, Failure<OpenAi>> {
     let asked = Asked::of("openai", "models.list");
-    let journal = Journal::begin(&gateway, &request, token.id, asked, &Bytes::new());
+    let journal = Journal::begin(&gateway, &request, token.holder, asked, &Bytes::new());
     let list = catalogue(&gateway).await;
     journal.conclude(list.map(|list| {
         let all = gateway.switches.with_derived(&list.models);
@@ -42,7 +42,7 @@ pub async fn find_model(
 ) -> Result<HttpResponse, Failure<OpenAi>> {
     let id = path.into_inner();
     let asked = Asked::of("openai", "models.get").model(&id);
-    let journal = Journal::begin(&gateway, &request, token.id, asked, &Bytes::new());
+    let journal = Journal::begin(&gateway, &request, token.holder, asked, &Bytes::new());
     journal.conclude(find(&gateway, id).await)
 }
 

@@ -36,8 +36,9 @@ pub async fn pass_through(
     let is_stream = glance.is_stream();
     let name = if glance.model.is_empty() { named_by(path) } else { &glance.model };
     let asked = Asked::of("openai", "pass-through").model(name).stream(is_stream);
-    let journal = Journal::begin(&gateway, &request, token.id, asked, &body.bytes);
-    let model = match model_of(&gateway, name) {
+    let mut journal = Journal::begin(&gateway, &request, token.holder, asked, &body.bytes);
+    let is_look = body.bytes.is_empty();
+    let model = match model_of(&gateway, name).and_then(|model| admitted(&mut journal, model, is_look)) {
         Ok(model) => model,
         Err(error) => return journal.conclude(Err(error)),
     };
@@ -71,6 +72,16 @@ fn target(path: &str, query: &str) -> String {
 /// The model in `models/{model}`; empty for other paths.
 fn named_by(path: &str) -> &str {
     path.strip_prefix("models/").unwrap_or_default()
+}
+
+/// What only looks at something, such as the list of models, costs no tokens.
+fn admitted(journal: &mut Journal, model: ModelName, is_look: bool) -> Result<ModelName, ApiError> {
+    if is_look {
+        journal.admit_free(&ModelName::none())?
+    } else {
+        journal.admit(&model)?
+    }
+    Ok(model)
 }
 
 /// The model of that name; a stand-in for calls that name no model, such as the list of models. What could be no model's

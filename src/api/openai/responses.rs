@@ -46,7 +46,7 @@ pub async fn create_response(
     body: Body<OpenAi>,
 ) -> Result<HttpResponse, Failure<OpenAi>> {
     let asked = Asked::of("openai", "responses");
-    let mut journal = Journal::begin(&gateway, &request, token.id.clone(), asked, &body.bytes);
+    let mut journal = Journal::begin(&gateway, &request, token.holder, asked, &body.bytes);
     let prepared = match prepare(&request, &gateway, token.id, body.bytes, &mut journal).await {
         Ok(prepared) => prepared,
         Err(error) => return journal.conclude(Err(error)),
@@ -88,6 +88,7 @@ async fn prepare(
         .store
         .then(|| gateway.responses.to_keep(id.clone(), &owner, wanted.previous_response_id.clone(), body));
     let asked = gateway.asked(&wanted.chat.model)?;
+    journal.admit(&asked.model)?;
     let remembered = complete(gateway, &mut wanted, owner, &asked.model).await?;
     let mut call = to_call(gateway, &wanted, &asked.model)?;
     asked.change(&mut call);
@@ -184,7 +185,7 @@ pub async fn count_input_tokens(
     body: Body<OpenAi>,
 ) -> Result<HttpResponse, Failure<OpenAi>> {
     let asked = Asked::of("openai", "responses.input_tokens");
-    let mut journal = Journal::begin(&gateway, &request, token.id.clone(), asked, &body.bytes);
+    let mut journal = Journal::begin(&gateway, &request, token.holder, asked, &body.bytes);
     let counted = count(&request, &gateway, token.id, &body.bytes, &mut journal).await;
     journal.conclude(counted.map(|tokens| {
         HttpResponse::Ok().json(json!({"object": "response.input_tokens", "input_tokens": tokens}))
@@ -201,6 +202,7 @@ async fn count(
     let mut wanted = read(request, body, journal, responses_request)?;
     journal.asks_for(&wanted.chat.model, false);
     let model = gateway.asked(&wanted.chat.model)?.model;
+    journal.admit_free(&model)?;
     complete(gateway, &mut wanted, owner, &model).await?;
     let (options, resource) = (options(gateway, &wanted, &model), model.resource());
     let request = CountedRequest { model: &resource, request: wanted.to_gemini(&options)? };

@@ -120,7 +120,7 @@ fn begin(
     token: &ClientToken<OpenAi>,
     endpoint: &'static str,
 ) -> Journal {
-    Journal::begin(gateway, request, token.id.clone(), Asked::of("openai", endpoint), &Bytes::new())
+    Journal::begin(gateway, request, token.holder.clone(), Asked::of("openai", endpoint), &Bytes::new())
 }
 
 async fn find(gateway: &Gateway, owner: &TokenId, id: String) -> Result<StoredResponse, ApiError> {

@@ -18,7 +18,7 @@ const BELIEVED_AFTER: Duration = Duration::from_secs(60);
 
 /// The wall clock without its jumps: the steady clock, shifted.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct WallClock {
+pub(in crate::balance) struct WallClock {
     base: Instant,
     /// Unix microseconds at `base`.
     base_micros: i64,
@@ -27,12 +27,12 @@ pub(super) struct WallClock {
 }
 
 impl WallClock {
-    pub(super) fn new(now: Now) -> Self {
+    pub(in crate::balance) fn new(now: Now) -> Self {
         Self { base: now.instant, base_micros: now.utc.timestamp_micros(), jump: None }
     }
 
     /// Unix microseconds, as far as they are believed.
-    pub(super) fn read(&mut self, now: Now) -> i64 {
+    pub(in crate::balance) fn read(&mut self, now: Now) -> i64 {
         let elapsed = micros(now.instant.saturating_duration_since(self.base));
         let told = now.utc.timestamp_micros().saturating_sub(elapsed);
         if is_drift(told, self.base_micros) {

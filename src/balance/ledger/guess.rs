@@ -6,7 +6,7 @@
 
 /// What guesses of one model turned out to be, as multiples of the guess.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Guesses {
+pub(in crate::balance) struct Guesses {
     mean: f32,
     deviation: f32,
 }
@@ -25,12 +25,12 @@ impl Guesses {
     const FARTHEST: f32 = 8.0;
 
     /// Tokens to reserve for a request that is guessed to have so many, no less than those.
-    pub(super) fn allow_for(self, guess: u32) -> u32 {
+    pub(in crate::balance) fn allow_for(self, guess: u32) -> u32 {
         (guess as f32 * (self.mean + 2.0 * self.deviation).max(1.0)) as u32
     }
 
     /// Google has counted.
-    pub(super) fn learn(&mut self, guess: u32, counted: u32) {
+    pub(in crate::balance) fn learn(&mut self, guess: u32, counted: u32) {
         if guess == 0 {
             return;
         }

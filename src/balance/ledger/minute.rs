@@ -16,29 +16,29 @@ const FIRST_TICK: u32 = 1000;
 
 /// Numbers the half seconds since the ledger began; good for 68 years.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct TickClock {
+pub(in crate::balance) struct TickClock {
     base: Instant,
 }
 
 impl TickClock {
-    pub(super) fn new(base: Instant) -> Self {
+    pub(in crate::balance) fn new(base: Instant) -> Self {
         Self { base }
     }
 
-    pub(super) fn tick(self, now: Instant) -> u32 {
+    pub(in crate::balance) fn tick(self, now: Instant) -> u32 {
         let elapsed = now.saturating_duration_since(self.base);
         let ticks = elapsed.as_secs() * TICKS_PER_SECOND + u64::from(elapsed.subsec_millis() >= 500);
         FIRST_TICK.saturating_add(u32::try_from(ticks).unwrap_or(u32::MAX))
     }
 
     /// When what was counted in that tick counts no more.
-    pub(super) fn expiry(self, tick: u32) -> Instant {
+    pub(in crate::balance) fn expiry(self, tick: u32) -> Instant {
         let ticks = u64::from(tick) + u64::from(LIFETIME) - u64::from(FIRST_TICK);
         self.base + Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND)
     }
 
     /// The tick that many milliseconds before `now`, at most a minute back.
-    pub(super) fn tick_before(self, now: Instant, age_ms: u64) -> u32 {
+    pub(in crate::balance) fn tick_before(self, now: Instant, age_ms: u64) -> u32 {
         let ticks = u32::try_from(age_ms * TICKS_PER_SECOND / 1000).unwrap_or(LIFETIME);
         self.tick(now) - ticks.min(LIFETIME)
     }
@@ -46,7 +46,7 @@ impl TickClock {
 
 /// The ticks of the last minute in which something was sent. An idle window holds no memory.
 #[derive(Debug, Default)]
-pub(super) struct Minute {
+pub(in crate::balance) struct Minute {
     /// Oldest first.
     slots: VecDeque<Slot>,
     /// The tick of the last slot.
@@ -68,20 +68,20 @@ impl Minute {
     /// Most slots while no tick takes more than one: all that can be alive.
     const MAX_SLOTS: usize = LIFETIME as usize;
 
-    pub(super) fn requests(&self) -> u64 {
+    pub(in crate::balance) fn requests(&self) -> u64 {
         self.requests
     }
 
-    pub(super) fn tokens(&self) -> u64 {
+    pub(in crate::balance) fn tokens(&self) -> u64 {
         self.tokens
     }
 
-    pub(super) fn newest(&self) -> u32 {
+    pub(in crate::balance) fn newest(&self) -> u32 {
         self.newest
     }
 
     /// Forgets what is older than a minute.
-    pub(super) fn advance(&mut self, now: u32) {
+    pub(in crate::balance) fn advance(&mut self, now: u32) {
         while let Some(slot) = self.slots.front()
             && now.saturating_sub(self.tick_of(*slot)) >= LIFETIME
         {
@@ -95,7 +95,7 @@ impl Minute {
     }
 
     /// Counts requests, and says in which tick: the newest, even if a thread's reading of the clock is a little older.
-    pub(super) fn add(&mut self, now: u32, requests: u16, tokens: u32) -> u32 {
+    pub(in crate::balance) fn add(&mut self, now: u32, requests: u16, tokens: u32) -> u32 {
         let tick = if self.slots.is_empty() { now } else { now.max(self.newest) };
         self.requests += u64::from(requests);
         self.tokens += u64::from(tokens);
@@ -114,7 +114,7 @@ impl Minute {
     }
 
     /// Corrects what was counted in a tick; nothing happens once the tick is forgotten.
-    pub(super) fn settle(&mut self, tick: u32, reserved: u32, spent: u32) {
+    pub(in crate::balance) fn settle(&mut self, tick: u32, reserved: u32, spent: u32) {
         let Some(slot) = self.find(tick) else { return };
         let before = slot.tokens;
         slot.tokens = before.saturating_sub(reserved).saturating_add(spent);
@@ -123,7 +123,7 @@ impl Minute {
     }
 
     /// Takes one request back that was never sent.
-    pub(super) fn refund(&mut self, tick: u32, tokens: u32) {
+    pub(in crate::balance) fn refund(&mut self, tick: u32, tokens: u32) {
         let Some(slot) = self.find(tick) else { return };
         let (requests, tokens) = (slot.requests.min(1), slot.tokens.min(tokens));
         slot.requests -= requests;
@@ -133,7 +133,7 @@ impl Minute {
     }
 
     /// The last tick that has to be forgotten until no more than this is left; `None` when there is room now.
-    pub(super) fn blocking_tick(&self, requests: u64, tokens: u64) -> Option<u32> {
+    pub(in crate::balance) fn blocking_tick(&self, requests: u64, tokens: u64) -> Option<u32> {
         let (mut left_requests, mut left_tokens) = (self.requests, self.tokens);
         let mut last = None;
         for slot in &self.slots {
@@ -168,7 +168,7 @@ impl Minute {
     }
 
     #[cfg(test)]
-    pub(super) fn heap_bytes(&self) -> usize {
+    pub(in crate::balance) fn heap_bytes(&self) -> usize {
         self.slots.capacity() * size_of::<Slot>()
     }
 }

@@ -68,7 +68,15 @@ impl<T> RoutingTable<T> {
         match ask.preference {
             Some(Preference::Owner(owner)) if ask.tried.contains(&owner) => Unavailable::NoUsableKey,
             Some(Preference::Owner(owner)) => self.prospects_of(owner, ask.model, unfit),
-            Some(Preference::Same(_) | Preference::Together(_)) | None => self.outlook(ask.model, unfit),
+            Some(Preference::Same(_) | Preference::Together(_)) | None if ask.tiers.is_all() => {
+                self.outlook(ask.model, unfit)
+            }
+            // What is ready may be of other tiers.
+            Some(Preference::Same(_) | Preference::Together(_)) | None => {
+                let unfit = unfit.map(|at| (at, Cause::Quota));
+                let soonest = self.recovery(ask).into_iter().chain(unfit).min_by_key(|(at, _)| *at);
+                soonest.map_or(Unavailable::NoUsableKey, |(at, cause)| Unavailable::Until { at, cause })
+            }
         }
     }
 

@@ -16,6 +16,7 @@ use crate::{
         key::KeyId,
         model::ModelName,
         outcome::{QuotaMetric, QuotaWindow},
+        tiers::TierSet,
         time::Now,
     },
 };
@@ -39,13 +40,15 @@ pub struct Ask<'a> {
     pub tried: &'a [KeyId],
     /// No key of this project, for a second request beside one that runs.
     pub elsewhere: Option<&'a Arc<Ledger>>,
+    /// Only keys of these.
+    pub tiers: TierSet,
     pub preference: Option<Preference>,
 }
 
 impl<'a> Ask<'a> {
     /// Any key for this model.
     pub fn new(model: &'a ModelName) -> Self {
-        Self { model, tokens: 0, tried: &[], elsewhere: None, preference: None }
+        Self { model, tokens: 0, tried: &[], elsewhere: None, tiers: TierSet::ALL, preference: None }
     }
 
     pub(super) fn allows<T>(&self, slot: &Slot<T>) -> bool {
@@ -54,6 +57,7 @@ impl<'a> Ask<'a> {
             Some(Preference::Same(_) | Preference::Together(_)) | None => true,
         };
         is_owner
+            && self.tiers.allows(slot.place.terms.tier)
             && !self.tried.contains(&slot.key)
             && self.elsewhere.is_none_or(|ledger| !Arc::ptr_eq(ledger, &slot.place.ledger))
     }
@@ -91,7 +95,7 @@ impl<T> RoutingTable<T> {
             return Ok(self.picked(index, reservation, ChoiceReason::Probe, ask, now));
         }
         let mut unfit = Vec::new();
-        'ranks: for rank in 0..RANKS {
+        'ranks: for rank in (0..RANKS).filter(|rank| ask.tiers.allows_rank(*rank)) {
             while let Some((index, reason)) = self.choose(ask, rank, &unfit, now) {
                 match self.reserve(index, ask, now) {
                     Ok(reservation) => return Ok(self.picked(index, reservation, reason, ask, now)),

@@ -361,3 +361,21 @@ fn a_choice_tells_what_kept_the_others() {
     };
     assert_eq!(choice.others, expected);
 }
+
+#[test]
+fn a_client_that_is_bound_to_tiers_gets_keys_of_those_only() {
+    let (mut table, wanted) = (table(), model("flash"));
+    let place = |tier: Tier| {
+        let terms = Terms { rank: tier.rank(), tier, ..Terms::default() };
+        Place { terms, ..Place::default() }
+    };
+    for (id, tier) in [(1, Tier::Free), (2, Tier::Tier1), (3, Tier::Tier2)] {
+        put_at(&mut table, id, &place(tier));
+    }
+    let ask = |tiers: Vec<Tier>| Ask { tiers: tiers.into(), ..Ask::new(&wanted) };
+    let mut key = |tiers| table.pick(&ask(tiers), Now::read()).map(|picked| picked.key.0);
+
+    assert_eq!(key(vec![]).unwrap(), 1, "free before paid");
+    assert_eq!((key(vec![Tier::Tier2]).unwrap(), key(vec![Tier::Tier1]).unwrap()), (3, 2));
+    assert_eq!(key(vec![Tier::Tier3]), Err(Unavailable::NoUsableKey));
+}
