@@ -21,6 +21,7 @@ use super::{
 use crate::{
     actors::{
         directory::Directory,
+        logger::Logger,
         registrar::Registry,
         supervisor::Supervisor,
         tokens::{TokenReplica, TokenStore},
@@ -33,6 +34,7 @@ use crate::{
     services::{
         catalog::{Catalog, ModelList},
         recheck::Recheck,
+        scheduler::Scheduler,
     },
     telemetry::metrics::Metrics,
     upstream::{call::Call, dispatch::Dispatcher},
@@ -68,6 +70,7 @@ pub struct AdminDoor {
     pub sessions: Sessions,
     pub attempts: Attempts,
     pub jobs: Jobs,
+    pub started_at_ms: i64,
 }
 
 /// One worker's share of the gateway.
@@ -91,6 +94,10 @@ pub struct Gateway {
     /// All keys, for whoever looks at them.
     pub directory: Addr<Directory>,
     pub recheck: Addr<Recheck>,
+    pub logger: Addr<Logger>,
+    pub scheduler: Addr<Scheduler>,
+    /// Threads that serve.
+    pub workers: usize,
     pub database: Database,
     pub outbox: Rc<Outbox>,
     pub signatures: Signatures,

@@ -117,6 +117,7 @@ fn admin_scope() -> impl HttpServiceFactory {
         .configure(admin::requests::routes)
         .configure(admin::session::routes)
         .configure(admin::stats::routes)
+        .configure(admin::system::routes)
         .configure(admin::tokens::routes)
         .default_service(web::to(unknown_path::<Admin>))
         .wrap(from_fn(admin::keep_private))

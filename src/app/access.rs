@@ -29,6 +29,7 @@ pub fn admin_door(auth: &Auth, storage: &Storage, sealer: &Sealer) -> Result<Adm
         sessions: Sessions::new(auth.session_expire),
         attempts: Attempts::default(),
         jobs: Jobs::default(),
+        started_at_ms: Now::read().unix_ms(),
     })
 }
 

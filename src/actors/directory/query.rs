@@ -63,7 +63,7 @@ impl KeyFilter {
                 .project
                 .as_ref()
                 .is_none_or(|name| project().is_some_and(|known| known.eq_ignore_ascii_case(name)))
-            && self.tier.is_none_or(|tier| row.placement.tier.unwrap_or_default() == tier)
+            && self.tier.is_none_or(|tier| row.place.terms.tier == tier)
             && self.model.as_ref().is_none_or(|model| row.place.terms.allow(model))
             && self.text.as_ref().is_none_or(|text| has_text(row, text))
     }

@@ -14,6 +14,7 @@ pub mod parameters;
 pub mod requests;
 pub mod session;
 pub mod stats;
+pub mod system;
 pub mod tokens;
 
 use actix_web::{

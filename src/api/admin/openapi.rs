@@ -14,7 +14,7 @@ use super::{
     Admin,
     envelope::{ErrorBody, ErrorDetail},
     etag::Version,
-    jobs, keys, requests, session, stats, tokens,
+    jobs, keys, requests, session, stats, system, tokens,
 };
 use crate::api::only;
 
@@ -47,6 +47,9 @@ use crate::api::only;
         session::find_session,
         stats::attention,
         stats::forecast,
+        system::find_system,
+        system::list_actors,
+        system::list_nodes,
         tokens::create_token,
         tokens::delete_token,
         tokens::find_token,
@@ -64,6 +67,7 @@ use crate::api::only;
         (name = "requests", description = "The request log"),
         (name = "stats", description = "Figures, the forecast, and what needs attention"),
         (name = "tokens", description = "Client tokens: who may use the gateway, and how much"),
+        (name = "system", description = "The gateway itself"),
         (name = "openapi", description = "This document"),
     ),
 )]
