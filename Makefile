@@ -21,7 +21,7 @@ demo: ## The gateway over a simulated Gemini: no key and no network needed
 build: ## The debug build that the suites run against
 	cargo test --locked --no-run
 
-test: test-rust test-sdk test-web test-docs ## Every suite
+test: test-rust test-sdk test-web test-openapi test-docs ## Every suite
 
 test-rust: ## Unit and integration tests
 	cargo test --locked
@@ -35,6 +35,9 @@ test-web: web/node_modules/vitest/package.json ## The dashboard's types, lints a
 web/node_modules/vitest/package.json: web/package-lock.json
 	cd web && npm ci --ignore-scripts --prefer-offline --loglevel=error
 	touch $@
+
+test-openapi: build ## The admin API against its own document, by schemathesis
+	GEMINI_BALANCE_BIN=$(TARGET)/debug/gemini-balance OPENAPI_CACHE=$(TARGET)/openapi tests/openapi/run.sh
 
 test-docs: ## Links, settings, commands and paths that the documents name
 	scripts/check_docs.py

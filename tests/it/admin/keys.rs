@@ -64,6 +64,7 @@ async fn keys_pasted_in_any_text_serve_at_once_and_again_are_duplicates() {
 async fn a_disabled_key_gets_no_request_until_it_is_enabled() {
     let app = start(&["k1", "k2"]).await;
     listed(&app, "", 2).await;
+    app.catalogue_is_fetched().await;
     let path = format!("{KEYS}/{}", app.key_id("k1").await);
 
     let off = send(&app, Method::PATCH, &path, json!({"state": "disabled"})).await;
@@ -95,6 +96,7 @@ async fn a_disabled_key_gets_no_request_until_it_is_enabled() {
 async fn a_deleted_key_is_gone_also_after_a_restart_with_the_same_configuration() {
     let app = start(&["k1", "k2"]).await;
     listed(&app, "", 2).await;
+    app.catalogue_is_fetched().await;
     let path = format!("{KEYS}/{}", app.key_id("k1").await);
 
     assert_eq!(app.client_with(ADMIN).request(Method::DELETE, &path).send().await.status(), 204);
