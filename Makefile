@@ -3,7 +3,7 @@
 # `make test` installs the client SDKs below target/; nothing here needs more rights than its user has.
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test test-rust test-sdk test-web test-docs check check-format check-lints check-layers \
+.PHONY: help run demo build test test-rust test-sdk test-web test-openapi test-docs check check-format check-lints check-layers \
         check-dependencies image-check bench
 
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
