@@ -16,6 +16,7 @@ use crate::{
         breaker::{HealthSnapshot, KeyHealth, KeyState, ProjectFault},
         gauge::Gauge,
         provisional::{Provisional, provisional},
+        tally::Tally,
     },
     domain::{
         key::KeyId,
@@ -51,8 +52,8 @@ pub struct KeySnapshot {
 pub struct KeyActor {
     id: KeyId,
     health: KeyHealth,
-    /// None before the first attempt; a large pool has many keys that wait for theirs.
-    tally: Option<Box<KeyTally>>,
+    successes: u64,
+    tally: Arc<Tally>,
     gauge: Arc<Gauge>,
     timer: Option<SpawnHandle>,
     /// Tells the supervisor when this actor is gone, however it went.
@@ -65,11 +66,11 @@ impl KeyActor {
         id: KeyId,
         incarnation: u32,
         health: KeyHealth,
-        gauge: Arc<Gauge>,
+        (gauge, tally): (Arc<Gauge>, Arc<Tally>),
         supervisor: Addr<Supervisor>,
     ) -> Self {
         let guard = DownGuard { key: id, incarnation, supervisor };
-        Self { id, health, tally: None, gauge, timer: None, guard }
+        Self { id, health, successes: 0, tally, gauge, timer: None, guard }
     }
 
     fn supervisor(&self) -> &Addr<Supervisor> {
@@ -99,18 +100,15 @@ impl KeyActor {
     }
 
     fn count(&mut self, outcome: &Outcome, now: Now) {
-        let tally = self.tally.get_or_insert_default();
         // The attempt behind an outlier was counted when it failed.
         if *outcome != Outcome::Outlier {
-            tally.attempts += 1;
-            tally.last_used_at_ms = Some(now.unix_ms());
+            self.tally.attempted(now.unix_ms());
         }
         if *outcome == Outcome::Success {
-            tally.successes += 1;
+            self.successes += 1;
         }
         if matches!(outcome.blame(), Blame::Key | Blame::KeyModel | Blame::Project) {
-            tally.failures += 1;
-            tally.last_failure = Some(outcome.name());
+            self.tally.failed(outcome.name());
         }
     }
 
@@ -266,6 +264,41 @@ impl Handler<SiblingFell> for KeyActor {
     }
 }
 
+/// What an operator does with a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Steering {
+    /// Out of use until then (Unix milliseconds), or until it is enabled.
+    Disable {
+        until_ms: Option<i64>,
+    },
+    Enable,
+    /// Nothing is held against it any more.
+    Reset,
+    /// It was removed: its actor ends.
+    Retire,
+}
+
+/// Command: an operator wants this. Answered when the verdict is on its way to the supervisor.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Steer(pub Steering);
+
+impl Handler<Steer> for KeyActor {
+    type Result = ();
+
+    fn handle(&mut self, Steer(steering): Steer, ctx: &mut Context<Self>) {
+        let now = Now::read();
+        match steering {
+            Steering::Disable { until_ms } => self.health.disable(until_ms.map(|at| now.instant_at(at))),
+            Steering::Enable => self.health.enable(),
+            Steering::Reset => self.health.reset(),
+            Steering::Retire => return ctx.stop(),
+        }
+        info!(key.id = %self.id, ?steering, "an operator has changed key {}", self.id);
+        self.publish(ctx);
+    }
+}
+
 /// Command: die as a bug would make you, for drills that show that nobody notices.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -301,7 +334,13 @@ impl Handler<Observe<KeySnapshot>> for KeyActor {
             id: self.id,
             health: self.health.snapshot(Now::read()),
             in_flight: self.gauge.in_flight(),
-            tally: self.tally.as_deref().cloned().unwrap_or_default(),
+            tally: KeyTally {
+                attempts: self.tally.attempts(),
+                successes: self.successes,
+                failures: self.tally.failures(),
+                last_used_at_ms: self.tally.last_used_ms(),
+                last_failure: self.tally.last_failure(),
+            },
         })
     }
 }

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    sync::Arc,
     time::Duration,
 };
 
@@ -11,16 +12,17 @@ use serde::Serialize;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::{Observe, key::KeyActor};
+use super::{Observe, directory::Listed, key::KeyActor};
 use crate::{
     balance::{
         breaker::{Availability, HealthSnapshot, KeyHealth, Routing, StateSnapshot},
         forecast::SAMPLED_EVERY,
         table::Place,
+        tally::Tally,
     },
     db::{self, Database},
     domain::{
-        key::{ApiKey, KeyId},
+        key::{ApiKey, KeyAbout, KeyId},
         placement::KeyPlacement,
         time::Now,
     },
@@ -30,6 +32,8 @@ mod delivery;
 mod failures;
 mod forecasts;
 mod labels;
+mod listing;
+mod operations;
 mod projects;
 mod siblings;
 mod suspects;
@@ -40,6 +44,8 @@ use delivery::Undelivered;
 pub use delivery::{ForgiveKeys, SettleKeys};
 use forecasts::Forecasts;
 pub use labels::{KeyLabel, MaskKeys};
+pub use listing::ListTo;
+pub use operations::{AddKeys, PlaceKeys, RemoveKeys, SteerKeys};
 use projects::{LEDGERS_SAVED_EVERY, Projects};
 pub use projects::{ProjectSettings, PruneLedgers};
 pub use siblings::ReportTo;
@@ -63,6 +69,20 @@ pub struct StateCounts {
     pub cooling: usize,
     pub half_open: usize,
     pub invalid: usize,
+    /// By hand, whatever state they are in.
+    pub disabled: usize,
+}
+
+impl StateCounts {
+    pub fn count(&mut self, health: &HealthSnapshot) {
+        match health.state {
+            _ if health.disabled.is_some() => self.disabled += 1,
+            StateSnapshot::Active => self.active += 1,
+            StateSnapshot::Cooling { .. } => self.cooling += 1,
+            StateSnapshot::HalfOpen => self.half_open += 1,
+            StateSnapshot::Invalid { .. } => self.invalid += 1,
+        }
+    }
 }
 
 /// Snapshot: what the supervisor holds.
@@ -89,12 +109,16 @@ pub struct PoolKey {
     pub id: KeyId,
     pub secret: ApiKey,
     pub placement: KeyPlacement,
+    pub about: KeyAbout,
     pub health: Option<HealthSnapshot>,
 }
 
 struct Entry {
     secret: ApiKey,
+    about: Arc<KeyAbout>,
+    placement: Arc<KeyPlacement>,
     place: Place,
+    tally: Arc<Tally>,
     actor: Addr<KeyActor>,
     health: HealthSnapshot,
     routing: Routing,
@@ -110,6 +134,8 @@ pub struct Supervisor {
     forecasts: Forecasts,
     twins: Twins,
     siblings: Siblings,
+    /// Told of every key, for whoever looks at them.
+    directory: Option<Recipient<Listed>>,
     /// Keys to spawn when this actor starts.
     initial: Vec<PoolKey>,
     /// In the order of their ids, which is how policies that take turns begin.
@@ -132,6 +158,7 @@ impl Supervisor {
             forecasts: Forecasts::default(),
             twins: Twins::default(),
             siblings: Siblings::default(),
+            directory: None,
             initial: keys,
             keys: BTreeMap::new(),
             balancers: Vec::new(),
@@ -153,10 +180,15 @@ impl Supervisor {
         health.expire(now.instant);
         let place = self.projects.place(key.id, &key.placement, now);
         let (routing, snapshot) = (health.routing(), health.snapshot(now));
-        let actor = KeyActor::new(key.id, 0, health, place.gauge.clone(), ctx.address()).start();
+        let tally = Arc::<Tally>::default();
+        let shared = (place.gauge.clone(), tally.clone());
+        let actor = KeyActor::new(key.id, 0, health, shared, ctx.address()).start();
         let entry = Entry {
             secret: key.secret,
+            about: Arc::new(key.about),
+            placement: Arc::new(key.placement),
             place,
+            tally,
             actor,
             health: snapshot,
             routing,
@@ -177,8 +209,8 @@ impl Supervisor {
         let health = KeyHealth::restore(&entry.health, self.max_failures, now);
         entry.incarnation += 1;
         entry.last_start = now.instant;
-        entry.actor =
-            KeyActor::new(key, entry.incarnation, health, entry.place.gauge.clone(), ctx.address()).start();
+        let shared = (entry.place.gauge.clone(), entry.tally.clone());
+        entry.actor = KeyActor::new(key, entry.incarnation, health, shared, ctx.address()).start();
         info!(key.id = %key, incarnation = entry.incarnation, "the actor of key {key} is back");
         self.deliver_kept(key, ctx);
     }
@@ -210,12 +242,7 @@ impl Supervisor {
     fn snapshot(&self) -> PoolSnapshot {
         let mut states = StateCounts::default();
         for entry in self.keys.values() {
-            match entry.health.state {
-                StateSnapshot::Active => states.active += 1,
-                StateSnapshot::Cooling { .. } => states.cooling += 1,
-                StateSnapshot::HalfOpen => states.half_open += 1,
-                StateSnapshot::Invalid { .. } => states.invalid += 1,
-            }
+            states.count(&entry.health);
         }
         let is_partly_cooling = |entry: &Entry| {
             entry.routing.availability == Availability::Ready && !entry.routing.cooldowns.is_empty()
@@ -301,8 +328,9 @@ impl Handler<KeyStateChanged> for Supervisor {
                 ctx.run_later(CHECKPOINT_AFTER, Self::save);
             }
         }
-        let route = entry.route(key);
+        let (route, listing) = (entry.route(key), entry.listing(key));
         self.announce(&[route]);
+        self.list(listing);
         if let Some(fault) = fault {
             self.warn_siblings(key, fault, ctx);
         }

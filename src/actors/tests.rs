@@ -120,6 +120,7 @@ fn load(database: &Database, sealer: &Sealer) -> Vec<PoolKey> {
         id: stored.id,
         secret: stored.key,
         placement: stored.placement,
+        about: stored.about,
         health: health(stored.health),
     };
     loaded.keys.into_iter().map(pool_key).collect()

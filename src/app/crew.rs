@@ -10,6 +10,7 @@ use crate::{
     actors::{
         archive::{Archive, Unwritten},
         balancer::Balancer,
+        directory::Directory,
         key::AllowFailures,
         logger::{LogQueue, Logger},
         registrar::{Registrar, Registry},
@@ -38,6 +39,7 @@ pub struct Crew {
     pub registrar: Addr<Registrar>,
     pub keeper: Addr<TokenKeeper>,
     pub catalog: Addr<Catalog>,
+    pub directory: Addr<Directory>,
     pub recheck: Addr<Recheck>,
     pub scheduler: Addr<Scheduler>,
     pub registry: Arc<Registry>,
@@ -54,11 +56,13 @@ pub struct Threads {
     keys: Arbiter,
     log: Arbiter,
     pub services: Arbiter,
+    /// For whoever looks at keys.
+    view: Arbiter,
 }
 
 impl Threads {
     pub fn stop(self) {
-        for arbiter in [self.keys, self.log, self.services] {
+        for arbiter in [self.keys, self.log, self.services, self.view] {
             arbiter.stop();
         }
     }
@@ -73,7 +77,7 @@ impl Crew {
     ) -> Result<(Self, Threads), StartError> {
         let config = live.config.clone();
         let owners = storage::load_owners(&config, database)?;
-        let threads = Threads { keys: Arbiter::new(), log: Arbiter::new(), services: Arbiter::new() };
+        let threads = Threads { keys: Arbiter::new(), log: Arbiter::new(), services: Arbiter::new(), view: Arbiter::new() };
         let StoredPool { keys, ledgers } = pool;
         let queue = Arc::<LogQueue>::default();
         let traffic = Arc::<Traffic>::default();
@@ -101,6 +105,10 @@ impl Crew {
             Supervisor::start_in_arbiter(&threads.keys.handle(), move |_| {
                 Supervisor::new(keys, max_failures, projects, database)
             })
+        };
+        let directory = {
+            let supervisor = supervisor.clone();
+            Directory::start_in_arbiter(&threads.view.handle(), move |_| Directory::new(supervisor))
         };
         let registry = Arc::new(Registry::new(owners, registrar.clone()));
         let egress = Arc::<Egress>::default();
@@ -140,6 +148,7 @@ impl Crew {
             registrar,
             keeper,
             catalog,
+            directory,
             recheck,
             scheduler,
             registry,

@@ -40,6 +40,7 @@ diesel::table! {
         tier -> Nullable<Text>,
         weight -> Integer,
         models -> Nullable<Text>,
+        tags -> Nullable<Text>,
     }
 }
 

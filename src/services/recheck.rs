@@ -62,7 +62,7 @@ impl Recheck {
     }
 
     /// Looks at the keys that the supervisor finds, and tells their actors.
-    fn look_at(&self, question: FindSuspects) -> ResponseActFuture<Self, ()> {
+    fn look_at(&self, question: FindSuspects) -> ResponseActFuture<Self, RecheckSnapshot> {
         let (supervisor, client, model) =
             (self.supervisor.clone(), self.client.clone(), self.test_model.clone());
         let looking = async move {
@@ -75,6 +75,7 @@ impl Recheck {
             if result.checked > 0 {
                 info!(?result, "suspect keys were checked");
             }
+            result
         }))
     }
 }
@@ -136,7 +137,7 @@ impl Handler<RecheckSuspects> for Recheck {
     type Result = ResponseActFuture<Self, ()>;
 
     fn handle(&mut self, _: RecheckSuspects, _: &mut Context<Self>) -> Self::Result {
-        self.look_at(FindSuspects { named: None })
+        Box::pin(self.look_at(FindSuspects { named: None }).map(|_, _, _| ()))
     }
 }
 
@@ -164,6 +165,19 @@ impl Recheck {
             recheck.is_looking = false;
             recheck.look_at_told(ctx);
         }));
+    }
+}
+
+/// Command: look at these keys, whatever state they are in, as somebody wants to know. Answered with what came of it.
+#[derive(Debug, Message)]
+#[rtype(result = "RecheckSnapshot")]
+pub struct VerifyKeys(pub Vec<KeyId>);
+
+impl Handler<VerifyKeys> for Recheck {
+    type Result = ResponseActFuture<Self, RecheckSnapshot>;
+
+    fn handle(&mut self, VerifyKeys(keys): VerifyKeys, _: &mut Context<Self>) -> Self::Result {
+        self.look_at(FindSuspects { named: Some(keys) })
     }
 }
 

@@ -144,6 +144,7 @@ fn register_pool(registry: &mut Registry, pool: &PoolSnapshot) {
         ("cooling", pool.states.cooling),
         ("half_open", pool.states.half_open),
         ("invalid", pool.states.invalid),
+        ("disabled", pool.states.disabled),
     ] {
         keys.get_or_create(&StateLabel { state }).set(signed(count as u64));
     }

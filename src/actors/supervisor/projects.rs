@@ -77,9 +77,20 @@ impl Projects {
         Place { gauge: Arc::default(), ledger: project.ledger.clone(), terms }
     }
 
+    /// Takes a key out of its project. What the project has used is kept, as a key may come back to it.
+    pub fn leave(&mut self, key: KeyId, ledger: &Arc<Ledger>) {
+        let project = self.open.values_mut().find(|project| Arc::ptr_eq(&project.ledger, ledger));
+        if let Some(project) = project {
+            project.members.retain(|member| *member != key);
+        }
+    }
+
     /// Every project's ledger, and its keys.
     pub fn iter(&self) -> impl Iterator<Item = (&Ledger, &[KeyId])> {
-        self.open.values().map(|project| (&*project.ledger, &*project.members))
+        self.open
+            .values()
+            .filter(|project| !project.members.is_empty())
+            .map(|project| (&*project.ledger, &*project.members))
     }
 
     /// The other keys of a key's project.
