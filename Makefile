@@ -3,7 +3,7 @@
 # `make test` installs the client SDKs below target/; nothing here needs more rights than its user has.
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test test-rust test-sdk test-web test-docs check check-format check-lints check-layers \
+.PHONY: help run demo build test test-rust test-sdk test-web test-browser test-docs check check-format check-lints check-layers \
         check-dependencies image-check bench
 
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
@@ -21,7 +21,7 @@ demo: ## The gateway over a simulated Gemini: no key and no network needed
 build: ## The debug build that the suites run against
 	cargo test --locked --no-run
 
-test: test-rust test-sdk test-web test-docs ## Every suite
+test: test-rust test-sdk test-web test-browser test-docs ## Every suite
 
 test-rust: ## Unit and integration tests
 	cargo test --locked
@@ -35,6 +35,10 @@ test-web: web/node_modules/vitest/package.json ## The dashboard's types, lints a
 web/node_modules/vitest/package.json: web/package-lock.json
 	cd web && npm ci --ignore-scripts --prefer-offline --loglevel=error
 	touch $@
+
+test-browser: build ## The dashboard in a real Chromium; pictures of every page go to target/screenshots
+	GEMINI_BALANCE_BIN=$(TARGET)/debug/gemini-balance BROWSER_CACHE=$(TARGET)/browser SCREENSHOTS=$(TARGET)/screenshots \
+		tests/browser/run.sh
 
 test-docs: ## Links, settings, commands and paths that the documents name
 	scripts/check_docs.py

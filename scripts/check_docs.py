@@ -12,9 +12,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted(ROOT.glob("*.md"))
 # Folders of the repository that documents speak of.
-FOLDERS = ("src/", "tests/", "scripts/", "benches/", "config/", "migrations/", "examples/", ".ci/")
+FOLDERS = ("src/", "tests/", "scripts/", "benches/", "config/", "migrations/", "examples/", "web/", ".ci/")
 # Names in capitals that are no settings of the gateway.
-OTHER_NAMES = {"CARGO_TARGET_DIR", "RUST_LOG"}
+OTHER_NAMES = {"CARGO_TARGET_DIR", "GEMINI_BALANCE_SKIP_WEB", "RUST_LOG"}
 
 
 def main():

@@ -1,4 +1,4 @@
-import { KeyRound, LayoutDashboard } from '@lucide/vue'
+import { Activity, Boxes, KeyRound, LayoutDashboard } from '@lucide/vue'
 import type { Component } from 'vue'
 import type { RouteRecordRaw } from 'vue-router'
 
@@ -15,12 +15,17 @@ export interface NavPage {
 export const NAV: readonly NavPage[] = [
   { name: 'overview', icon: LayoutDashboard, key: 'o' },
   { name: 'keys', icon: KeyRound, key: 'k' },
+  { name: 'models', icon: Boxes, key: 'm' },
+  { name: 'system', icon: Activity, key: 'y', opensGroup: true },
 ]
 
 /** `public` pages need no session; `bare` ones are shown without the navigation. */
 export const routes: RouteRecordRaw[] = [
   { path: '/', name: 'overview', component: () => import('@/views/Overview.vue') },
   { path: '/keys', name: 'keys', alias: '/keys_status', component: () => import('@/views/Keys.vue') },
+  { path: '/models', name: 'models', component: () => import('@/views/Models.vue') },
+  { path: '/system', name: 'system', component: () => import('@/views/System.vue') },
+  { path: '/docs', name: 'docs', component: () => import('@/views/Docs.vue'), meta: { public: true } },
   { path: '/login', name: 'login', component: () => import('@/views/Login.vue'), meta: { public: true, bare: true } },
   { path: '/:rest(.*)', name: 'missing', component: () => import('@/views/Missing.vue') },
 ]

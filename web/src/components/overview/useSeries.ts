@@ -1,4 +1,5 @@
 import { computed, type ComputedRef, type WatchSource } from 'vue'
+import { useI18n } from 'vue-i18n'
 import { findSeries, type Grouping, type Metric, type Range } from '@/api/stats'
 import { KEY_STATES, type KeyState } from '@/api/types'
 import type { Line } from '@/components/charts/data'
@@ -20,6 +21,7 @@ export function useSeries(
   on: WatchSource[],
   everyMs: number,
 ): { lines: ComputedRef<Line[] | null>; reload: () => Promise<void> } {
+  const { t } = useI18n()
   const { data, reload } = useResource(
     (signal) => {
       const range = bounds()
@@ -32,11 +34,12 @@ export function useSeries(
     },
     { on: [wanted, ...on], everyMs },
   )
+  const nameOf = (name: string) => (name === 'other' ? t('overview.other') : name)
   const lines = computed(() => {
     if (!data.value) return null
     return data.value.flatMap(({ one, answer }, chart) =>
       ordered(answer.series).map((series, index) => ({
-        name: one.group_by || one.metric === 'keys_by_state' ? series.name : (one.name ?? series.name),
+        name: one.group_by || one.metric === 'keys_by_state' ? nameOf(series.name) : (one.name ?? nameOf(series.name)),
         color: colorOf(series.name, one.color, chart + index),
         points: series.points,
       })),

@@ -1,0 +1,52 @@
+// Every page in both themes, both languages and on a phone: nothing breaks, axe finds nothing serious, and pictures are
+// taken for people to look at.
+import { after, before, describe, it } from 'node:test'
+import { PHONE, assertAccessible, logIn, openPage, startBrowser } from './browser.js'
+import { startDemo } from './gateway.js'
+
+const PAGES = ['', 'keys', 'requests', 'errors', 'clients', 'models', 'playground', 'settings', 'system', 'docs']
+const VIEWS = [
+  { theme: 'light', locale: 'en' },
+  { theme: 'dark', locale: 'en' },
+  { theme: 'light', locale: 'zh-CN' },
+  { theme: 'dark', locale: 'zh-CN' },
+  { theme: 'light', locale: 'en', viewport: PHONE },
+]
+/** Long enough for the first answers, which pages show without a spinner. */
+const SETTLED_MS = 1_500
+
+let demo, browser
+before(async () => {
+  demo = await startDemo()
+  browser = await startBrowser()
+})
+after(async () => {
+  await browser?.close()
+  await demo?.stop()
+})
+
+for (const view of VIEWS) {
+  const name = `${view.theme}-${view.locale}${view.viewport ? '-phone' : ''}`
+  describe(name, () => {
+    let page
+    before(async () => {
+      page = await openPage(browser, view)
+      await page.goto(`${demo.gateway}/login`)
+      await page.locator('input[type=password]').waitFor()
+      await page.screenshot({ path: `${process.env.SCREENSHOTS}/login-${name}.png` })
+      await assertAccessible(page, 'login')
+      await logIn(page, demo)
+    })
+    after(() => page?.context().close())
+
+    for (const path of PAGES) {
+      it(path || 'overview', async () => {
+        await page.goto(`${demo.gateway}/${path}`)
+        await page.locator('h1').first().waitFor()
+        await page.waitForTimeout(SETTLED_MS)
+        await page.screenshot({ path: `${process.env.SCREENSHOTS}/${path || 'overview'}-${name}.png`, fullPage: true })
+        await assertAccessible(page, path)
+      })
+    }
+  })
+}
