@@ -1,4 +1,7 @@
-import type { KeyName } from './types'
+import { download, get, remove } from './client'
+import type { Job } from './jobs'
+import type { Trail } from './trail'
+import type { KeyName, Page } from './types'
 
 /** One request of a client, as the log has it. */
 export interface RequestRow {
@@ -24,3 +27,37 @@ export interface RequestRow {
   thoughts_tokens: number
   attempt_count: number
 }
+
+export type RequestDetail = Omit<RequestRow, 'attempt_count'> & Trail
+
+/** What a request must be like; what is left out does not matter. */
+export interface LogFilter {
+  from_ms?: number
+  to_ms?: number
+  model?: string
+  dialect?: string
+  endpoint?: string
+  key_id?: string
+  token_id?: string
+  /** `ok`, `error`, `4xx`, `429` and the like, by commas. */
+  status?: string
+  stream?: boolean
+  retried?: boolean
+  empty?: boolean
+  min_duration_ms?: number
+  max_duration_ms?: number
+  client_ip?: string
+  /** An id, or a word of the error. */
+  q?: string
+}
+
+export const listRequests = (filter: LogFilter, cursor?: string | null, limit = 50, signal?: AbortSignal) =>
+  get<Page<RequestRow>>('requests', { ...filter, cursor, limit }, signal)
+
+export const findRequest = (id: string, signal?: AbortSignal) =>
+  get<RequestDetail>(`requests/${encodeURIComponent(id)}`, undefined, signal)
+
+export const exportRequests = (filter: LogFilter) => download('GET', 'requests/export', { query: { ...filter } })
+
+export const deleteRequests = (filter: LogFilter & { before_ms?: number }) =>
+  remove<{ deleted?: number; job?: Job } | undefined>('requests', { ...filter })

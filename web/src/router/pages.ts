@@ -1,4 +1,14 @@
-import { Activity, Boxes, KeyRound, LayoutDashboard } from '@lucide/vue'
+import {
+  Activity,
+  Boxes,
+  KeyRound,
+  LayoutDashboard,
+  MessagesSquare,
+  ScrollText,
+  Settings,
+  TriangleAlert,
+  Users,
+} from '@lucide/vue'
 import type { Component } from 'vue'
 import type { RouteRecordRaw } from 'vue-router'
 
@@ -15,14 +25,25 @@ export interface NavPage {
 export const NAV: readonly NavPage[] = [
   { name: 'overview', icon: LayoutDashboard, key: 'o' },
   { name: 'keys', icon: KeyRound, key: 'k' },
+  { name: 'requests', icon: ScrollText, key: 'r' },
+  { name: 'errors', icon: TriangleAlert, key: 'e' },
+  { name: 'clients', icon: Users, key: 'c', opensGroup: true },
   { name: 'models', icon: Boxes, key: 'm' },
-  { name: 'system', icon: Activity, key: 'y', opensGroup: true },
+  { name: 'playground', icon: MessagesSquare, key: 'p' },
+  { name: 'settings', icon: Settings, key: 's', opensGroup: true },
+  { name: 'system', icon: Activity, key: 'y' },
 ]
 
 /** `public` pages need no session; `bare` ones are shown without the navigation. */
 export const routes: RouteRecordRaw[] = [
   { path: '/', name: 'overview', component: () => import('@/views/Overview.vue') },
   { path: '/keys', name: 'keys', alias: '/keys_status', component: () => import('@/views/Keys.vue') },
+  { path: '/requests', alias: '/logs', name: 'requests', component: () => import('@/views/Requests.vue') },
+  { path: '/errors', name: 'errors', component: () => import('@/views/Errors.vue') },
+  { path: '/clients', name: 'clients', component: () => import('@/views/Clients.vue') },
+  { path: '/playground', name: 'playground', component: () => import('@/views/Playground.vue') },
+  { path: '/settings', alias: '/config', name: 'settings', component: () => import('@/views/Settings.vue') },
+  { path: '/usage', name: 'usage', component: () => import('@/views/Usage.vue'), meta: { public: true, bare: true } },
   { path: '/models', name: 'models', component: () => import('@/views/Models.vue') },
   { path: '/system', name: 'system', component: () => import('@/views/System.vue') },
   { path: '/docs', name: 'docs', component: () => import('@/views/Docs.vue'), meta: { public: true } },

@@ -1,0 +1,27 @@
+import { queryString, send } from './client'
+import type { TokenView } from './tokens'
+import type { TokenCounts, UsageRow } from './types'
+
+export type OwnToken = Pick<
+  TokenView,
+  'name' | 'prefix' | 'state' | 'expires_at_ms' | 'last_used_at_ms' | 'rate_limits' | 'max_concurrent' | 'time_zone' | 'models' | 'usage'
+>
+
+/** What the holder of a client token is told of their own use; figures where the gateway keeps them. */
+export interface OwnUsage {
+  token: OwnToken
+  totals?: {
+    requests: number
+    succeeded: number
+    failed: number
+    success_rate: number | null
+    tokens: TokenCounts
+  }
+  days?: { at_ms: number; requests: number; tokens: number }[]
+  models?: UsageRow[]
+}
+
+export async function findOwnUsage(token: string, range: { from_ms: number; to_ms: number }, signal?: AbortSignal): Promise<OwnUsage> {
+  const response = await send('GET', `/api/usage${queryString(range)}`, { bearer: token, signal })
+  return (await response.json()) as OwnUsage
+}

@@ -1,0 +1,73 @@
+import type { LogFilter, RequestRow } from '@/api/requests'
+
+/** The filters that live in the address, by the names they have there; all are texts. */
+export const FILTERS = [
+  'q',
+  'status',
+  'model',
+  'dialect',
+  'token_id',
+  'key_id',
+  'endpoint',
+  'client_ip',
+  'stream',
+  'retried',
+  'empty',
+  'min_duration_ms',
+  'max_duration_ms',
+] as const
+export type FilterName = (typeof FILTERS)[number]
+export type Filters = Record<FilterName, string>
+
+const FLAGS = new Set<FilterName>(['stream', 'retried', 'empty'])
+const NUMBERS = new Set<FilterName>(['min_duration_ms', 'max_duration_ms'])
+
+/** What the server is asked for. */
+export function queryOf(filters: Partial<Filters>): LogFilter {
+  const set = FILTERS.filter((name) => filters[name]).map((name) => [name, valueOf(name, filters[name] as string)])
+  return Object.fromEntries(set.filter(([, value]) => value !== undefined)) as LogFilter
+}
+
+function valueOf(name: FilterName, text: string): string | number | boolean | undefined {
+  if (FLAGS.has(name)) return text === 'true'
+  if (!NUMBERS.has(name)) return text
+  const number = Number(text)
+  return Number.isFinite(number) && number >= 0 ? number : undefined
+}
+
+/** Whether a request that was just finished belongs to what is shown. */
+export function matches(row: RequestRow, filter: LogFilter): boolean {
+  return (
+    same(filter.model, row.model) &&
+    same(filter.dialect, row.dialect) &&
+    same(filter.endpoint, row.endpoint) &&
+    same(filter.token_id, row.token?.id) &&
+    same(filter.key_id, row.key ? String(row.key.id) : undefined) &&
+    same(filter.client_ip, row.client_ip ?? undefined) &&
+    same(filter.stream, row.stream) &&
+    same(filter.retried, row.attempt_count > 1) &&
+    same(filter.empty, row.error === 'empty') &&
+    row.duration_ms >= (filter.min_duration_ms ?? 0) &&
+    row.duration_ms <= (filter.max_duration_ms ?? Infinity) &&
+    hasStatus(row, filter.status) &&
+    (!filter.q || row.id.startsWith(filter.q.replaceAll('-', '').toLowerCase()) || row.error === filter.q)
+  )
+}
+
+const same = <T>(wanted: T | undefined, found: T | undefined) => wanted === undefined || wanted === found
+
+function hasStatus(row: RequestRow, wanted: string | undefined): boolean {
+  if (!wanted) return true
+  return wanted.split(',').some((word) => {
+    if (word === 'ok') return row.status < 400
+    if (word === 'error') return row.status >= 400
+    return word === String(row.status) || word === `${Math.floor(row.status / 100)}xx`
+  })
+}
+
+/** Newer rows in front of those that are shown, each once, at most `most` of them. */
+export function prepended(fresh: readonly RequestRow[], shown: readonly RequestRow[], most: number): RequestRow[] {
+  const known = new Set(shown.map(({ id }) => id))
+  const news = fresh.filter(({ id }) => !known.has(id)).sort((a, b) => b.started_at_ms - a.started_at_ms)
+  return [...news, ...shown].slice(0, most)
+}

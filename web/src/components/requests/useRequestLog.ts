@@ -1,0 +1,62 @@
+import { computed, ref, shallowRef, watch, type Ref } from 'vue'
+import { matches, prepended } from './filter'
+import { listRequests, type LogFilter, type RequestRow } from '@/api/requests'
+import { onLive } from '@/composables/useEvents'
+import { useResource } from '@/composables/useResource'
+import { useToasts } from '@/composables/useToasts'
+
+const PAGE = 100
+/** More rows than these a page does not keep while it follows. */
+const FOLLOWED = 300
+
+/** The log, newest first: a page at a time into the past, and what comes in meanwhile while `isLive`. */
+export function useRequestLog(filter: Ref<LogFilter>, bounds: () => { from_ms: number; to_ms: number }, isLive: Ref<boolean>) {
+  const rows = shallowRef<RequestRow[]>([])
+  const cursor = ref<string | null>(null)
+  const total = ref<{ count: number; isExact: boolean } | null>(null)
+  const missed = ref(0)
+  const isLoadingMore = ref(false)
+  const { fail } = useToasts()
+
+  // The end stays open: a page of the past goes on where the one before it ended, whatever came meanwhile.
+  const since = ref(bounds().from_ms)
+  const asked = computed<LogFilter>(() => ({ ...filter.value, from_ms: since.value }))
+  const { data, error, isBusy, reload } = useResource((signal) => {
+    since.value = bounds().from_ms
+    return listRequests({ ...filter.value, from_ms: since.value }, null, PAGE, signal)
+  }, { on: filter })
+
+  watch(data, (page) => {
+    if (!page) return
+    rows.value = page.items
+    cursor.value = page.next_cursor
+    const count = page.total ?? page.total_at_least
+    total.value = count == null ? null : { count, isExact: page.total !== null }
+    missed.value = 0
+  })
+
+  async function loadMore() {
+    if (!cursor.value || isLoadingMore.value) return
+    isLoadingMore.value = true
+    try {
+      const page = await listRequests(asked.value, cursor.value, PAGE)
+      const known = new Set(rows.value.map(({ id }) => id))
+      rows.value = [...rows.value, ...page.items.filter(({ id }) => !known.has(id))]
+      cursor.value = page.next_cursor
+    } catch (cause) {
+      fail(cause)
+    } finally {
+      isLoadingMore.value = false
+    }
+  }
+
+  onLive('requests', ({ items, more }) => {
+    if (!isLive.value) return
+    const fresh = items.filter((row) => matches(row, filter.value))
+    missed.value += more
+    if (fresh.length > 0) rows.value = prepended(fresh, rows.value, Math.max(FOLLOWED, rows.value.length))
+  })
+  watch(isLive, (live) => live && void reload())
+
+  return { rows, total, missed, error, isBusy, isLoadingMore, hasMore: computed(() => cursor.value !== null), data, reload, loadMore }
+}
