@@ -109,7 +109,7 @@ async fn pages_follow_each_other_to_the_end() {
 #[actix_web::test]
 async fn the_table_holds_every_row_and_no_formula() {
     let change = |n: i64, row: &mut RequestLog| {
-        row.model = ["=HYPERLINK(\"http://x\",\"y\")", "+1", "@SUM(A1)", "<script>alert(1)</script>"]
+        row.model = ["=HYPERLINK(\"http://x\",\"y\")", "+1+1", "@SUM(A1)", "<script>alert(1)</script>"]
             [(n % 4) as usize]
             .into();
     };
@@ -123,7 +123,7 @@ async fn the_table_holds_every_row_and_no_formula() {
     let lines: Vec<_> = table.text().lines().collect();
     assert_eq!(lines.len(), 1_204);
     assert!(lines[0].starts_with("id,started_at_ms,"), "{}", lines[0]);
-    let begins_a_formula = |cell: &str| cell.starts_with(['=', '@']) || cell == "+1";
+    let begins_a_formula = |cell: &str| cell.starts_with(['=', '@', '+']);
     assert!(lines.iter().all(|line| !line.split(',').any(begins_a_formula)), "{}", lines[1]);
     assert_eq!(table.text().matches("\"'=HYPERLINK(\"\"http://x\"\",\"\"y\"\")\"").count(), 301);
     let filtered = ask(&app, "requests/export?stream=true").await;

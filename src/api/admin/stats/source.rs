@@ -11,10 +11,7 @@ use crate::{
         DbConnection,
         rollups::{Kind, Rollup, Wanted, load_requests_by_name, load_rollups},
     },
-    domain::{
-        figures::Totals,
-        timeline::Stretch,
-    },
+    domain::{figures::Totals, timeline::Stretch},
 };
 
 /// Rows that one question may load; bounds its time and memory.
