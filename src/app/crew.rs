@@ -77,7 +77,12 @@ impl Crew {
     ) -> Result<(Self, Threads), StartError> {
         let config = live.config.clone();
         let owners = storage::load_owners(&config, database)?;
-        let threads = Threads { keys: Arbiter::new(), log: Arbiter::new(), services: Arbiter::new(), view: Arbiter::new() };
+        let threads = Threads {
+            keys: Arbiter::new(),
+            log: Arbiter::new(),
+            services: Arbiter::new(),
+            view: Arbiter::new(),
+        };
         let StoredPool { keys, ledgers } = pool;
         let queue = Arc::<LogQueue>::default();
         let traffic = Arc::<Traffic>::default();

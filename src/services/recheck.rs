@@ -161,7 +161,7 @@ impl Recheck {
         self.is_looking = true;
         let named = std::mem::take(&mut self.told).into_iter().collect();
         let looking = self.look_at(FindSuspects { named: Some(named) });
-        ctx.spawn(looking.map(|(), recheck, ctx| {
+        ctx.spawn(looking.map(|_, recheck, ctx| {
             recheck.is_looking = false;
             recheck.look_at_told(ctx);
         }));

@@ -6,8 +6,8 @@ use super::{
     answer::{Answer, Piece},
     audio::Spoken,
     chat::ChatRequest,
-    outputs::AudioFormat,
     logprobs::Logprobs,
+    outputs::AudioFormat,
     types::{ChatCompletion, Choice, Message, ToolCall},
     usage,
 };

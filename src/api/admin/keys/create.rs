@@ -160,9 +160,12 @@ fn tell<'k>(found: &Found, fates: impl Iterator<Item = (&'k PlacedKey, Option<Ke
     told
 }
 
+/// A label and tags.
+type Note = (Option<String>, Vec<String>);
+
 impl NewKeys {
-    /// The label and tags, and the keys with what holds for all of them.
-    fn read(&self) -> Result<((Option<String>, Vec<String>), Found), AdminError> {
+    /// What holds for all of them, and the keys.
+    fn read(&self) -> Result<(Note, Found), AdminError> {
         let tags = read_tags(self.tags.clone())?;
         let label = self.label.as_deref().map(str::trim).filter(|label| !label.is_empty());
         if label.is_some_and(|label| !is_text(label)) {
