@@ -22,7 +22,7 @@ export function columnsOf(lines: readonly Line[]): AlignedData {
 /** Each line on top of those before it; nothing counts as zero, but where nothing at all is known there is a gap. */
 export function stacked(data: AlignedData): AlignedData {
   const [times, ...columns] = data
-  const known = times.map((_, index) => columns.some((column) => column[index] != null))
+  const known = Array.from(times, (_, index) => columns.some((column) => column[index] != null))
   const sums = times.map(() => 0)
   const layers = columns.map((column) =>
     Array.from(column, (value, index) => {
