@@ -18,7 +18,11 @@ use tokio::{
 };
 use tracing::warn;
 
-use self::{crew::Crew, live::Live, worker::Shared};
+use self::{
+    crew::{Crew, Threads},
+    live::Live,
+    worker::Shared,
+};
 use crate::{
     actors::{
         archive::Archive,
@@ -28,9 +32,11 @@ use crate::{
         tokens::{SaveUse, TokenKeeper},
     },
     api::signatures::Signatures,
-    config::Config,
+    config::{ConfigErrors, Loaded},
     db::{Database, DbError},
     services::{catalog::Catalog, recheck::Recheck, scheduler::Scheduler},
+    settings::keeper::Keeper,
+    telemetry::LevelSwitch,
 };
 
 /// How long finished requests may take to reach the logger once the server has stopped.
@@ -41,6 +47,8 @@ const FLUSH_DEADLINE: Duration = Duration::from_secs(10);
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
     #[error(transparent)]
     Database(#[from] DbError),
     #[error("{0}")]
@@ -67,33 +75,49 @@ pub struct Running {
     /// Open while a worker may still hold finished requests.
     outboxes: mpsc::Receiver<()>,
     outbox_guard: mpsc::Sender<()>,
-    arbiters: Vec<Arbiter>,
+    threads: Threads,
 }
 
-/// Starts a gateway; needs a running actix system.
-pub async fn start(config: Config) -> Result<Running, StartError> {
+/// Starts a gateway; needs a running actix system. `log_level` follows the settings.
+pub async fn start(loaded: Loaded, log_level: LevelSwitch) -> Result<Running, StartError> {
+    let (database, sealer) = storage::open(&loaded.config.storage)?;
+    let settings = storage::restore_settings(loaded, &database, &sealer)?;
+    let config = settings.config();
+    log_level.set(config.logs.level);
     let listener = server::listen(&config)?;
     let address = listener
         .local_addr()
         .map_err(|source| StartError::Listen { address: server::address_of(&config), source })?;
-    let storage = storage::open(&config)?;
-    let (database, sealer) = (storage.database.clone(), storage.sealer.clone());
+    let pool = storage::load_pool(&config, &database, &sealer)?;
     let tokens = Arc::new(access::client_tokens(&config.auth, &sealer, &database)?);
     let admin = Arc::new(access::admin_door(&config.auth, &config.storage, &sealer)?);
-    let (_live, settings) = watch::channel(Arc::new(Live::new(config.into())));
+    let (live, states) = watch::channel(Arc::new(Live::new(config.clone())));
 
-    let (crew, arbiters) = Crew::start(&settings.borrow(), storage, tokens.clone())?;
+    let (crew, threads) = Crew::start(&states.borrow(), &database, pool, tokens.clone())?;
+    let keeper = {
+        let (crew, database) = (crew.clone(), database.clone());
+        let apply = move |config| {
+            let next = Arc::new(live.borrow().next(config));
+            log_level.set(next.config.logs.level);
+            live.send_replace(next.clone());
+            crew.follow(&next);
+        };
+        Keeper::start_in_arbiter(&threads.services.handle(), move |_| {
+            Keeper::new(settings, database, Box::new(apply))
+        })
+    };
     let (outbox_guard, outboxes) = mpsc::channel(1);
     let shared = Shared {
         crew: crew.clone(),
         tokens,
         sealer,
         admin,
+        settings: keeper,
         database: database.clone(),
         outbox_guard: outbox_guard.downgrade(),
         signatures: Signatures::default(),
     };
-    let server = server::serve(listener, shared, settings)?;
+    let server = server::serve(listener, shared, states)?;
     Ok(Running {
         address,
         supervisor: crew.supervisor,
@@ -109,7 +133,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         serving: actix_web::rt::spawn(server),
         outboxes,
         outbox_guard,
-        arbiters,
+        threads,
     })
 }
 
@@ -139,8 +163,6 @@ impl Running {
         if timeout(FLUSH_DEADLINE, saved).await.is_err() {
             warn!("the database did not take the last log rows in time");
         }
-        for arbiter in self.arbiters {
-            arbiter.stop();
-        }
+        self.threads.stop();
     }
 }

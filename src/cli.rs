@@ -16,7 +16,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Config, Sources};
+use crate::{
+    config::{Config, Loaded, Sources},
+    telemetry::{self, LevelSwitch},
+};
 
 /// Exit status of a start with a wrong configuration, or one that its surroundings do not allow.
 pub(crate) const MISCONFIGURED: u8 = 2;
@@ -51,21 +54,21 @@ pub fn run() -> ExitCode {
     match Arguments::parse().command.unwrap_or(Command::Serve) {
         Command::Serve => with_config(serve::run),
         Command::Demo(options) => demo::run(&options),
-        Command::Explain(options) => with_config(|config| explain::run(&options, &config)),
-        Command::Tokens(action) => with_config(|config| tokens::run(&action, &config)),
-        Command::Healthcheck => with_config(|config| healthcheck::run(&config.server)),
+        Command::Explain(options) => with_config(|loaded, _| explain::run(&options, &loaded.config)),
+        Command::Tokens(action) => with_config(|loaded, _| tokens::run(&action, &loaded.config)),
+        Command::Healthcheck => with_config(|loaded, _| healthcheck::run(&loaded.config.server)),
     }
 }
 
 /// Reads the configuration and starts logging, or says everything that is wrong with it.
-fn with_config(run: impl FnOnce(Config) -> ExitCode) -> ExitCode {
+fn with_config(run: impl FnOnce(Loaded, LevelSwitch) -> ExitCode) -> ExitCode {
     match Config::load(&Sources::of_process()) {
         Ok(loaded) => {
-            crate::telemetry::init(&loaded.config.logs);
+            let log_level = telemetry::init(&loaded.config.logs);
             for notice in &loaded.notices {
                 tracing::warn!("{notice}");
             }
-            run(loaded.config)
+            run(loaded, log_level)
         }
         Err(errors) => {
             eprintln!("{errors}");

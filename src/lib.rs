@@ -29,6 +29,7 @@ pub mod domain;
 pub mod media;
 pub mod secrets;
 pub mod services;
+pub mod settings;
 pub mod sim;
 pub mod telemetry;
 pub mod upstream;

@@ -27,6 +27,7 @@ use crate::{
     media::Fetcher,
     secrets::{Sealer, TokenSet},
     services::catalog::{Catalog, ModelList},
+    settings::keeper::Keeper,
     telemetry::metrics::Metrics,
     upstream::{call::Call, dispatch::Dispatcher},
 };
@@ -62,7 +63,7 @@ pub struct AdminDoor {
     pub attempts: Attempts,
 }
 
-/// One worker's share of the gateway.
+/// One worker's share of the gateway, under the settings of one moment. A request keeps the one that it began with.
 pub struct Gateway {
     pub dispatcher: Rc<Dispatcher>,
     /// Who may come in.
@@ -80,6 +81,7 @@ pub struct Gateway {
     pub catalog: Addr<Catalog>,
     pub models: watch::Receiver<Arc<ModelList>>,
     pub supervisor: Addr<Supervisor>,
+    pub settings: Addr<Keeper>,
     pub database: Database,
     pub outbox: Rc<Outbox>,
     pub signatures: Signatures,

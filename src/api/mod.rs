@@ -114,6 +114,7 @@ fn admin_scope() -> impl HttpServiceFactory {
         .configure(admin::openapi::routes)
         .configure(admin::requests::routes)
         .configure(admin::session::routes)
+        .configure(admin::settings::routes)
         .configure(admin::stats::routes)
         .configure(admin::tokens::routes)
         .default_service(web::to(unknown_path::<Admin>))

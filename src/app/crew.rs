@@ -5,18 +5,21 @@ use std::sync::Arc;
 use actix::prelude::*;
 use tokio::sync::watch;
 
-use super::{StartError, live::Live, storage, storage::OpenStorage};
+use super::{StartError, live::Live, storage, storage::StoredPool};
 use crate::{
     actors::{
         archive::{Archive, Unwritten},
         balancer::Balancer,
+        key::AllowFailures,
         logger::{LogQueue, Logger},
         registrar::{Registrar, Registry},
         supervisor::{ProjectSettings, ReportTo, Supervisor},
         tokens::{TokenKeeper, TokenStore},
     },
     balance::egress::Egress,
+    db::Database,
     services::{
+        SettingsChanged,
         catalog::{Catalog, ModelList},
         recheck::Recheck,
         scheduler::Scheduler,
@@ -44,40 +47,55 @@ pub struct Crew {
     pub models: watch::Receiver<Arc<ModelList>>,
 }
 
+/// Where they live; the threads end when they are stopped.
+pub struct Threads {
+    keys: Arbiter,
+    log: Arbiter,
+    pub services: Arbiter,
+}
+
+impl Threads {
+    pub fn stop(self) {
+        for arbiter in [self.keys, self.log, self.services] {
+            arbiter.stop();
+        }
+    }
+}
+
 impl Crew {
-    /// The threads end when their arbiters are stopped.
     pub fn start(
         live: &Live,
-        storage: OpenStorage,
+        database: &Database,
+        pool: StoredPool,
         tokens: Arc<TokenStore>,
-    ) -> Result<(Self, Vec<Arbiter>), StartError> {
+    ) -> Result<(Self, Threads), StartError> {
         let config = live.config.clone();
-        let (keys_arbiter, log_arbiter, service_arbiter) = (Arbiter::new(), Arbiter::new(), Arbiter::new());
-        let owners = storage::load_owners(&config, &storage.database)?;
-        let OpenStorage { database, keys, ledgers, .. } = storage;
+        let owners = storage::load_owners(&config, database)?;
+        let threads = Threads { keys: Arbiter::new(), log: Arbiter::new(), services: Arbiter::new() };
+        let StoredPool { keys, ledgers } = pool;
         let queue = Arc::<LogQueue>::default();
         let logger = {
             let (database, queue) = (database.clone(), queue.clone());
-            Logger::start_in_arbiter(&log_arbiter.handle(), move |_| Logger::new(database, queue))
+            Logger::start_in_arbiter(&threads.log.handle(), move |_| Logger::new(database, queue))
         };
         let unwritten = Arc::<Unwritten>::default();
         let archive = {
             let (database, unwritten) = (database.clone(), unwritten.clone());
-            Archive::start_in_arbiter(&log_arbiter.handle(), move |_| Archive::new(database, unwritten))
+            Archive::start_in_arbiter(&threads.log.handle(), move |_| Archive::new(database, unwritten))
         };
         let registrar = {
             let database = database.clone();
-            Registrar::start_in_arbiter(&log_arbiter.handle(), move |_| Registrar::new(database))
+            Registrar::start_in_arbiter(&threads.log.handle(), move |_| Registrar::new(database))
         };
-        let keeper = TokenKeeper::start_in_arbiter(&log_arbiter.handle(), move |_| TokenKeeper::new(tokens));
+        let keeper = TokenKeeper::start_in_arbiter(&threads.log.handle(), move |_| TokenKeeper::new(tokens));
         let supervisor = {
-            let max_failures = config.pool.max_failures;
+            let (database, max_failures) = (database.clone(), config.pool.max_failures);
             let projects = ProjectSettings {
                 limits: config.pool.limits.clone(),
                 default_tier: config.pool.default_tier,
                 stored: ledgers,
             };
-            Supervisor::start_in_arbiter(&keys_arbiter.handle(), move |_| {
+            Supervisor::start_in_arbiter(&threads.keys.handle(), move |_| {
                 Supervisor::new(keys, max_failures, projects, database)
             })
         };
@@ -87,7 +105,7 @@ impl Crew {
         let catalog = {
             let (config, retries, supervisor) = (config.clone(), live.retries.clone(), supervisor.clone());
             let (egress, registry) = (egress.clone(), registry.clone());
-            Catalog::start_in_arbiter(&service_arbiter.handle(), move |_| {
+            Catalog::start_in_arbiter(&threads.services.handle(), move |_| {
                 let balancer = Balancer::new(config.pool.balancing, supervisor, egress).start();
                 let client = UpstreamClient::new(&config.upstream);
                 let dispatcher = Dispatcher::new(client, balancer, retries, registry).into();
@@ -96,13 +114,13 @@ impl Crew {
         };
         let recheck = {
             let (config, supervisor) = (config.clone(), supervisor.clone());
-            Recheck::start_in_arbiter(&service_arbiter.handle(), move |_| Recheck::new(supervisor, &config))
+            Recheck::start_in_arbiter(&threads.services.handle(), move |_| Recheck::new(supervisor, &config))
         };
         supervisor.do_send(ReportTo(recheck.clone().recipient()));
         let scheduler = {
             let (logger, archive, recheck) = (logger.clone(), archive.clone(), recheck.clone());
             let (registry, registrar) = (registry.clone(), registrar.clone());
-            Scheduler::start_in_arbiter(&service_arbiter.handle(), move |_| {
+            Scheduler::start_in_arbiter(&threads.services.handle(), move |_| {
                 Scheduler::new(config)
                     .pruning(logger)
                     .clearing(archive)
@@ -126,7 +144,18 @@ impl Crew {
             unwritten,
             models,
         };
-        Ok((crew, vec![keys_arbiter, log_arbiter, service_arbiter]))
+        Ok((crew, threads))
+    }
+
+    /// Tells all of them of other settings.
+    pub fn follow(&self, live: &Live) {
+        let config = live.config.clone();
+        self.supervisor.do_send(AllowFailures(config.pool.max_failures));
+        self.registry.isolate(config.gemini.isolates_clients);
+        let changed = SettingsChanged { config, retries: live.retries.clone() };
+        self.catalog.do_send(changed.clone());
+        self.recheck.do_send(changed.clone());
+        self.scheduler.do_send(changed);
     }
 
     /// A way to Google for the thread that calls this, with a balancer of its own.

@@ -17,4 +17,14 @@ impl Live {
         let (retries, switches) = (Retries::new(&config).into(), switches::switches(&config).into());
         Self { config, retries, switches }
     }
+
+    /// The next state. What was spent of the budgets for retries is not forgotten unless they are other ones.
+    pub fn next(&self, config: Arc<Config>) -> Self {
+        let next = Self::new(config);
+        let bounds = |config: &Config| (config.retries, config.pool.max_attempts);
+        match bounds(&self.config) == bounds(&next.config) {
+            true => Self { retries: self.retries.clone(), ..next },
+            false => next,
+        }
+    }
 }

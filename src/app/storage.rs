@@ -9,36 +9,57 @@ use crate::{
     actors::{registrar, supervisor::PoolKey},
     api::health::NO_KEYS,
     balance::owners::Owners,
-    config::Config,
-    db::{Database, DbError, keys, ledgers, resources},
+    config::{self, Config, Loaded},
+    db::{Database, DbError, keys, ledgers, resources, settings},
     domain::time::Now,
     secrets::{Sealer, load_or_create_key_file},
+    settings::{Restored, Settings},
 };
 
-/// The database, and what of it the actors start with.
-pub struct OpenStorage {
-    pub database: Database,
-    pub sealer: Sealer,
+/// Opens the database, and what seals secrets in it.
+pub fn open(storage: &config::Storage) -> Result<(Database, Sealer), StartError> {
+    let database = Database::open(&storage.database)?;
+    let key = match storage.encryption_key.clone() {
+        Some(key) => key,
+        None => {
+            let kept = load_or_create_key_file(&storage.data_dir, "encryption.key");
+            kept.map_err(StartError::Secrets)?.value
+        }
+    };
+    Ok((database, Sealer::new(&key)))
+}
+
+/// Lays what was set in the dashboard over what was loaded.
+pub fn restore_settings(
+    loaded: Loaded,
+    database: &Database,
+    sealer: &Sealer,
+) -> Result<Settings, StartError> {
+    let rows = database.read_blocking(settings::load_settings)?;
+    let restored = Settings::restore(loaded.layers, rows, sealer.clone())?;
+    let Restored { settings, notices, set, unset } = restored;
+    if !(set.is_empty() && unset.is_empty()) {
+        database.write_blocking(|conn| settings::save_settings(conn, &set, &unset))?;
+    }
+    for notice in notices.iter().filter(|notice| !loaded.notices.contains(notice)) {
+        warn!("{notice}");
+    }
+    Ok(settings)
+}
+
+/// What of the database the actors start with.
+pub struct StoredPool {
     pub keys: Vec<PoolKey>,
     /// JSON by the names of projects.
     pub ledgers: HashMap<String, String>,
 }
 
-/// Opens the database and brings its keys up to `API_KEYS`.
-pub fn open(config: &Config) -> Result<OpenStorage, StartError> {
-    let database = Database::open(&config.storage.database)?;
-    let sealer = Sealer::new(&match config.storage.encryption_key.clone() {
-        Some(key) => key,
-        None => {
-            let kept = load_or_create_key_file(&config.storage.data_dir, "encryption.key")
-                .map_err(StartError::Secrets)?;
-            kept.value
-        }
-    });
+/// Brings the keys up to `API_KEYS`, and reads them.
+pub fn load_pool(config: &Config, database: &Database, sealer: &Sealer) -> Result<StoredPool, StartError> {
     if let Some(configured) = &config.pool.api_keys {
         let now_ms = Now::read().unix_ms();
         let synced =
-            database.write_blocking(|conn| keys::sync_configured(conn, &sealer, configured, now_ms))?;
+            database.write_blocking(|conn| keys::sync_configured(conn, sealer, configured, now_ms))?;
         info!(
             added = synced.added,
             removed = synced.removed,
@@ -46,7 +67,7 @@ pub fn open(config: &Config) -> Result<OpenStorage, StartError> {
             "the keys of API_KEYS are stored"
         );
     }
-    let loaded = database.read_blocking(|conn| keys::load_keys(conn, &sealer))?;
+    let loaded = database.read_blocking(|conn| keys::load_keys(conn, sealer))?;
     if !loaded.unreadable.is_empty() {
         warn!(
             keys = loaded.unreadable.len(),
@@ -65,7 +86,7 @@ pub fn open(config: &Config) -> Result<OpenStorage, StartError> {
     }
     let ledgers = database.read_blocking(ledgers::load_ledgers)?;
     let ledgers = ledgers.into_iter().map(|stored| (stored.project, stored.ledger)).collect();
-    Ok(OpenStorage { database, sealer, keys, ledgers })
+    Ok(StoredPool { keys, ledgers })
 }
 
 /// Who owns what lies at Google, as far as the last run knew.

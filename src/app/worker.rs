@@ -5,6 +5,7 @@
 
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
+use actix::Addr;
 use actix_web::{
     dev::{Extensions, ServiceRequest},
     web::Data,
@@ -26,6 +27,7 @@ use crate::{
     db::Database,
     media::{self, Fetcher},
     secrets::Sealer,
+    settings::keeper::Keeper,
     upstream::dispatch::Dispatcher,
 };
 
@@ -36,6 +38,7 @@ pub struct Shared {
     pub tokens: Arc<TokenStore>,
     pub sealer: Sealer,
     pub admin: Arc<AdminDoor>,
+    pub settings: Addr<Keeper>,
     pub database: Database,
     pub outbox_guard: mpsc::WeakSender<()>,
     pub signatures: Signatures,
@@ -126,6 +129,7 @@ impl Shared {
             catalog: self.crew.catalog.clone(),
             models: self.crew.models.clone(),
             supervisor: self.crew.supervisor.clone(),
+            settings: self.settings.clone(),
             database: self.database.clone(),
             outbox,
             signatures: self.signatures.clone(),

@@ -9,8 +9,9 @@ use serde_json::json;
 use super::{MISCONFIGURED, serve::until_a_signal};
 use crate::{
     app::{self, Running, StartError},
-    config::{Config, Loaded, Sources},
+    config::{Config, Sources},
     sim::{self, Plan, Sim, traffic::Traffic},
+    telemetry,
 };
 
 #[derive(Debug, Args)]
@@ -78,7 +79,7 @@ impl Demo {
         let folder = Folder(path);
         let token = random_token("sk-demo-");
         let admin_token = random_token("admin-");
-        let Loaded { config, .. } = Config::load(&Sources {
+        let loaded = Config::load(&Sources {
             dir: folder.0.clone(),
             env: vec![
                 ("API_KEYS".to_owned(), json!(keys).to_string()),
@@ -89,8 +90,8 @@ impl Demo {
                 ("TEST_MODEL".to_owned(), "gemini-2.5-flash".to_owned()),
             ],
         })?;
-        crate::telemetry::init(&config.logs);
-        let running = app::start(config).await?;
+        let log_level = telemetry::init(&loaded.config.logs);
+        let running = app::start(loaded, log_level).await?;
         Ok(Self { running, sim, token, admin_token, folder })
     }
 

@@ -8,12 +8,13 @@ use tracing::{error, info};
 use super::MISCONFIGURED;
 use crate::{
     app::{self, Running},
-    config::Config,
+    config::Loaded,
+    telemetry::LevelSwitch,
 };
 
-pub fn run(config: Config) -> ExitCode {
+pub fn run(loaded: Loaded, log_level: LevelSwitch) -> ExitCode {
     actix_web::rt::System::new().block_on(async {
-        match app::start(config).await {
+        match app::start(loaded, log_level).await {
             Ok(running) => {
                 info!("listening on http://{}", running.address);
                 until_a_signal(running).await

@@ -19,9 +19,7 @@ pub struct Auth {
 impl Auth {
     pub(super) fn read(reader: &mut Reader) -> Self {
         let mut allowed_tokens: Vec<Secret> = Vec::new();
-        for token in
-            reader.list("ALLOWED_TOKENS", r#"["sk-a-long-random-text"]"#).into_iter().map(Secret::new)
-        {
+        for token in reader.list("ALLOWED_TOKENS").into_iter().map(Secret::new) {
             if !allowed_tokens.contains(&token) {
                 allowed_tokens.push(token);
             }
@@ -33,7 +31,7 @@ impl Auth {
             );
         }
         let auth_token = reader.optional_secret("AUTH_TOKEN");
-        let session_expire = reader.seconds("ADMIN_SESSION_EXPIRE", 60.0..=31_536_000.0);
+        let session_expire = reader.seconds("ADMIN_SESSION_EXPIRE");
         let Some(example) = auth_token.as_ref().filter(|token| is_example_token(token.expose())) else {
             return Self { auth_token, allowed_tokens, session_expire };
         };

@@ -12,7 +12,6 @@ use crate::domain::outcome::{
 };
 
 const NAME: &str = "ERROR_RULES";
-const EXAMPLE: &str = r#"[{"status":429,"text":"come back tomorrow","verdict":"quota_day"}]"#;
 
 /// What an error that looks so is to be judged as.
 #[derive(Debug, Clone)]
@@ -94,10 +93,10 @@ fn verdicts() -> [(&'static str, Outcome); 15] {
 
 /// The rules in their order; the first that matches counts.
 pub(super) fn read(reader: &mut Reader) -> Vec<ErrorRule> {
-    let Some(value) = reader.json(NAME, EXAMPLE) else { return Vec::new() };
+    let Some(value) = reader.json(NAME) else { return Vec::new() };
     let Value::Array(items) = value else {
         if !value.is_null() {
-            reader.report(NAME, "is not a list of rules", EXAMPLE);
+            reader.report(NAME, "is not a list of rules");
         }
         return Vec::new();
     };
@@ -105,7 +104,7 @@ pub(super) fn read(reader: &mut Reader) -> Vec<ErrorRule> {
     for (index, item) in items.into_iter().enumerate() {
         match ErrorRule::parse(item) {
             Ok(rule) => rules.push(rule),
-            Err(problem) => reader.report(NAME, format!("rule {}: {problem}", index + 1), EXAMPLE),
+            Err(problem) => reader.report(NAME, format!("rule {}: {problem}", index + 1)),
         }
     }
     rules

@@ -25,10 +25,12 @@ pub struct SafetySetting {
     pub threshold: String,
 }
 
+/// Whether each is what happens.
+pub(super) const PASSTHROUGH: [(&str, bool); 3] = [("forward", true), ("auto", false), ("convert", false)];
+
 impl Gemini {
     pub(super) fn read(reader: &mut Reader) -> Self {
-        let passthrough = [("forward", true), ("auto", false), ("convert", false)];
-        if !reader.choice("OPENAI_PASSTHROUGH", &passthrough) {
+        if !reader.choice("OPENAI_PASSTHROUGH", &PASSTHROUGH) {
             reader.notice("OPENAI_PASSTHROUGH knows only forward yet, which is used");
         }
         Self {
@@ -42,21 +44,19 @@ impl Gemini {
 
 fn safety_settings(reader: &mut Reader) -> Vec<SafetySetting> {
     const NAME: &str = "SAFETY_SETTINGS";
-    let example = r#"[{"category":"HARM_CATEGORY_HARASSMENT","threshold":"OFF"}]"#;
-    let Some(value) = reader.json(NAME, example) else { return Vec::new() };
+    let Some(value) = reader.json(NAME) else { return Vec::new() };
     serde_json::from_value(value).unwrap_or_else(|_| {
-        reader.report(NAME, "is not a list of maps with category and threshold", example);
+        reader.report(NAME, "is not a list of maps with category and threshold");
         Vec::new()
     })
 }
 
 fn filtered_models(reader: &mut Reader) -> Vec<ModelName> {
     const NAME: &str = "FILTERED_MODELS";
-    let example = r#"["gemini-pro-vision"]"#;
-    let names = reader.list(NAME, example);
+    let names = reader.list(NAME);
     let models: Option<Vec<_>> = names.iter().map(|name| ModelName::parse(name)).collect();
     models.unwrap_or_else(|| {
-        reader.report(NAME, "holds something that is not the name of a model", example);
+        reader.report(NAME, "holds something that is not the name of a model");
         Vec::new()
     })
 }

@@ -4,15 +4,16 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt, fs,
     io::ErrorKind,
-    path::Path,
+    path::{Path, PathBuf},
+    sync::LazyLock,
 };
 
 use config::FileFormat;
 use serde_json::Value;
 
-use super::{Problem, Sources, dotenv, names};
+use super::{Problem, Sources, dotenv, names, reader::Reader, registry::SETTINGS};
 
-const DEFAULTS: &str = include_str!("../../config/default.toml");
+pub(super) const DEFAULTS: &str = include_str!("../../config/default.toml");
 
 /// Where a value came from; later ones win.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +22,7 @@ pub enum Origin {
     LocalToml,
     Dotenv,
     Environment,
+    Dashboard,
 }
 
 impl fmt::Display for Origin {
@@ -30,45 +32,97 @@ impl fmt::Display for Origin {
             Self::LocalToml => "config/local.toml",
             Self::Dotenv => ".env",
             Self::Environment => "the environment",
+            Self::Dashboard => "the dashboard",
         })
     }
 }
 
 /// A value of some source; the name in capitals, the value not looked at yet.
 #[derive(Clone)]
-pub(super) struct Entry {
-    pub name: String,
-    pub origin: Origin,
-    pub value: Value,
+struct Entry {
+    name: String,
+    origin: Origin,
+    value: Value,
 }
 
-/// What the sources gave together.
-#[derive(Default)]
-pub(super) struct Layers {
-    pub values: BTreeMap<String, Entry>,
-    pub problems: Vec<Problem>,
-    pub notices: Vec<String>,
+/// What the sources gave together; its secrets are not masked, so it does not print.
+#[derive(Clone)]
+pub struct Layers {
+    /// Where relative paths start.
+    pub(super) dir: PathBuf,
+    values: BTreeMap<String, Entry>,
+    pub(super) problems: Vec<Problem>,
+    pub(super) notices: Vec<String>,
+}
+
+impl fmt::Debug for Layers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Layers({} values)", self.values.len())
+    }
 }
 
 /// The embedded defaults.
-pub(super) fn defaults() -> Vec<Entry> {
-    let values = parse_toml(DEFAULTS).expect("config/default.toml is part of the program and tested");
-    let values = values.into_iter().map(|(name, value)| (name.to_ascii_uppercase(), value));
-    entries(Origin::Default, values)
+pub(super) fn defaults() -> &'static BTreeMap<String, Value> {
+    static PARSED: LazyLock<BTreeMap<String, Value>> = LazyLock::new(|| {
+        let values = parse_toml(DEFAULTS).expect("config/default.toml is part of the program and tested");
+        values.into_iter().map(|(name, value)| (name.to_ascii_uppercase(), value)).collect()
+    });
+    &PARSED
 }
 
-/// Reads all sources. Blank values count as not set, as container tools write them for missing variables.
-pub(super) fn read(sources: &Sources) -> Layers {
-    let mut layers = Layers::default();
-    layers.lay(defaults());
-    layers.read_local_toml(&sources.dir.join("config/local.toml"));
-    layers.read_dotenv(&sources.dir.join(".env"), &sources.env);
-    layers.read_environment(&sources.env);
-    layers.tell_names_without_effect();
-    layers
+/// The embedded default of a setting.
+pub(super) fn default_of(name: &str) -> Value {
+    defaults().get(name).cloned().unwrap_or_default()
 }
 
 impl Layers {
+    /// What the program itself says.
+    pub fn of_defaults() -> Self {
+        let dir = PathBuf::from(".");
+        let mut layers = Self { dir, values: BTreeMap::new(), problems: Vec::new(), notices: Vec::new() };
+        let values = defaults().iter().map(|(name, value)| (name.clone(), value.clone()));
+        layers.lay(entries(Origin::Default, values));
+        layers
+    }
+
+    /// Reads all sources. Blank values count as not set, as container tools write them for missing variables.
+    pub fn read(sources: &Sources) -> Self {
+        let mut layers = Self { dir: sources.dir.clone(), ..Self::of_defaults() };
+        layers.read_local_toml(&sources.dir.join("config/local.toml"));
+        layers.read_dotenv(&sources.dir.join(".env"), &sources.env);
+        layers.read_environment(&sources.env);
+        layers.tell_names_without_effect();
+        layers
+    }
+
+    /// With these values on top, blank ones too: they were chosen one by one.
+    #[must_use]
+    pub fn under<'a>(&self, overrides: impl IntoIterator<Item = (&'a str, &'a Value)>) -> Self {
+        let mut layers = self.clone();
+        for (name, value) in overrides {
+            let entry = Entry { name: name.to_owned(), origin: Origin::Dashboard, value: value.clone() };
+            layers.values.insert(entry.name.clone(), entry);
+        }
+        layers
+    }
+
+    /// Where the value comes from.
+    pub fn origin(&self, name: &str) -> Origin {
+        self.values.get(name).map_or(Origin::Default, |entry| entry.origin)
+    }
+
+    /// As it was written.
+    pub(super) fn value(&self, name: &str) -> &Value {
+        self.values.get(name).map_or(&Value::Null, |entry| &entry.value)
+    }
+
+    /// All values as JSON of their kinds, by name; with what is wrong with those that do not fit.
+    pub fn typed(&self) -> (BTreeMap<&'static str, Value>, Vec<Problem>) {
+        let mut reader = Reader::new(self.clone());
+        let values = SETTINGS.iter().map(|setting| (setting.name, reader.typed(setting))).collect();
+        (values, reader.finish().0)
+    }
+
     /// Entries replace those of the same name. A name in exact capitals wins over other spellings of it, which
     /// count too, since the original did not mind.
     fn lay(&mut self, mut entries: Vec<Entry>) {

@@ -51,7 +51,7 @@ pub enum LogFormat {
 }
 
 /// The original's words and ours.
-const LEVELS: [(&str, LogLevel); 7] = [
+pub(super) const LEVELS: [(&str, LogLevel); 7] = [
     ("trace", LogLevel::Trace),
     ("debug", LogLevel::Debug),
     ("info", LogLevel::Info),
@@ -61,10 +61,12 @@ const LEVELS: [(&str, LogLevel); 7] = [
     ("critical", LogLevel::Error),
 ];
 
+pub(super) const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+
 impl Logs {
     pub(super) fn read(reader: &mut Reader) -> Option<Self> {
         let level = reader.choice("LOG_LEVEL", &LEVELS);
-        let format = reader.choice("LOG_FORMAT", &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
+        let format = reader.choice("LOG_FORMAT", &FORMATS);
         let record_request_body = reader.flag("ERROR_LOG_RECORD_REQUEST_BODY");
         let error_retention =
             retention(reader, "AUTO_DELETE_ERROR_LOGS_ENABLED", "AUTO_DELETE_ERROR_LOGS_DAYS");
@@ -78,6 +80,6 @@ impl Logs {
 
 fn retention(reader: &mut Reader, enabled: &'static str, days: &'static str) -> Option<Duration> {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-    let (enabled, days) = (reader.flag(enabled), reader.number(days, 1..=3650));
+    let (enabled, days) = (reader.flag(enabled), reader.number(days));
     enabled.then(|| DAY * days)
 }

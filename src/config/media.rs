@@ -19,11 +19,11 @@ pub struct Media {
 
 impl Media {
     pub(super) fn read(reader: &mut Reader) -> Self {
-        let hosts = reader.list("MEDIA_FETCH_PRIVATE_HOSTS", r#"["images.internal"]"#);
+        let hosts = reader.list("MEDIA_FETCH_PRIVATE_HOSTS");
         Self {
             fetch_enabled: reader.flag("MEDIA_FETCH_ENABLED"),
-            max_bytes: reader.number("MEDIA_FETCH_MAX_MB", 1..=1000_usize) * 1_000_000,
-            timeout: reader.seconds("MEDIA_FETCH_TIMEOUT_SECONDS", 0.1..=600.0),
+            max_bytes: reader.number::<usize>("MEDIA_FETCH_MAX_MB") * 1_000_000,
+            timeout: reader.seconds("MEDIA_FETCH_TIMEOUT_SECONDS"),
             private_hosts: hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
         }
     }

@@ -1,7 +1,7 @@
-//! The boot configuration: read once, before anything else, and handed out section by section.
+//! The configuration: what may be set, from which sources, and all of it checked and handed out section by section.
 //!
-//! Sources, later wins: the embedded `config/default.toml`, `config/local.toml`, `.env`, the environment. Nothing
-//! else in the gateway reads them. What can be changed while it runs is in `settings`.
+//! Sources, later wins: the embedded `config/default.toml`, `config/local.toml`, `.env`, the environment; read once, at
+//! boot, and nothing else in the gateway reads them. What is set in the dashboard comes on top, from `settings`.
 
 mod auth;
 mod dotenv;
@@ -9,11 +9,13 @@ mod error_rules;
 mod gemini;
 mod layers;
 mod logs;
+pub mod manual;
 mod media;
 mod names;
 mod pool;
 mod quotas;
 mod reader;
+pub mod registry;
 mod responses;
 mod retries;
 mod server;
@@ -23,14 +25,18 @@ mod switches;
 mod tests;
 mod upstream;
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 pub use auth::Auth;
 pub use error_rules::ErrorRule;
 pub use gemini::{Gemini, SafetySetting};
-pub use layers::Origin;
+pub use layers::{Layers, Origin};
 pub use logs::{LogFormat, LogLevel, Logs};
 pub use media::Media;
+pub use names::closest;
 pub use pool::Pool;
 pub use responses::Responses;
 pub use retries::Retries;
@@ -41,7 +47,7 @@ pub use upstream::{BaseUrl, Upstream};
 
 use reader::Reader;
 
-/// Everything that is fixed while the gateway runs. Secrets in it print masked.
+/// The settings as they hold together. Secrets in it print masked.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub server: Server,
@@ -82,6 +88,8 @@ impl Sources {
 #[derive(Debug, Clone)]
 pub struct Loaded {
     pub config: Config,
+    /// What it was made of.
+    pub layers: Layers,
     /// Warnings, one sentence each; they hold no secrets.
     pub notices: Vec<String>,
 }
@@ -89,25 +97,32 @@ pub struct Loaded {
 impl Config {
     /// Reads all sources; fails with everything that is wrong in them.
     pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
-        let mut reader = Reader::new(layers::read(sources));
-        let config = Self::read(&mut reader, sources);
+        let layers = Layers::read(sources);
+        let (config, notices) = Self::of(&layers)?;
+        Ok(Loaded { config, layers, notices })
+    }
+
+    /// The settings that these values make, with what their author should know; fails with everything that is wrong.
+    pub fn of(layers: &Layers) -> Result<(Self, Vec<String>), ConfigErrors> {
+        let mut reader = Reader::new(layers.clone());
+        let config = Self::read(&mut reader, &layers.dir);
         let (problems, notices) = reader.finish();
         match config {
-            Some(config) if problems.is_empty() => Ok(Loaded { config, notices }),
+            Some(config) if problems.is_empty() => Ok((config, notices)),
             _ => Err(ConfigErrors { problems, notices }),
         }
     }
 
     /// `None` when a section is so wrong that it cannot be made at all; the reader knows why.
-    fn read(reader: &mut Reader, sources: &Sources) -> Option<Self> {
+    fn read(reader: &mut Reader, dir: &Path) -> Option<Self> {
         // Every section is read before any is missed, so that one run reports all problems.
         let (server, auth) = (Server::read(reader), Auth::read(reader));
-        let (pool, upstream) = (Pool::read(reader, &sources.dir), Upstream::read(reader));
+        let (pool, upstream) = (Pool::read(reader, dir), Upstream::read(reader));
         let retries = Retries::read(reader);
         let (gemini, logs) = (Gemini::read(reader), Logs::read(reader));
         let (media, responses) = (Media::read(reader), Responses::read(reader));
         let (switches, streams) = (Switches::read(reader), Streams::read(reader));
-        let storage = Storage::read(reader, &sources.dir);
+        let storage = Storage::read(reader, dir);
         Some(Self {
             server,
             auth,

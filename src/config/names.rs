@@ -1,8 +1,6 @@
 //! Which names are ours, and which look as if they were meant to be.
 
-use std::{collections::BTreeSet, sync::LazyLock};
-
-use super::layers;
+use super::registry;
 
 /// Settings of the Python original that have no effect here yet; accepted, so that its `.env` files are.
 pub(super) const WITHOUT_EFFECT: [&str; 31] = [
@@ -39,12 +37,8 @@ pub(super) const WITHOUT_EFFECT: [&str; 31] = [
     "VERTEX_EXPRESS_BASE_URL",
 ];
 
-/// Names of our settings in capitals: the keys of `config/default.toml`.
-static SETTINGS: LazyLock<BTreeSet<String>> =
-    LazyLock::new(|| layers::defaults().into_iter().map(|entry| entry.name).collect());
-
 pub(super) fn is_setting(name: &str) -> bool {
-    SETTINGS.contains(name)
+    registry::find(name).is_some()
 }
 
 pub(super) fn has_no_effect_yet(name: &str) -> bool {
@@ -52,11 +46,12 @@ pub(super) fn has_no_effect_yet(name: &str) -> bool {
 }
 
 /// The setting that `name` was probably meant to be, at most `distance` typing errors away.
-pub(super) fn closest(name: &str, distance: usize) -> Option<&'static str> {
+pub fn closest(name: &str, distance: usize) -> Option<&'static str> {
     let name = name.to_ascii_uppercase();
-    let distances = SETTINGS.iter().map(|setting| (strsim::damerau_levenshtein(&name, setting), setting));
+    let names = registry::SETTINGS.iter().map(|setting| setting.name);
+    let distances = names.map(|setting| (strsim::damerau_levenshtein(&name, setting), setting));
     let (best, setting) = distances.min()?;
-    (best <= distance && best < setting.len() / 2).then_some(setting.as_str())
+    (best <= distance && best < setting.len() / 2).then_some(setting)
 }
 
 /// The setting that an environment variable was probably meant to be.

@@ -38,14 +38,14 @@ impl Pool {
         let tiers = Tier::ALL.map(|tier| (tier.name(), tier));
         let default_tier = reader.choice("DEFAULT_TIER", &tiers);
         let limits = quotas::read(reader, dir);
-        let max_failures = reader.number("MAX_FAILURES", 1..=100);
+        let max_failures = reader.number("MAX_FAILURES");
         let max_attempts = max_attempts(reader);
-        let check_interval_hours: u64 = reader.number("CHECK_INTERVAL_HOURS", 0..=8760);
+        let check_interval_hours: u64 = reader.number("CHECK_INTERVAL_HOURS");
         let test_model =
             reader.parsed("TEST_MODEL", |text| ModelName::parse(text).ok_or("is not the name of a model"));
         let policy = reader.choice("BALANCE_POLICY", &policies);
-        let max_wait = Duration::from_secs(reader.number("MAX_WAIT_SECONDS", 0..=600));
-        let max_waiting = reader.number("MAX_WAITING_REQUESTS", 0..=1_000_000);
+        let max_wait = Duration::from_secs(reader.number("MAX_WAIT_SECONDS"));
+        let max_waiting = reader.number("MAX_WAITING_REQUESTS");
         let balancing = Balancing { policy, max_wait, max_waiting };
         let check_interval =
             (check_interval_hours > 0).then(|| Duration::from_secs(check_interval_hours * 3600));
@@ -65,7 +65,7 @@ impl Pool {
 
 /// The original takes 0 as well and then answers nothing at all; one attempt is what it must mean.
 fn max_attempts(reader: &mut Reader) -> u32 {
-    let attempts = reader.number("MAX_RETRIES", 0..=10);
+    let attempts: u32 = reader.number("MAX_RETRIES");
     if attempts == 0 && reader.is_set("MAX_RETRIES") {
         reader.notice("MAX_RETRIES is 0 and taken as 1: it counts all attempts, the first included");
     }
@@ -74,8 +74,7 @@ fn max_attempts(reader: &mut Reader) -> u32 {
 
 fn api_keys(reader: &mut Reader) -> Option<Vec<PlacedKey>> {
     const NAME: &str = "API_KEYS";
-    let example = r#"["AIzaSy…","AQ.… project=alpha tier=free"]"#;
-    let texts = reader.texts(NAME, example);
+    let texts = reader.texts(NAME);
     let mut keys: Vec<PlacedKey> = Vec::new();
     let mut seen = HashMap::new();
     let (mut blank, mut duplicate, mut placeholder) = (0, 0, 0);
@@ -92,15 +91,15 @@ fn api_keys(reader: &mut Reader) -> Option<Vec<PlacedKey>> {
                 continue;
             }
             Err(problem) => {
-                reader.report(NAME, format!("key {number} {problem}"), example);
+                reader.report(NAME, format!("key {number} {problem}"));
                 continue;
             }
         };
         match (KeyPlacement::parse(words), seen.get(&key)) {
-            (Err(problem), _) => reader.report(NAME, format!("key {number} {problem}"), example),
+            (Err(problem), _) => reader.report(NAME, format!("key {number} {problem}")),
             (Ok(placement), Some((first, known))) if placement != *known => {
                 let problem = format!("key {number} is key {first} again, in another place");
-                reader.report(NAME, problem, example);
+                reader.report(NAME, problem);
             }
             (Ok(_), Some(_)) => duplicate += 1,
             (Ok(placement), None) => {
@@ -116,7 +115,7 @@ fn api_keys(reader: &mut Reader) -> Option<Vec<PlacedKey>> {
         }
     }
     if let Some(project) = torn_project(&keys) {
-        reader.report(NAME, format!("the keys of project {project} are in different tiers"), example);
+        reader.report(NAME, format!("the keys of project {project} are in different tiers"));
     }
     reader.is_set(NAME).then_some(keys)
 }

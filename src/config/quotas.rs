@@ -13,7 +13,6 @@ use crate::domain::{
 
 const PRESETS: &str = include_str!("../../config/quotas.toml");
 const NAME: &str = "QUOTA_LIMITS";
-const EXAMPLE: &str = "config/my-quotas.toml";
 
 /// Presets, and before them the rows of the file that `QUOTA_LIMITS` names; relative paths start at `dir`.
 pub(super) fn read(reader: &mut Reader, dir: &Path) -> TierLimits {
@@ -23,7 +22,7 @@ pub(super) fn read(reader: &mut Reader, dir: &Path) -> TierLimits {
         text.and_then(|text| rows(&text))
     });
     let by_hand = by_hand.unwrap_or(Ok(Vec::new())).unwrap_or_else(|problem| {
-        reader.report(NAME, problem, EXAMPLE);
+        reader.report(NAME, problem);
         Vec::new()
     });
     let table = |tier| {

@@ -1,20 +1,20 @@
 //! Typed access to the merged values. Problems are collected, so that one run reports them all.
 
-use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
+use std::{fmt::Display, str::FromStr, time::Duration};
 
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use super::{
     Problem,
-    layers::{Entry, Layers, Origin, defaults},
+    layers::{self, Layers, Origin},
+    registry::{self, Kind, Setting},
 };
 use crate::secrets::Secret;
 
 /// Hands out values by name; a value that does not fit is reported and replaced by whatever is at hand, since the
-/// configuration is refused as a whole in the end.
+/// configuration is refused as a whole in the end. What fits is in the [registry].
 pub(super) struct Reader {
     layers: Layers,
-    defaults: Vec<Entry>,
     #[cfg(test)]
     pub names_read: std::collections::BTreeSet<&'static str>,
 }
@@ -23,7 +23,6 @@ impl Reader {
     pub fn new(layers: Layers) -> Self {
         Self {
             layers,
-            defaults: defaults(),
             #[cfg(test)]
             names_read: Default::default(),
         }
@@ -39,8 +38,8 @@ impl Reader {
     }
 
     /// Reports what is wrong with a value; `problem` must not repeat a secret.
-    pub fn report(&mut self, name: &'static str, problem: impl Into<String>, example: &str) {
-        let origin = self.origin(name);
+    pub fn report(&mut self, name: &'static str, problem: impl Into<String>) {
+        let (origin, example) = (self.layers.origin(name), example(name));
         let example = if example.is_empty() { format!("{name}=") } else { format!("{name}={example}") };
         self.layers.problems.push(Problem {
             name: name.to_owned(),
@@ -52,31 +51,37 @@ impl Reader {
 
     /// Whether anyone but the default gave a value.
     pub fn is_set(&self, name: &'static str) -> bool {
-        self.origin(name) != Origin::Default
-    }
-
-    fn origin(&self, name: &str) -> Origin {
-        self.layers.values.get(name).map_or(Origin::Default, |entry| entry.origin)
+        self.layers.origin(name) != Origin::Default
     }
 
     fn value(&mut self, name: &'static str) -> Value {
         #[cfg(test)]
         self.names_read.insert(name);
-        self.layers.values.get(name).map_or(Value::Null, |entry| entry.value.clone())
+        self.layers.value(name).clone()
     }
 
-    /// The default as text: the example for everything that has one.
-    fn example(&self, name: &str) -> String {
-        let entry = self.defaults.iter().find(|entry| entry.name == name);
-        entry.and_then(|entry| as_text(&entry.value)).unwrap_or_default()
+    /// The value as JSON of its kind: numbers are numbers, and lists are lists, however they were written.
+    pub fn typed(&mut self, setting: &'static Setting) -> Value {
+        let name = setting.name;
+        match setting.kind {
+            Kind::Flag => Value::Bool(self.flag(name)),
+            Kind::Integer { .. } => Value::from(self.number::<i64>(name)),
+            Kind::Seconds { .. } => as_number(self.seconds(name).as_secs_f64()),
+            Kind::Choice(words) => {
+                let words: Vec<_> = words().into_iter().map(|word| (word, word)).collect();
+                Value::from(self.choice(name, &words))
+            }
+            Kind::Text => Value::from(self.text(name)),
+            Kind::List => Value::from(self.list(name)),
+            Kind::Map | Kind::Json => self.json(name).unwrap_or_default(),
+        }
     }
 
     /// A text without white space around it; blank when the default is.
     pub fn text(&mut self, name: &'static str) -> String {
         let value = self.value(name);
         as_text(&value).unwrap_or_else(|| {
-            let example = self.example(name);
-            self.report(name, "is a list or a map where a text is expected", &example);
+            self.report(name, "is a list or a map where a text is expected");
             String::new()
         })
     }
@@ -99,51 +104,40 @@ impl Reader {
         let text = self.text(name);
         parse(&text)
             .map_err(|problem| {
-                let example = self.example(name);
-                self.report(name, problem.to_string(), &example);
+                self.report(name, problem.to_string());
             })
             .ok()
     }
 
-    /// A whole number within `range`.
-    pub fn number<T>(&mut self, name: &'static str, range: RangeInclusive<T>) -> T
-    where
-        T: FromStr + PartialOrd + Display + Copy,
-    {
-        let text = self.text(name);
-        match text.parse() {
-            Ok(number) if range.contains(&number) => number,
-            _ => {
-                self.report_out_of_range(name, &text, "a whole number", &range);
-                *range.start()
-            }
-        }
+    /// A whole number within its range.
+    pub fn number<T: TryFrom<i64> + Default>(&mut self, name: &'static str) -> T {
+        let Kind::Integer { min, max } = kind(name) else { unreachable!("{name} is no whole number") };
+        let number = self.within(name, "a whole number", min, max);
+        number.and_then(|number| T::try_from(number).ok()).unwrap_or_default()
     }
 
-    /// A duration in seconds, fractions allowed, within `range`.
-    pub fn seconds(&mut self, name: &'static str, range: RangeInclusive<f64>) -> Duration {
-        let text = self.text(name);
-        match text.parse() {
-            Ok(seconds) if range.contains(&seconds) => Duration::from_secs_f64(seconds),
-            _ => {
-                self.report_out_of_range(name, &text, "a number of seconds", &range);
-                Duration::ZERO
-            }
-        }
+    /// A duration in seconds, fractions allowed, within its range.
+    pub fn seconds(&mut self, name: &'static str) -> Duration {
+        let Kind::Seconds { min, max } = kind(name) else { unreachable!("{name} is no duration") };
+        let seconds = self.within(name, "a number of seconds", min, max);
+        seconds.map_or(Duration::ZERO, Duration::from_secs_f64)
     }
 
     /// Numbers are no secrets, so the text may be shown, at a reasonable length.
-    fn report_out_of_range<T: Display>(
+    fn within<T: FromStr + PartialOrd + Display>(
         &mut self,
         name: &'static str,
-        text: &str,
         what: &str,
-        range: &RangeInclusive<T>,
-    ) {
-        let shown: String = text.chars().take(20).collect();
-        let problem = format!("\"{shown}\" is not {what} from {} to {}", range.start(), range.end());
-        let example = self.example(name);
-        self.report(name, problem, &example);
+        min: T,
+        max: T,
+    ) -> Option<T> {
+        let text = self.text(name);
+        let number = text.parse().ok().filter(|number| (&min..=&max).contains(&number));
+        if number.is_none() {
+            let shown: String = text.chars().take(20).collect();
+            self.report(name, format!("\"{shown}\" is not {what} from {min} to {max}"));
+        }
+        number
     }
 
     /// A switch.
@@ -169,28 +163,25 @@ impl Reader {
             None => {
                 let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
                 let shown: String = text.chars().take(20).collect();
-                let example = self.example(name);
-                self.report(name, format!("\"{shown}\" is none of {}", words.join(", ")), &example);
+                self.report(name, format!("\"{shown}\" is none of {}", words.join(", ")));
                 choices[0].1
             }
         }
     }
 
     /// A list of texts, trimmed, without blank ones.
-    pub fn list(&mut self, name: &'static str, example: &str) -> Vec<String> {
-        let texts = self.texts(name, example);
+    pub fn list(&mut self, name: &'static str) -> Vec<String> {
+        let texts = self.texts(name);
         texts.into_iter().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).collect()
     }
 
     /// A list of texts as they were written: a JSON array, or separated by commas or line breaks.
-    pub fn texts(&mut self, name: &'static str, example: &str) -> Vec<String> {
+    pub fn texts(&mut self, name: &'static str) -> Vec<String> {
         let items = match self.value(name) {
-            Value::String(text) if unquoted(&text).starts_with('[') => {
-                match self.parse_json(name, &text, example) {
-                    Some(Value::Array(items)) => items,
-                    _ => Vec::new(),
-                }
-            }
+            Value::String(text) if unquoted(&text).starts_with('[') => match self.parse_json(name, &text) {
+                Some(Value::Array(items)) => items,
+                _ => Vec::new(),
+            },
             Value::String(text) => {
                 let items = unquoted(&text).split([',', '\n']);
                 return items.map(|item| unquoted(item).to_owned()).collect();
@@ -198,51 +189,65 @@ impl Reader {
             Value::Array(items) => items,
             Value::Null => Vec::new(),
             _ => {
-                self.report(name, "is not a list", example);
+                self.report(name, "is not a list");
                 Vec::new()
             }
         };
         let texts: Option<Vec<String>> = items.iter().map(as_text).collect();
         texts.unwrap_or_else(|| {
-            self.report(name, "is a list with something else than texts in it", example);
+            self.report(name, "is a list with something else than texts in it");
             Vec::new()
         })
     }
 
     /// A map of texts, in the order in which it was written.
-    pub fn map(&mut self, name: &'static str, example: &str) -> Vec<(String, String)> {
-        let Some(value) = self.json(name, example) else { return Vec::new() };
+    pub fn map(&mut self, name: &'static str) -> Vec<(String, String)> {
+        let Some(value) = self.json(name) else { return Vec::new() };
         let texts: Option<Vec<_>> = value.as_object().and_then(|map| {
             map.iter().map(|(key, value)| as_text(value).map(|text| (key.clone(), text))).collect()
         });
         texts.unwrap_or_else(|| {
-            self.report(name, "is not a map of texts", example);
+            self.report(name, "is not a map of texts");
             Vec::new()
         })
     }
 
     /// Any JSON; `None` when it is none, which is reported.
-    pub fn json(&mut self, name: &'static str, example: &str) -> Option<Value> {
+    pub fn json(&mut self, name: &'static str) -> Option<Value> {
         match self.value(name) {
-            Value::String(text) => self.parse_json(name, &text, example),
+            Value::String(text) => self.parse_json(name, &text),
             value => Some(value),
         }
     }
 
     /// The error of the parser is not repeated, as it may quote the value.
-    fn parse_json(&mut self, name: &'static str, text: &str, example: &str) -> Option<Value> {
+    fn parse_json(&mut self, name: &'static str, text: &str) -> Option<Value> {
         serde_json::from_str(unquoted(text))
             .map_err(|error| {
                 let (line, column) = (error.line(), error.column());
                 let place = format!("line {line}, column {column}");
-                self.report(
-                    name,
-                    format!("is not valid JSON at {place} (texts need double quotes)"),
-                    example,
-                );
+                self.report(name, format!("is not valid JSON at {place} (texts need double quotes)"));
             })
             .ok()
     }
+}
+
+fn kind(name: &str) -> Kind {
+    registry::find(name).expect("every name that is read is in the registry, as a test sees").kind
+}
+
+/// A value that would be right, as text.
+fn example(name: &str) -> String {
+    let example = registry::find(name).and_then(|setting| setting.example);
+    example.map_or_else(|| as_text(&layers::default_of(name)).unwrap_or_default(), str::to_owned)
+}
+
+/// Without a fraction where there is none.
+fn as_number(number: f64) -> Value {
+    if number.fract() == 0.0 {
+        return Value::from(number as i64);
+    }
+    Number::from_f64(number).map_or(Value::Null, Value::Number)
 }
 
 /// Texts, numbers and switches as text; lists, maps and nothing have none.

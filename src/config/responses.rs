@@ -18,7 +18,7 @@ impl Responses {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         Self {
             store: reader.flag("STORE_RESPONSES"),
-            retention: DAY * reader.number("STORED_RESPONSES_DAYS", 1..=3650),
+            retention: DAY * reader.number("STORED_RESPONSES_DAYS"),
         }
     }
 }

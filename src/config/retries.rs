@@ -16,9 +16,9 @@ pub struct Retries {
 
 impl Retries {
     pub(super) fn read(reader: &mut Reader) -> Self {
-        let hedged_percent = reader.number("HEDGING_MAX_PERCENT", 1..=50);
+        let hedged_percent = reader.number("HEDGING_MAX_PERCENT");
         Self {
-            budget_percent: reader.number("RETRY_BUDGET_PERCENT", 0..=1000),
+            budget_percent: reader.number("RETRY_BUDGET_PERCENT"),
             hedged_percent: reader.flag("HEDGING").then_some(hedged_percent),
             continues_streams: reader.flag("STREAM_CONTINUATION"),
         }

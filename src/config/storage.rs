@@ -40,7 +40,7 @@ fn check_kind(reader: &mut Reader, has_url: bool) {
             }
             _ => "is not a kind of database",
         };
-        reader.report("DATABASE_TYPE", problem, "sqlite");
+        reader.report("DATABASE_TYPE", problem);
     }
 }
 
@@ -49,7 +49,7 @@ fn sqlite_file(reader: &mut Reader) -> String {
     let path = Path::new(&name);
     if path.is_absolute() || path.components().any(|part| part == std::path::Component::ParentDir) {
         let problem = "is not the name of a file in the data folder (for another place set DATABASE_URL)";
-        reader.report("SQLITE_DATABASE", problem, "default_db");
+        reader.report("SQLITE_DATABASE", problem);
     }
     name
 }
@@ -59,7 +59,6 @@ fn sqlite_file(reader: &mut Reader) -> String {
 /// The URL itself is never repeated, as those of other databases hold passwords.
 fn database_of_url<'a>(reader: &mut Reader, url: &'a str) -> Option<&'a str> {
     const NAME: &str = "DATABASE_URL";
-    let example = "sqlite://data/gateway.db";
     let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
     if scheme != "sqlite" {
         let problem = match &*scheme {
@@ -68,12 +67,12 @@ fn database_of_url<'a>(reader: &mut Reader, url: &'a str) -> Option<&'a str> {
             }
             _ => "does not start with sqlite://",
         };
-        reader.report(NAME, problem, example);
+        reader.report(NAME, problem);
         return None;
     }
     let path = url["sqlite:".len()..].strip_prefix("//").unwrap_or(&url["sqlite:".len()..]);
     if path.is_empty() || path.ends_with('/') || path.contains('?') || path == ":memory:" {
-        reader.report(NAME, "does not name a file", example);
+        reader.report(NAME, "does not name a file");
         return None;
     }
     Some(path)
@@ -81,9 +80,5 @@ fn database_of_url<'a>(reader: &mut Reader, url: &'a str) -> Option<&'a str> {
 
 fn encryption_key(reader: &mut Reader) -> Option<EncryptionKey> {
     let text = reader.optional_text("ENCRYPTION_KEY")?;
-    EncryptionKey::parse(&text)
-        .map_err(|problem| {
-            reader.report("ENCRYPTION_KEY", problem.to_string(), "a long and random passphrase")
-        })
-        .ok()
+    EncryptionKey::parse(&text).map_err(|problem| reader.report("ENCRYPTION_KEY", problem.to_string())).ok()
 }

@@ -52,7 +52,7 @@ impl Switches {
         let url_context_models = models(reader, "URL_CONTEXT_MODELS");
         let url_context = reader.flag("URL_CONTEXT_ENABLED");
         Self {
-            aliases: reader.map("MODEL_ALIASES", r#"{"gpt-4o":"gemini-2.5-flash"}"#),
+            aliases: reader.map("MODEL_ALIASES"),
             rules: rules(reader),
             search_models: models(reader, "SEARCH_MODELS"),
             image_models: models(reader, "IMAGE_MODELS"),
@@ -70,23 +70,23 @@ impl Switches {
 impl Streams {
     pub(super) fn read(reader: &mut Reader) -> Self {
         let is_fake = reader.flag("FAKE_STREAM_ENABLED");
-        let heartbeat = reader.seconds("FAKE_STREAM_EMPTY_DATA_INTERVAL_SECONDS", 0.1..=600.0);
+        let heartbeat = reader.seconds("FAKE_STREAM_EMPTY_DATA_INTERVAL_SECONDS");
         let is_optimized = reader.flag("STREAM_OPTIMIZER_ENABLED");
-        let min_delay = reader.seconds("STREAM_MIN_DELAY", 0.0..=1.0);
+        let min_delay = reader.seconds("STREAM_MIN_DELAY");
         let optimizer = Optimizer {
             min_delay,
-            max_delay: reader.seconds("STREAM_MAX_DELAY", 0.0..=1.0).max(min_delay),
-            short: reader.number("STREAM_SHORT_TEXT_THRESHOLD", 1..=1_000_000),
-            long: reader.number("STREAM_LONG_TEXT_THRESHOLD", 1..=1_000_000),
-            chunk: reader.number("STREAM_CHUNK_SIZE", 1..=1_000_000),
-            max_lag: reader.seconds("STREAM_MAX_LAG_SECONDS", 0.0..=60.0),
+            max_delay: reader.seconds("STREAM_MAX_DELAY").max(min_delay),
+            short: reader.number("STREAM_SHORT_TEXT_THRESHOLD"),
+            long: reader.number("STREAM_LONG_TEXT_THRESHOLD"),
+            chunk: reader.number("STREAM_CHUNK_SIZE"),
+            max_lag: reader.seconds("STREAM_MAX_LAG_SECONDS"),
         };
         Self { fake: is_fake.then_some(heartbeat), optimizer: is_optimized.then_some(optimizer) }
     }
 }
 
 fn models(reader: &mut Reader, name: &'static str) -> Vec<String> {
-    let names = reader.list(name, r#"["gemini-2.5-flash"]"#);
+    let names = reader.list(name);
     names.iter().map(|name| name.strip_prefix("models/").unwrap_or(name).to_owned()).collect()
 }
 
@@ -101,7 +101,7 @@ fn create_image_model(reader: &mut Reader) -> Option<ModelName> {
     }
     let model = ModelName::parse(&name);
     if model.is_none() {
-        reader.report(NAME, "is not the name of a model", SUCCESSOR);
+        reader.report(NAME, "is not the name of a model");
     }
     model
 }
@@ -109,18 +109,13 @@ fn create_image_model(reader: &mut Reader) -> Option<ModelName> {
 /// The original saved them as `-1.0`.
 fn thinking_budgets(reader: &mut Reader) -> Vec<(String, i64)> {
     const NAME: &str = "THINKING_BUDGET_MAP";
-    let example = r#"{"gemini-2.5-flash":-1}"#;
     let mut budgets = Vec::new();
-    for (model, budget) in reader.map(NAME, example) {
+    for (model, budget) in reader.map(NAME) {
         match budget.parse::<f64>() {
             Ok(tokens) if tokens.fract() == 0.0 && (-1.0..=1_000_000.0).contains(&tokens) => {
                 budgets.push((model, tokens as i64));
             }
-            _ => reader.report(
-                NAME,
-                format!("the budget of {model} is no number of tokens from -1 on"),
-                example,
-            ),
+            _ => reader.report(NAME, format!("the budget of {model} is no number of tokens from -1 on")),
         }
     }
     budgets
@@ -128,15 +123,14 @@ fn thinking_budgets(reader: &mut Reader) -> Vec<(String, i64)> {
 
 fn rules(reader: &mut Reader) -> Vec<Value> {
     const NAME: &str = "MODEL_RULES";
-    let example = r#"[{"models":["gemini-2.5-*"],"body":{"default":{"generationConfig.temperature":1}}}]"#;
-    let Some(rules) = reader.json(NAME, example) else { return Vec::new() };
+    let Some(rules) = reader.json(NAME) else { return Vec::new() };
     let Value::Array(rules) = rules else {
-        reader.report(NAME, "is not a list of rules", example);
+        reader.report(NAME, "is not a list of rules");
         return Vec::new();
     };
     for (index, rule) in rules.iter().enumerate() {
         if let Some(problem) = wrong_in_rule(rule) {
-            reader.report(NAME, format!("rule {}: {problem}", index + 1), example);
+            reader.report(NAME, format!("rule {}: {problem}", index + 1));
         }
     }
     rules

@@ -68,7 +68,7 @@ fn env(name: &str, value: &str) -> Place {
 
 #[test]
 fn without_any_source_the_defaults_hold() {
-    let Loaded { config, notices } = Place::empty().loaded();
+    let Loaded { config, notices, .. } = Place::empty().loaded();
 
     assert_eq!(notices, [""; 0]);
     assert_eq!((config.server.host.as_str(), config.server.port), ("127.0.0.1", 8000));
@@ -86,13 +86,12 @@ fn without_any_source_the_defaults_hold() {
 #[test]
 fn every_setting_has_a_default_and_every_default_a_reader() {
     let sources = Place::empty().sources();
-    let mut reader = Reader::new(layers::read(&sources));
+    let mut reader = Reader::new(Layers::read(&sources));
 
-    Config::read(&mut reader, &sources).unwrap();
+    Config::read(&mut reader, &sources.dir).unwrap();
 
-    let in_file: BTreeSet<String> = layers::defaults().into_iter().map(|entry| entry.name).collect();
-    let read: BTreeSet<String> = reader.names_read.iter().map(|name| (*name).to_owned()).collect();
-    assert_eq!(read, in_file);
+    let in_file: BTreeSet<&str> = layers::defaults().keys().map(String::as_str).collect();
+    assert_eq!(reader.names_read, in_file);
 }
 
 #[test]
@@ -142,7 +141,7 @@ SAFETY_SETTINGS=[{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "OFF"}, {
 "#,
     );
 
-    let Loaded { config, notices } = place.loaded();
+    let Loaded { config, notices, .. } = place.loaded();
 
     let keys = config.pool.api_keys.unwrap();
     assert_eq!(
@@ -377,7 +376,7 @@ fn places_that_cannot_be_are_refused_with_the_number_of_the_key() {
 
 #[test]
 fn keys_are_kept_in_order_and_what_is_none_is_counted() {
-    let Loaded { config, notices } =
+    let Loaded { config, notices, .. } =
         env("API_KEYS", r#"["k2", "k1", "", "k2", " k1 ", "your_api_key_1"]"#).loaded();
 
     let keys = config.pool.api_keys.unwrap();
@@ -394,7 +393,7 @@ fn keys_are_kept_in_order_and_what_is_none_is_counted() {
 
 #[test]
 fn no_retries_at_all_are_one_attempt() {
-    let Loaded { config, notices } = env("MAX_RETRIES", "0").loaded();
+    let Loaded { config, notices, .. } = env("MAX_RETRIES", "0").loaded();
 
     assert_eq!((config.pool.max_attempts, notices.len()), (1, 1));
 }

@@ -16,6 +16,7 @@ pub mod request_logs;
 pub mod resources;
 pub mod responses;
 mod schema;
+pub mod settings;
 
 use std::{future::Future, path::Path, time::Duration};
 

@@ -108,3 +108,13 @@ diesel::table! {
         input -> Text,
     }
 }
+
+diesel::table! {
+    settings (name) {
+        name -> Text,
+        value -> Nullable<Text>,
+        sealed -> Nullable<Binary>,
+        covers -> Nullable<Binary>,
+        changed_at_ms -> BigInt,
+    }
+}

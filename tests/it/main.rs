@@ -23,6 +23,7 @@ mod responses;
 mod restart;
 mod secrets;
 mod services;
+mod settings;
 mod stop;
 mod storm;
 mod streaming;

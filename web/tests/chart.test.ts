@@ -10,6 +10,6 @@ describe('the columns of a chart', () => {
   })
 
   it('lie on each other when they are stacked', () => {
-    expect(stacked([[1, 2], [1, null], [2, 3]])).toEqual([[1, 2], [1, 0], [3, 3]])
+    expect(stacked([[1, 2, 3], [1, null, null], [2, 3, null]])).toEqual([[1, 2, 3], [1, 0, null], [3, 3, null]])
   })
 })

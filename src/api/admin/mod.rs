@@ -11,6 +11,7 @@ pub mod openapi;
 pub mod parameters;
 pub mod requests;
 pub mod session;
+pub mod settings;
 pub mod stats;
 pub mod tokens;
 

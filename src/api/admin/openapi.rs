@@ -14,7 +14,7 @@ use super::{
     Admin,
     envelope::{ErrorBody, ErrorDetail},
     etag::Version,
-    requests, session, stats, tokens,
+    requests, session, settings, stats, tokens,
 };
 use crate::api::only;
 
@@ -32,6 +32,12 @@ use crate::api::only;
         session::create_session,
         session::delete_session,
         session::find_session,
+        settings::describe_settings,
+        settings::export_settings,
+        settings::import_settings,
+        settings::list_settings,
+        settings::update_settings,
+        settings::validate_settings,
         stats::attention,
         stats::forecast,
         tokens::create_token,
@@ -47,6 +53,7 @@ use crate::api::only;
     tags(
         (name = "session", description = "Login, logout, and the token that writes need"),
         (name = "requests", description = "The request log"),
+        (name = "settings", description = "What is set, what can be, and the change of it"),
         (name = "stats", description = "Figures, the forecast, and what needs attention"),
         (name = "tokens", description = "Client tokens: who may use the gateway, and how much"),
         (name = "openapi", description = "This document"),

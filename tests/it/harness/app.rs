@@ -15,7 +15,7 @@ use gemini_balance::{
         supervisor::{FindKey, PoolSnapshot, Supervisor},
     },
     app::{self, Running},
-    config::{Config, Sources},
+    config::{Config, Loaded, Sources},
     db::{
         Database, DbConnection, error_logs, error_logs::ErrorLog, keys, request_logs,
         request_logs::RequestLog,
@@ -23,6 +23,7 @@ use gemini_balance::{
     domain::key::KeyId,
     secrets::{EncryptionKey, Sealer},
     services::{catalog::Catalog, recheck::Recheck, scheduler::Scheduler},
+    telemetry::LevelSwitch,
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -96,6 +97,8 @@ impl Builder {
             ("ENCRYPTION_KEY", PASSPHRASE),
             // One worker and no scores, so that keys take turns in their order.
             ("WORKERS", "1"),
+            // Whichever is free.
+            ("PORT", "0"),
             ("BALANCE_POLICY", "round_robin"),
             // What a test leaves running does not matter to it.
             ("SHUTDOWN_TIMEOUT_SECONDS", "0"),
@@ -105,7 +108,7 @@ impl Builder {
             }
         }
         env.extend(self.settings.clone());
-        let (parts, host) = launch(config(self.folder.path(), env)).await;
+        let (parts, host) = launch(load(self.folder.path(), env)).await;
         TestApp {
             host: Some(host),
             parts,
@@ -118,12 +121,9 @@ impl Builder {
     }
 }
 
-fn config(folder: &Path, env: Vec<(String, String)>) -> Config {
+fn load(folder: &Path, env: Vec<(String, String)>) -> Loaded {
     let sources = Sources { dir: folder.to_owned(), env };
-    let mut config = Config::load(&sources).unwrap_or_else(|problems| panic!("{problems}")).config;
-    // Whichever is free; a setting cannot say that.
-    config.server.port = 0;
-    config
+    Config::load(&sources).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
 /// What a test needs of a running gateway.
@@ -137,10 +137,11 @@ struct Parts {
     database: Database,
 }
 
-async fn launch(config: Config) -> (Parts, Host) {
+async fn launch(loaded: Loaded) -> (Parts, Host) {
     Host::run(
         async move || {
-            let running = app::start(config).await.unwrap_or_else(|error| panic!("{error}"));
+            let running = app::start(loaded, LevelSwitch::default()).await;
+            let running = running.unwrap_or_else(|error| panic!("{error}"));
             let parts = Parts {
                 address: running.address,
                 supervisor: running.supervisor.clone(),

@@ -19,10 +19,17 @@ export function columnsOf(lines: readonly Line[]): AlignedData {
   return [times.map((at) => at / 1_000), ...columns] as AlignedData
 }
 
-/** Each line on top of those before it; nothing counts as zero. */
+/** Each line on top of those before it; nothing counts as zero, but where nothing at all is known there is a gap. */
 export function stacked(data: AlignedData): AlignedData {
   const [times, ...columns] = data
+  const known = Array.from(times, (_, index) => columns.some((column) => column[index] != null))
   const sums = times.map(() => 0)
-  const layers = columns.map((column) => Array.from(column, (value, index) => (sums[index] = (sums[index] ?? 0) + (value ?? 0))))
+  const layers = columns.map((column) =>
+    Array.from(column, (value, index) => {
+      const sum = (sums[index] ?? 0) + (value ?? 0)
+      sums[index] = sum
+      return known[index] ? sum : null
+    }),
+  )
   return [times, ...layers] as AlignedData
 }

@@ -38,7 +38,7 @@ export function useSeries(
   const lines = computed(() => {
     if (!data.value) return null
     return data.value.flatMap(({ one, answer }, chart) =>
-      ordered(answer.series).map((series, index) => ({
+      ordered(worthShowing(answer.series)).map((series, index) => ({
         name: one.group_by || one.metric === 'keys_by_state' ? nameOf(series.name) : (one.name ?? nameOf(series.name)),
         color: colorOf(series.name, one.color, chart + index),
         points: series.points,
@@ -49,6 +49,12 @@ export function useSeries(
 }
 
 const isState = (name: string): name is KeyState => (KEY_STATES as readonly string[]).includes(name)
+
+/** Among several lines, those that are zero throughout say nothing. */
+function worthShowing<T extends { points: [number, number | null][] }>(series: T[]): T[] {
+  const some = series.filter(({ points }) => points.some(([, value]) => value))
+  return some.length ? some : series.slice(0, 1)
+}
 
 /** States of keys in the order in which a key goes through them, so that layers do not jump. */
 function ordered<T extends { name: string }>(series: T[]): T[] {

@@ -1,0 +1,226 @@
+//! The settings: what can be set, what is, and the change of it.
+
+use std::collections::BTreeMap;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{CONTENT_DISPOSITION, IF_MATCH},
+    web::{Data, Json, ServiceConfig, get, patch, post},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tracing::info;
+use utoipa::ToSchema;
+
+use super::{Admin, body::JsonBody, error::AdminError, etag::Version};
+use crate::{
+    api::{
+        auth::AdminUser,
+        error::{ApiError, Failure},
+        gateway::Gateway,
+        only,
+    },
+    domain::time::Now,
+    settings::{
+        Changed, InvalidSettings,
+        keeper::{ChangeError, ChangeSettings, ExportSettings, ListSettings, TrySettings, Wanted},
+        view::{SettingList, SettingsSchema, schema},
+    },
+};
+
+/// What a document of settings says it is.
+const FORMAT: &str = "gemini-balance settings";
+
+pub fn routes(config: &mut ServiceConfig) {
+    config
+        .service(
+            only::<Admin>("/settings", "GET, PATCH")
+                .route(get().to(list_settings))
+                .route(patch().to(update_settings)),
+        )
+        .service(only::<Admin>("/settings/schema", "GET").route(get().to(describe_settings)))
+        .service(only::<Admin>("/settings/validate", "POST").route(post().to(validate_settings)))
+        .service(only::<Admin>("/settings/export", "POST").route(post().to(export_settings)))
+        .service(only::<Admin>("/settings/import", "POST").route(post().to(import_settings)));
+}
+
+/// New values by the names of settings; `null` goes back to what the files and the environment say.
+type Changes = BTreeMap<String, Value>;
+
+/// All settings, with where each value comes from.
+#[utoipa::path(
+    get, path = "/api/admin/settings", tag = "settings",
+    responses((status = 200, description = "Every setting; secrets are left out", body = SettingList)),
+)]
+pub async fn list_settings(
+    _: AdminUser,
+    request: HttpRequest,
+    gateway: Data<Gateway>,
+) -> Result<HttpResponse, Failure<Admin>> {
+    let list = list(&gateway).await?;
+    Ok(Version::of_whole(&list).respond(&request, &list))
+}
+
+/// What can be set: types, ranges, choices and help.
+#[utoipa::path(
+    get, path = "/api/admin/settings/schema", tag = "settings",
+    responses((status = 200, description = "Every setting in its group", body = SettingsSchema)),
+)]
+pub async fn describe_settings(_: AdminUser, request: HttpRequest) -> HttpResponse {
+    let schema = schema();
+    Version::of_whole(&schema).respond(&request, &schema)
+}
+
+/// Changes settings, all or none.
+///
+/// What applies live counts from the next request on.
+#[utoipa::path(
+    patch, path = "/api/admin/settings", tag = "settings", request_body = BTreeMap<String, Value>,
+    responses((status = 200, description = "The settings as they are now", body = SettingList)),
+)]
+pub async fn update_settings(
+    _: AdminUser,
+    request: HttpRequest,
+    gateway: Data<Gateway>,
+    JsonBody(changes): JsonBody<Changes>,
+) -> Result<HttpResponse, Failure<Admin>> {
+    let before = list(&gateway).await?;
+    Version::of_whole(&before).require(&request)?;
+    let for_version = request.headers().contains_key(IF_MATCH).then_some(before.version);
+    let change = ChangeSettings { wanted: Wanted::Changes(changes), for_version };
+    let asked = gateway.settings.send(change).await.map_err(|_| ApiError::Internal)?;
+    let now = asked.map_err(ApiError::from)?.settings;
+    Ok(Version::of_whole(&now).respond(&request, &now))
+}
+
+/// What a check has found: nothing.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Valid {
+    /// Always `true`; what is wrong is told with status 422.
+    pub ok: bool,
+}
+
+/// Says what is wrong with a change, and changes nothing.
+#[utoipa::path(
+    post, path = "/api/admin/settings/validate", tag = "settings", request_body = BTreeMap<String, Value>,
+    responses((status = 200, description = "It could be made", body = Valid)),
+)]
+pub async fn validate_settings(
+    _: AdminUser,
+    gateway: Data<Gateway>,
+    JsonBody(changes): JsonBody<Changes>,
+) -> Result<Json<Valid>, Failure<Admin>> {
+    let tried = gateway.settings.send(TrySettings(Wanted::Changes(changes))).await;
+    tried.map_err(|_| ApiError::Internal)?.map_err(ApiError::from)?;
+    Ok(Json(Valid { ok: true }))
+}
+
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Export {
+    /// Whether tokens, keys, headers and proxies are told as well.
+    pub include_secrets: bool,
+}
+
+/// Settings for another gateway, or for a later day.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct SettingsDocument {
+    /// `gemini-balance settings`.
+    pub format: String,
+    /// Of the gateway that wrote it.
+    #[serde(default)]
+    pub version: String,
+    #[serde(default)]
+    pub exported_at_ms: i64,
+    /// Everything that is set, by name.
+    #[schema(value_type = Object)]
+    pub settings: Map<String, Value>,
+}
+
+/// Everything that is set, as a file.
+#[utoipa::path(
+    post, path = "/api/admin/settings/export", tag = "settings", request_body = Export,
+    responses((status = 200, description = "An attachment", body = SettingsDocument)),
+)]
+pub async fn export_settings(
+    _: AdminUser,
+    gateway: Data<Gateway>,
+    JsonBody(export): JsonBody<Export>,
+) -> Result<HttpResponse, Failure<Admin>> {
+    let with_secrets = export.include_secrets;
+    let settings = gateway.settings.send(ExportSettings { with_secrets }).await;
+    info!(with_secrets, "the settings were exported");
+    let document = SettingsDocument {
+        format: FORMAT.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        exported_at_ms: Now::read().unix_ms(),
+        settings: settings.map_err(|_| ApiError::Internal)?,
+    };
+    let disposition = "attachment; filename=\"gemini-balance-settings.json\"";
+    Ok(HttpResponse::Ok().insert_header((CONTENT_DISPOSITION, disposition)).json(document))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Import {
+    /// As it was exported.
+    pub document: SettingsDocument,
+    /// Tells what would change, and changes nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What an import comes to.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Imported {
+    pub changed: Vec<Changed>,
+    /// Settings of the document that only the environment and the files can set.
+    pub ignored: Vec<String>,
+}
+
+/// Takes over the settings of a document that differ from what holds; others stay as they are.
+#[utoipa::path(
+    post, path = "/api/admin/settings/import", tag = "settings", request_body = Import,
+    responses((status = 200, description = "What was changed, or would be", body = Imported)),
+)]
+pub async fn import_settings(
+    _: AdminUser,
+    gateway: Data<Gateway>,
+    JsonBody(import): JsonBody<Import>,
+) -> Result<Json<Imported>, Failure<Admin>> {
+    let Import { document, dry_run } = import;
+    if document.format != FORMAT {
+        return Err(AdminError::field("document", format!("has no format \"{FORMAT}\"")).into());
+    }
+    let wanted = Wanted::Document(document.settings.into_iter().collect());
+    let outcome = if dry_run {
+        let tried = gateway.settings.send(TrySettings(wanted)).await.map_err(|_| ApiError::Internal)?;
+        tried.map_err(ApiError::from)?
+    } else {
+        let change = ChangeSettings { wanted, for_version: None };
+        let made = gateway.settings.send(change).await.map_err(|_| ApiError::Internal)?;
+        made.map_err(ApiError::from)?
+    };
+    Ok(Json(Imported { changed: outcome.changed, ignored: outcome.ignored }))
+}
+
+async fn list(gateway: &Gateway) -> Result<SettingList, ApiError> {
+    gateway.settings.send(ListSettings).await.map_err(|_| ApiError::Internal)
+}
+
+impl From<InvalidSettings> for ApiError {
+    fn from(InvalidSettings(fields): InvalidSettings) -> Self {
+        AdminError::Unprocessable(fields).into()
+    }
+}
+
+impl From<ChangeError> for ApiError {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Invalid(invalid) => invalid.into(),
+            ChangeError::Moved { .. } => AdminError::Changed.into(),
+            // It was logged where it happened.
+            ChangeError::Database(_) => Self::Internal,
+        }
+    }
+}

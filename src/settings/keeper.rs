@@ -1,0 +1,168 @@
+//! Holds the settings, stores what is changed of them, and tells everyone.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use actix::prelude::*;
+use serde_json::Value;
+use tracing::{error, info, warn};
+
+use super::{Change, Changed, InvalidSettings, Settings, view::SettingList};
+use crate::{
+    config::Config,
+    db::{Database, DbError, settings::save_settings},
+};
+
+/// Puts settings into force, everywhere in this process.
+pub type Apply = Box<dyn Fn(Arc<Config>) + Send>;
+
+pub struct Keeper {
+    settings: Settings,
+    database: Database,
+    apply: Apply,
+}
+
+impl Keeper {
+    pub fn new(settings: Settings, database: Database, apply: Apply) -> Self {
+        Self { settings, database, apply }
+    }
+}
+
+impl Actor for Keeper {
+    type Context = Context<Self>;
+}
+
+/// Question: the settings as they are.
+#[derive(Debug, Message)]
+#[rtype(result = "SettingList")]
+pub struct ListSettings;
+
+impl Handler<ListSettings> for Keeper {
+    type Result = MessageResult<ListSettings>;
+
+    fn handle(&mut self, _: ListSettings, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.settings.view())
+    }
+}
+
+/// Question: the values of what is set, see [`Settings::document`].
+#[derive(Debug, Message)]
+#[rtype(result = "serde_json::Map<String, Value>")]
+pub struct ExportSettings {
+    pub with_secrets: bool,
+}
+
+impl Handler<ExportSettings> for Keeper {
+    type Result = MessageResult<ExportSettings>;
+
+    fn handle(&mut self, ask: ExportSettings, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.settings.document(ask.with_secrets))
+    }
+}
+
+/// Why a change was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    #[error(transparent)]
+    Invalid(#[from] InvalidSettings),
+    /// Somebody else was quicker.
+    #[error("the settings have changed meanwhile")]
+    Moved { version: i64 },
+    #[error(transparent)]
+    Database(#[from] DbError),
+}
+
+/// What became of a change.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    pub settings: SettingList,
+    pub changed: Vec<Changed>,
+    /// Names of a document that cannot be set here.
+    pub ignored: Vec<String>,
+}
+
+/// New values, by the names of settings.
+#[derive(Debug, Clone)]
+pub enum Wanted {
+    /// These; `null` goes back to what the files and the environment say.
+    Changes(BTreeMap<String, Value>),
+    /// All of a document that differs from what holds.
+    Document(BTreeMap<String, Value>),
+}
+
+type Planned = (Change, Vec<String>);
+
+impl Keeper {
+    fn plan(&self, wanted: Wanted) -> Result<Planned, InvalidSettings> {
+        let (changes, ignored) = match wanted {
+            Wanted::Changes(changes) => (changes, Vec::new()),
+            Wanted::Document(document) => self.settings.differences(document),
+        };
+        Ok((self.settings.plan(&changes)?, ignored))
+    }
+
+    fn plan_for(&self, wanted: Wanted, for_version: Option<i64>) -> Result<Planned, ChangeError> {
+        let version = self.settings.version();
+        if for_version.is_some_and(|expected| expected != version) {
+            return Err(ChangeError::Moved { version });
+        }
+        Ok(self.plan(wanted)?)
+    }
+
+    /// What was stored comes into force.
+    fn make(&mut self, mut change: Change, ignored: Vec<String>) -> Outcome {
+        let changed = std::mem::take(&mut change.changed);
+        for notice in &change.notices {
+            warn!("{notice}");
+        }
+        self.settings.make(change);
+        if !changed.is_empty() {
+            let names: Vec<&str> = changed.iter().map(|changed| changed.name).collect();
+            info!(settings = names.join(", "), "settings were changed");
+            (self.apply)(self.settings.config());
+        }
+        Outcome { settings: self.settings.view(), changed, ignored }
+    }
+}
+
+/// Question: what would come of it?
+#[derive(Message)]
+#[rtype(result = "Result<Outcome, InvalidSettings>")]
+pub struct TrySettings(pub Wanted);
+
+impl Handler<TrySettings> for Keeper {
+    type Result = Result<Outcome, InvalidSettings>;
+
+    fn handle(&mut self, TrySettings(wanted): TrySettings, _: &mut Context<Self>) -> Self::Result {
+        let (change, ignored) = self.plan(wanted)?;
+        Ok(Outcome { settings: self.settings.view(), changed: change.changed, ignored })
+    }
+}
+
+/// Command: make a change, if the settings still have the version that it was made for.
+#[derive(Message)]
+#[rtype(result = "Result<Outcome, ChangeError>")]
+pub struct ChangeSettings {
+    pub wanted: Wanted,
+    pub for_version: Option<i64>,
+}
+
+/// The next message waits until this one is answered, so that no two changes are planned on the same settings.
+impl Handler<ChangeSettings> for Keeper {
+    type Result = AtomicResponse<Self, Result<Outcome, ChangeError>>;
+
+    fn handle(&mut self, command: ChangeSettings, _: &mut Context<Self>) -> Self::Result {
+        let (change, ignored) = match self.plan_for(command.wanted, command.for_version) {
+            Ok(planned) => planned,
+            Err(error) => return AtomicResponse::new(Box::pin(fut::ready(Err(error)))),
+        };
+        let (set, unset) = (change.set.clone(), change.unset.clone());
+        let saving = self.database.write(move |conn| save_settings(conn, &set, &unset));
+        AtomicResponse::new(Box::pin(saving.into_actor(self).map(move |saved, keeper, _| {
+            if let Err(failure) = saved {
+                error!(error = %failure, "changed settings could not be stored, so they are as they were");
+                return Err(failure.into());
+            }
+            Ok(keeper.make(change, ignored))
+        })))
+    }
+}
