@@ -144,7 +144,13 @@ impl Pool {
             let mut health = KeyHealth::new(3).snapshot(Now::read());
             health.cooldowns.extend((id % 2 == 0).then(|| cooling.clone()));
             let secret = ApiKey::parse(&format!("AIzaSyBench{id:08}")).expect("a plausible key");
-            PoolKey { id: KeyId(id), secret, placement: KeyPlacement::default(), health: Some(health) }
+            PoolKey {
+                id: KeyId(id),
+                secret,
+                placement: KeyPlacement::default(),
+                health: Some(health),
+                about: Default::default(),
+            }
         };
         let pool: Vec<_> = (1..=keys).map(pool_key).collect();
         let keys_thread = Arbiter::new();
