@@ -4,12 +4,12 @@
 
 use std::{hint::black_box, sync::Arc, time::Duration};
 
-use actix::{Actor, Addr, Arbiter, System};
+use actix::{Actor, Arbiter, System};
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use gemini_balance::{
     actors::{
-        balancer::{Acquire, Balancer},
+        balancer::{Acquire, Balancer, LocalBalancer},
         supervisor::{PoolKey, ProjectSettings, Supervisor},
     },
     balance::{
@@ -128,7 +128,7 @@ fn ledger(c: &mut Criterion) {
 
 /// A pool of real actors, the keys on a thread of their own as in the gateway, and a balancer on this one.
 struct Pool {
-    balancer: Addr<Balancer>,
+    balancer: LocalBalancer,
     keys_thread: Arbiter,
     _folder: TempDir,
 }
@@ -144,7 +144,13 @@ impl Pool {
             let mut health = KeyHealth::new(3).snapshot(Now::read());
             health.cooldowns.extend((id % 2 == 0).then(|| cooling.clone()));
             let secret = ApiKey::parse(&format!("AIzaSyBench{id:08}")).expect("a plausible key");
-            PoolKey { id: KeyId(id), secret, placement: KeyPlacement::default(), health: Some(health) }
+            PoolKey {
+                id: KeyId(id),
+                secret,
+                placement: KeyPlacement::default(),
+                health: Some(health),
+                about: Default::default(),
+            }
         };
         let pool: Vec<_> = (1..=keys).map(pool_key).collect();
         let keys_thread = Arbiter::new();
@@ -152,7 +158,7 @@ impl Pool {
             Supervisor::new(pool, 3, ProjectSettings::default(), database)
         });
         let balancing = Balancing { policy, max_wait: Duration::ZERO, max_waiting: 0 };
-        let balancer = Balancer::new(balancing, supervisor, Arc::default()).start();
+        let balancer = Balancer::start_local(balancing, supervisor, Arc::default());
         Self { balancer, keys_thread, _folder: folder }
     }
 
@@ -170,15 +176,14 @@ impl Pool {
                 tiers: TierSet::ALL,
                 deadline: began + Duration::from_secs(60),
             };
-            let lease =
-                self.balancer.send(acquire).await.expect("the balancer lives").expect("half are ready");
+            let lease = self.balancer.acquire(acquire).await.expect("half are ready");
             lease.settle(Outcome::Success, Duration::from_millis(1));
         }
         began.elapsed()
     }
 }
 
-/// What a request pays for its key in all: two messages to the balancer of its thread, and what those do.
+/// What a request pays for its key in all: asking the balancer of its thread, and giving back what it got.
 fn lease(c: &mut Criterion) {
     let mut group = c.benchmark_group("acquire and settle, half of the keys cooling");
     let system = System::new();

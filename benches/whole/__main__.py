@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import samples
+from leases import leases
 from load import Target, alternate, drive
 from processes import free_port, rss_mb, running, wait_for_port
 from report import Row, difference, plain, ratio, table
@@ -171,7 +172,7 @@ def main(binaries: Path) -> int:
     signal.alarm(LONGEST_RUN_SECONDS)
     load_before = os.getloadavg()
     print(f"{ROUNDS} rounds of {SECONDS} s, {WORKERS} worker(s) each on {os.cpu_count()} cores", flush=True)
-    rows = []
+    rows = leases(binaries.parent)
     with tempfile.TemporaryDirectory(prefix="gemini-balance-bench-") as name:
         for measure in (cpu_and_latency, streaming_delay, memory, start, very_many_keys):
             rows += measure(binaries, Path(name))

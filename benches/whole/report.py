@@ -32,6 +32,11 @@ def difference(what: str, ours: float, reference: float, name: str, limit: float
     return Row(what, f"{ours:.3f} ms", f"{name} {reference:.3f} ms", ours - reference, limit, "ms")
 
 
+def times(what: str, ours: float, reference: float, name: str, limit: float, unit: str) -> Row:
+    """Ours as a multiple of the reference, each measured once."""
+    return Row(what, f"{ours:.3g} {unit}", f"{name} {reference:.3g} {unit}", ours / reference, limit, "×")
+
+
 def plain(what: str, value: float, limit: float, unit: str) -> Row:
     return Row(what, f"{value:.3g} {unit}", "", value, limit, unit)
 

@@ -1,55 +1,42 @@
 //! One per worker thread: chooses a key for each attempt from its replica of the pool, and passes on what came of it.
 //!
-//! Asking it costs a message on the same thread. What it learns leaves for other threads without waiting: failures at
-//! once, successes in batches.
+//! The actor hears of keys and keeps the timers. What it knows lies in [`State`], which the requests of its own thread ask
+//! through a [`LocalBalancer`], without a message: two of those cost more than the choice itself. What it learns leaves for
+//! other threads without waiting: failures at once, successes in batches.
 
 use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use serde::Serialize;
-use tokio::{sync::oneshot, time::Instant};
-use tracing::warn;
+use tokio::time::Instant;
 
 use super::{
     Observe,
-    key::Settlement,
-    lease::Lease,
-    supervisor::{ForgiveKeys, KeyRoute, KeysRouted, SettleKeys, Subscribe, Supervisor},
+    supervisor::{KeyRoute, KeysRouted, Subscribe, Supervisor},
 };
 use crate::{
     balance::{
-        affinity::{CacheBenefit, Group, ModelBenefit, Preference},
-        breaker::ModelCooldown,
+        affinity::{Group, ModelBenefit, Preference},
         egress::Egress,
-        latency::UsualLatency,
         ledger::{Ledger, Reservation},
-        policy,
-        provisional::{Provisional, provisional},
-        storm::{Admission, Party, Reading, Sign, Storm},
-        table::{Cause, Census, RoutingTable, Unavailable},
-        waiting::WaitingRoom,
+        policy::{self, Policy},
     },
     domain::{
-        client::TokenId,
-        key::{ApiKey, KeyId},
-        model::ModelName,
-        outcome::{EgressFault, Outcome},
-        policy::Balancing,
-        tiers::TierSet,
-        time::Now,
-        usage::Usage,
+        client::TokenId, key::KeyId, model::ModelName, outcome::Outcome, policy::Balancing, tiers::TierSet,
+        time::Now, usage::Usage,
     },
 };
 
+mod local;
 mod room;
+mod state;
 
-use room::{Waiting, Wish};
+pub use local::LocalBalancer;
+use state::State;
 
 /// Successes wait this long for company; one message to a key and one wake-up of its thread then serve many.
 const FLUSH_AFTER: Duration = Duration::from_millis(10);
-/// …or until there are so many of them.
-const FLUSH_AT: usize = 256;
-/// Requests that may ask at the same moment; more of them wait their turn.
+/// Verdicts that may be on their way at the same moment.
 const MAILBOX: usize = 65_536;
 
 /// Snapshot: what a balancer holds.
@@ -66,172 +53,78 @@ pub struct BalancerSnapshot {
     pub turned_away: u64,
     /// What preferences for a key bring, model by model.
     pub benefit: Vec<ModelBenefit>,
-    /// Storms of the address that all balancers share, and whether it is paused now.
+    /// Storms of the address that all balancers share, and whether anything is paused for one now.
     pub storms: u64,
     pub is_paused: bool,
 }
 
 pub struct Balancer {
-    table: RoutingTable<ApiKey>,
-    usual: UsualLatency,
-    benefit: CacheBenefit,
-    balancing: Balancing,
-    room: WaitingRoom<Waiting>,
-    /// When something may be found for those who wait, as far as was told when they were last offered keys.
-    promised: Option<Instant>,
-    /// Wakes the room when a quota window moves on or somebody gives up.
-    alarm: Option<(Instant, SpawnHandle)>,
-    egress: Arc<Egress>,
+    local: LocalBalancer,
     supervisor: Addr<Supervisor>,
-    /// Successes that wait to be sent.
-    unsent: Vec<(KeyId, Settlement)>,
-    /// Requests that came before the supervisor had told of any key; none once it has.
-    early: Option<Vec<Waiting>>,
-    leases_given: u64,
-    refused: u64,
-    waited: u64,
-    turned_away: u64,
+    /// Successes are on their way soon.
+    flushes: bool,
+    /// Wakes the waiting room when a quota window moves on or somebody gives up.
+    alarm: Option<(Instant, SpawnHandle)>,
 }
 
-type Acquired = Result<Lease, Unavailable>;
-
 impl Balancer {
-    /// `egress` is the address that all workers leave by.
-    pub fn new(balancing: Balancing, supervisor: Addr<Supervisor>, egress: Arc<Egress>) -> Self {
-        Self {
-            table: RoutingTable::new(policy::build(balancing.policy, rand::random())),
-            usual: UsualLatency::default(),
-            benefit: CacheBenefit::default(),
-            balancing,
-            room: WaitingRoom::new(balancing.max_waiting),
-            promised: None,
-            alarm: None,
-            egress,
-            supervisor,
-            unsent: Vec::new(),
-            early: Some(Vec::new()),
-            leases_given: 0,
-            refused: 0,
-            waited: 0,
-            turned_away: 0,
-        }
+    /// Starts one on this thread, for the requests of this thread. `egress` is the address that all workers leave by.
+    pub fn start_local(
+        balancing: Balancing,
+        supervisor: Addr<Supervisor>,
+        egress: Arc<Egress>,
+    ) -> LocalBalancer {
+        let policy = policy::build(balancing.policy, rand::random());
+        Self::start_with(policy, balancing, supervisor, egress)
     }
 
-    /// Every draw of its policy follows from the seed, so that a simulation can be repeated.
-    #[cfg(test)]
-    pub(super) fn seeded(self, policy: crate::domain::policy::PolicyKind, seed: u64) -> Self {
-        Self { table: RoutingTable::new(policy::build(policy, seed)), ..self }
+    /// Every draw of the policy follows from its seed, so that a simulation can be repeated.
+    pub(super) fn start_with(
+        policy: Box<dyn Policy>,
+        balancing: Balancing,
+        supervisor: Addr<Supervisor>,
+        egress: Arc<Egress>,
+    ) -> LocalBalancer {
+        let state = State::new(policy, balancing, supervisor.clone(), egress);
+        let mut started = None;
+        Self::create(|ctx| {
+            let local = started.insert(LocalBalancer::new(state, ctx.address())).clone();
+            Self { local, supervisor, flushes: false, alarm: None }
+        });
+        started.expect("an actor is made before its address is known")
     }
 
-    fn pick(&mut self, wish: &Wish, now: Now, me: &Addr<Self>) -> Acquired {
-        if let Some(paused) = self.paused(now) {
-            return Err(paused);
+    /// Sees to the timers that what it holds asks for.
+    fn attend(&mut self, ctx: &mut Context<Self>) {
+        if self.local.state().has_unsent() && !std::mem::replace(&mut self.flushes, true) {
+            ctx.run_later(FLUSH_AFTER, |balancer, _| {
+                balancer.flushes = false;
+                balancer.local.state().flush();
+            });
         }
-        let picked = self.table.pick(&wish.ask(), now)?;
-        if let Admission::PausedUntil(at) = self.egress.admit(now.instant) {
-            // Another worker's probe was quicker.
-            picked.give_up(&wish.acquire.model, now);
-            return Err(self.paused(now).unwrap_or(Unavailable::Until { at, cause: Cause::Egress }));
-        }
-        self.leases_given += 1;
-        picked.gauge.enter();
-        Ok(Lease {
-            key: picked.key,
-            secret: picked.payload.clone(),
-            choice: picked.choice,
-            ledger: picked.ledger.clone(),
-            model: wish.acquire.model.clone(),
-            is_probe: picked.is_probe,
-            gauge: picked.gauge.clone(),
-            balancer: me.clone(),
-            reservation: Some(picked.reservation),
-            group: wish.group,
-            usage: None,
-            consumer: None,
-            is_settled: false,
-        })
+        self.set_alarm(ctx);
     }
 
-    /// What a request is told while nothing leaves. Clients know a refusal that names no quota as a used-up one.
-    fn paused(&self, now: Now) -> Option<Unavailable> {
-        let (at, sign) = self.egress.pause(now.instant)?;
-        let cause = if sign == Sign::BareLimit { Cause::Quota } else { Cause::Egress };
-        Some(Unavailable::Until { at, cause })
+    /// Wakes up when the next key has quota again or the first request has waited long enough.
+    fn set_alarm(&mut self, ctx: &mut Context<Self>) {
+        let now = Instant::now();
+        let wanted = self.local.state().next_event(now);
+        if self.alarm.as_ref().map(|(at, _)| *at) == wanted {
+            return;
+        }
+        if let Some((_, alarm)) = self.alarm.take() {
+            ctx.cancel_future(alarm);
+        }
+        self.alarm = wanted.map(|at| {
+            let wait = at.saturating_duration_since(now);
+            (at, ctx.run_later(wait, Self::wake))
+        });
     }
 
-    /// Successes wait for company. Whatever else there is goes at once, with what came before it: a success that
-    /// arrives late would end a row of failures that has just begun.
-    fn report(&mut self, key: KeyId, settlement: Settlement, ctx: &mut Context<Self>) {
-        let may_wait = settlement.outcome == Outcome::Success && !settlement.is_probe;
-        self.unsent.push((key, settlement));
-        match self.unsent.len() {
-            1 if may_wait => {
-                ctx.run_later(FLUSH_AFTER, |balancer, _| balancer.flush());
-            }
-            len if may_wait && len < FLUSH_AT => {}
-            _ => self.flush(),
-        }
-    }
-
-    fn flush(&mut self) {
-        if !self.unsent.is_empty() {
-            self.supervisor.do_send(SettleKeys(std::mem::take(&mut self.unsent)));
-        }
-    }
-
-    /// An outcome that a storm explains is the address's, and none of the key's.
-    fn read_weather(&mut self, mut settled: Settled, now: Now) -> Settled {
-        let Some(party) = self.table.project(settled.key).map(Party::Project) else { return settled };
-        let in_use = self.table.projects_len();
-        match self.egress.record(settled.key, party, &settled.outcome, in_use, now.instant) {
-            Reading::OfKey => return settled,
-            Reading::OfStorm => {}
-            Reading::Begins(storm) => self.forgive(storm),
-        }
-        settled.outcome = Outcome::Egress(EgressFault::Storm);
-        settled
-    }
-
-    fn forgive(&mut self, storm: Storm) {
-        let Storm { sign, keys, since, .. } = storm;
-        warn!(?sign, keys = keys.len(), "keys of many projects fail alike; the address rests, not the keys");
-        // What was sent before the storm was recognised arrives first.
-        self.flush();
-        self.supervisor.do_send(ForgiveKeys { keys, since });
-    }
-
-    /// What all balancers may know at once: how quick the key was, and what is left of its quotas.
-    fn learn(&mut self, settled: &Settled, now: Now) {
-        let Some(place) = self.table.place(settled.key) else { return };
-        let mut gave_back = false;
-        if let Some(reservation) = settled.reservation {
-            let tokens = settled.usage.map(|usage| usage.input());
-            gave_back = place.ledger.settle(&settled.model, reservation, tokens, now);
-        }
-        if let Outcome::Quota(exceeded) = &settled.outcome {
-            place.ledger.exceeded(&settled.model, exceeded, now);
-        }
-        let is_success = settled.outcome == Outcome::Success;
-        let slowness = is_success.then(|| self.usual.compare(&settled.model, settled.latency));
-        place.gauge.learn(&settled.outcome, slowness, now.instant);
-        if let (Some(group), Some(usage)) = (settled.group, &settled.usage) {
-            self.benefit.record(&settled.model, group, usage, now.instant);
-        }
-        if gave_back {
-            self.table.reconsider(settled.key, &settled.model);
-        }
-    }
-
-    /// Until the key's actor has spoken, requests of this worker go by what the same rules say of the answer.
-    fn suspend(&mut self, key: KeyId, settlement: &Settlement, now: Now) {
-        match provisional(&settlement.outcome, now) {
-            Provisional::Nothing => {}
-            Provisional::Model(until, reason) => {
-                let model = settlement.model.clone();
-                self.table.suspend_model(key, ModelCooldown { model, until, reason });
-            }
-            Provisional::Key(availability) => self.table.suspend_key(key, availability),
-        }
+    fn wake(&mut self, ctx: &mut Context<Self>) {
+        self.alarm = None;
+        self.local.state().wake(Now::read(), &self.local);
+        self.set_alarm(ctx);
     }
 }
 
@@ -245,26 +138,9 @@ impl Actor for Balancer {
     }
 }
 
-/// Command: find keys so from now on.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Rebalance(pub Balancing);
-
-impl Handler<Rebalance> for Balancer {
-    type Result = ();
-
-    fn handle(&mut self, Rebalance(balancing): Rebalance, _: &mut Context<Self>) {
-        if balancing.policy != self.balancing.policy {
-            self.table.set_policy(policy::build(balancing.policy, rand::random()));
-        }
-        self.room.set_seats(balancing.max_waiting);
-        self.balancing = balancing;
-    }
-}
-
-/// Question: which key for this request? Answered when there is one, or when it is not worth waiting for.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<Lease, Unavailable>")]
+/// Question: which key for this request? Put to a [`LocalBalancer`], and answered when there is one, or when it is not
+/// worth waiting for.
+#[derive(Debug)]
 pub struct Acquire {
     pub model: ModelName,
     /// Input tokens as far as they can be told beforehand.
@@ -295,44 +171,7 @@ impl Acquire {
     }
 }
 
-impl Handler<Acquire> for Balancer {
-    type Result = Response<Acquired>;
-
-    fn handle(&mut self, acquire: Acquire, ctx: &mut Context<Self>) -> Self::Result {
-        let now = Now::read();
-        let group = matches!(acquire.preference, Some(Preference::Same(_)))
-            .then(|| self.benefit.assign(&acquire.model, now.instant));
-        let wish = Wish { acquire, group };
-        if self.early.is_none() {
-            match self.pick_in_turn(&wish, now, &ctx.address()) {
-                Err(unavailable) if self.is_worth_waiting(&wish, unavailable, now) => {}
-                acquired => return Response::reply(acquired.inspect_err(|_| self.refused += 1)),
-            }
-        }
-        let (answer, answered) = oneshot::channel();
-        self.wait(Waiting { wish, answer: Some(answer) }, now, ctx);
-        Response::fut(async { answered.await.unwrap_or(Err(Unavailable::NoUsableKey)) })
-    }
-}
-
-/// Question: when could this model be served, should no key be picked for it, and what keeps the keys?
-#[derive(Debug, Message)]
-#[rtype(result = "(Unavailable, Census)")]
-pub struct Foresee {
-    pub model: ModelName,
-    /// How many keys the request has had.
-    pub tried: usize,
-}
-
-impl Handler<Foresee> for Balancer {
-    type Result = MessageResult<Foresee>;
-
-    fn handle(&mut self, Foresee { model, tried }: Foresee, _: &mut Context<Self>) -> Self::Result {
-        MessageResult((self.table.outlook(&model, None), self.table.census(&model, tried)))
-    }
-}
-
-/// Event: a lease was given back.
+/// Event: a lease was given back. A message only where it happens while the balancer itself is at work.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Settled {
@@ -340,6 +179,7 @@ pub struct Settled {
     pub model: ModelName,
     pub outcome: Outcome,
     pub latency: Duration,
+    pub leased_at: Instant,
     pub is_probe: bool,
     /// What it had of its project's quotas.
     pub reservation: Option<Reservation>,
@@ -354,18 +194,22 @@ pub struct Settled {
 impl Handler<Settled> for Balancer {
     type Result = ();
 
-    fn handle(&mut self, settled: Settled, ctx: &mut Context<Self>) {
-        let now = Now::read();
-        let settled = self.read_weather(settled, now);
-        self.learn(&settled, now);
-        // A request may have turned out smaller than was reserved for it.
-        if settled.usage.is_some() && self.room.is_awaited(&settled.model) {
-            self.serve(&settled.model, now, ctx);
-        }
-        let Settled { key, model, outcome, latency, is_probe, consumer, .. } = settled;
-        let settlement = Settlement { model, outcome, latency, is_probe, consumer };
-        self.suspend(key, &settlement, now);
-        self.report(key, settlement, ctx);
+    fn handle(&mut self, settled: Settled, _: &mut Context<Self>) {
+        self.local.settle(settled);
+    }
+}
+
+/// Command: something has changed that a timer may be wanted for.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Attend;
+
+impl Handler<Attend> for Balancer {
+    type Result = ();
+
+    fn handle(&mut self, _: Attend, ctx: &mut Context<Self>) {
+        self.local.state().is_called = false;
+        self.attend(ctx);
     }
 }
 
@@ -373,19 +217,21 @@ impl Handler<KeysRouted> for Balancer {
     type Result = ();
 
     fn handle(&mut self, KeysRouted(routes): KeysRouted, ctx: &mut Context<Self>) {
+        let mut state = self.local.state();
+        if state.table.is_empty() {
+            state.table.make_room(routes.len());
+        }
         for route in routes {
             match route {
                 KeyRoute::Changed { key, secret, place, routing } => {
-                    self.table.apply(key, place, routing, secret);
+                    state.table.apply(key, place, routing, secret);
                 }
-                KeyRoute::Removed { key } => self.table.remove(key),
+                KeyRoute::Removed { key } => state.table.remove(key),
             }
         }
-        let now = Now::read();
-        for early in self.early.take().into_iter().flatten() {
-            self.admit(early, now, ctx);
-        }
-        self.serve_all(ctx);
+        state.serve_changed(Now::read(), &self.local);
+        drop(state);
+        self.set_alarm(ctx);
     }
 }
 
@@ -393,17 +239,6 @@ impl Handler<Observe<BalancerSnapshot>> for Balancer {
     type Result = MessageResult<Observe<BalancerSnapshot>>;
 
     fn handle(&mut self, _: Observe<BalancerSnapshot>, _: &mut Context<Self>) -> Self::Result {
-        MessageResult(BalancerSnapshot {
-            keys: self.table.len(),
-            ready: self.table.ready_len(),
-            leases_given: self.leases_given,
-            refused: self.refused,
-            waiting: self.room.len(),
-            waited: self.waited,
-            turned_away: self.turned_away,
-            benefit: self.benefit.report(Instant::now()),
-            storms: self.egress.storms(),
-            is_paused: self.egress.pause(Instant::now()).is_some(),
-        })
+        MessageResult(self.local.state().snapshot(Instant::now()))
     }
 }

@@ -16,6 +16,7 @@ use crate::{
         breaker::{HealthSnapshot, KeyHealth, KeyState, ProjectFault},
         gauge::Gauge,
         provisional::{Provisional, provisional},
+        tally::Tally,
     },
     domain::{
         key::KeyId,
@@ -51,12 +52,12 @@ pub struct KeySnapshot {
 pub struct KeyActor {
     id: KeyId,
     health: KeyHealth,
-    tally: KeyTally,
+    successes: u64,
+    tally: Arc<Tally>,
     gauge: Arc<Gauge>,
-    supervisor: Addr<Supervisor>,
     timer: Option<SpawnHandle>,
     /// Tells the supervisor when this actor is gone, however it went.
-    _guard: DownGuard,
+    guard: DownGuard,
 }
 
 impl KeyActor {
@@ -65,11 +66,15 @@ impl KeyActor {
         id: KeyId,
         incarnation: u32,
         health: KeyHealth,
-        gauge: Arc<Gauge>,
+        (gauge, tally): (Arc<Gauge>, Arc<Tally>),
         supervisor: Addr<Supervisor>,
     ) -> Self {
-        let guard = DownGuard { key: id, incarnation, supervisor: supervisor.clone() };
-        Self { id, health, tally: KeyTally::default(), gauge, supervisor, timer: None, _guard: guard }
+        let guard = DownGuard { key: id, incarnation, supervisor };
+        Self { id, health, successes: 0, tally, gauge, timer: None, guard }
+    }
+
+    fn supervisor(&self) -> &Addr<Supervisor> {
+        &self.guard.supervisor
     }
 
     fn record(&mut self, settled: &Settlement, now: Now) -> bool {
@@ -90,22 +95,20 @@ impl KeyActor {
             _ => None,
         };
         if settled.consumer.is_some() || exceeded.is_some() {
-            self.supervisor.do_send(ProjectSeen { key: self.id, consumer: settled.consumer, exceeded });
+            self.supervisor().do_send(ProjectSeen { key: self.id, consumer: settled.consumer, exceeded });
         }
     }
 
     fn count(&mut self, outcome: &Outcome, now: Now) {
         // The attempt behind an outlier was counted when it failed.
         if *outcome != Outcome::Outlier {
-            self.tally.attempts += 1;
-            self.tally.last_used_at_ms = Some(now.unix_ms());
+            self.tally.attempted(now.unix_ms());
         }
         if *outcome == Outcome::Success {
-            self.tally.successes += 1;
+            self.successes += 1;
         }
         if matches!(outcome.blame(), Blame::Key | Blame::KeyModel | Blame::Project) {
-            self.tally.failures += 1;
-            self.tally.last_failure = Some(outcome.name());
+            self.tally.failed(outcome.name());
         }
     }
 
@@ -125,11 +128,15 @@ impl KeyActor {
     /// Tells what has changed, and wakes up when the next cooldown ends.
     fn publish(&mut self, ctx: &mut Context<Self>) {
         let now = Now::read();
-        self.supervisor.do_send(KeyStateChanged {
+        self.supervisor().do_send(KeyStateChanged {
             key: self.id,
             routing: self.health.routing(),
             health: self.health.snapshot(now),
         });
+        self.set_timer(now, ctx);
+    }
+
+    fn set_timer(&mut self, now: Now, ctx: &mut Context<Self>) {
         if let Some(timer) = self.timer.take() {
             ctx.cancel_future(timer);
         }
@@ -150,10 +157,18 @@ impl Actor for KeyActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        // Without a bound, as nothing may overtake what waits for a place: a storm is forgiven after what it did. The
+        // supervisor alone writes, from the same thread.
+        ctx.set_mailbox_capacity(0);
         // A probe that was out when an earlier life ended would otherwise block the next one.
         self.gauge.release_probe();
-        self.health.expire(Now::read().instant);
-        self.publish(ctx);
+        let now = Now::read();
+        if self.health.expire(now.instant) || self.guard.incarnation > 0 {
+            self.publish(ctx);
+        } else {
+            // The supervisor made it, and knows; a hundred thousand keys that all speak up at the start are a crowd.
+            self.set_timer(now, ctx);
+        }
     }
 }
 
@@ -249,6 +264,41 @@ impl Handler<SiblingFell> for KeyActor {
     }
 }
 
+/// What an operator does with a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Steering {
+    /// Out of use until then (Unix milliseconds), or until it is enabled.
+    Disable {
+        until_ms: Option<i64>,
+    },
+    Enable,
+    /// Nothing is held against it any more.
+    Reset,
+    /// It was removed: its actor ends.
+    Retire,
+}
+
+/// Command: an operator wants this. Answered when the verdict is on its way to the supervisor.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Steer(pub Steering);
+
+impl Handler<Steer> for KeyActor {
+    type Result = ();
+
+    fn handle(&mut self, Steer(steering): Steer, ctx: &mut Context<Self>) {
+        let now = Now::read();
+        match steering {
+            Steering::Disable { until_ms } => self.health.disable(until_ms.map(|at| now.instant_at(at))),
+            Steering::Enable => self.health.enable(),
+            Steering::Reset => self.health.reset(),
+            Steering::Retire => return ctx.stop(),
+        }
+        info!(key.id = %self.id, ?steering, "an operator has changed key {}", self.id);
+        self.publish(ctx);
+    }
+}
+
 /// Command: die as a bug would make you, for drills that show that nobody notices.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -284,7 +334,13 @@ impl Handler<Observe<KeySnapshot>> for KeyActor {
             id: self.id,
             health: self.health.snapshot(Now::read()),
             in_flight: self.gauge.in_flight(),
-            tally: self.tally.clone(),
+            tally: KeyTally {
+                attempts: self.tally.attempts(),
+                successes: self.successes,
+                failures: self.tally.failures(),
+                last_used_at_ms: self.tally.last_used_ms(),
+                last_failure: self.tally.last_failure(),
+            },
         })
     }
 }

@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use actix::Addr;
+use tokio::time::Instant;
 
-use super::balancer::{Balancer, Settled};
+use super::balancer::{LocalBalancer, Settled};
 use crate::{
     balance::{
         affinity::Group,
@@ -34,9 +34,10 @@ pub struct Lease {
     /// The quotas of the key's project.
     pub ledger: Arc<Ledger>,
     pub(super) model: ModelName,
+    pub(super) leased_at: Instant,
     pub(super) is_probe: bool,
     pub(super) gauge: Arc<Gauge>,
-    pub(super) balancer: Addr<Balancer>,
+    pub(super) balancer: LocalBalancer,
     /// Room in the ledger; none once it was given back.
     pub(super) reservation: Option<Reservation>,
     /// For a request that would rather have one key than another.
@@ -76,11 +77,12 @@ impl Lease {
             return;
         }
         self.gauge.leave();
-        self.balancer.do_send(Settled {
+        self.balancer.settle(Settled {
             key: self.key,
             model: self.model.clone(),
             outcome,
             latency,
+            leased_at: self.leased_at,
             is_probe: self.is_probe,
             reservation: self.reservation.take(),
             group: self.group,

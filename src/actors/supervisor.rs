@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    sync::Arc,
     time::Duration,
 };
 
@@ -11,19 +12,17 @@ use serde::Serialize;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::{
-    Observe,
-    key::{KeyActor, SiblingFell},
-};
+use super::{Observe, directory::Listed, key::KeyActor};
 use crate::{
     balance::{
-        breaker::{Availability, HealthSnapshot, KeyHealth, ProjectFault, Routing, StateSnapshot},
+        breaker::{Availability, HealthSnapshot, KeyHealth, Routing, StateSnapshot},
         forecast::SAMPLED_EVERY,
         table::Place,
+        tally::Tally,
     },
     db::{self, Database},
     domain::{
-        key::{ApiKey, KeyId},
+        key::{ApiKey, KeyAbout, KeyId},
         placement::KeyPlacement,
         time::Now,
     },
@@ -33,7 +32,10 @@ mod delivery;
 mod failures;
 mod forecasts;
 mod labels;
+mod listing;
+mod operations;
 mod projects;
+mod siblings;
 mod suspects;
 mod twins;
 mod workers;
@@ -42,8 +44,12 @@ use delivery::Undelivered;
 pub use delivery::{ForgiveKeys, SettleKeys};
 use forecasts::Forecasts;
 pub use labels::{KeyLabel, MaskKeys};
-pub use projects::ProjectSettings;
+pub use listing::ListTo;
+pub use operations::{AddKeys, PlaceKeys, RemoveKeys, SteerKeys};
 use projects::{LEDGERS_SAVED_EVERY, Projects};
+pub use projects::{ProjectSettings, PruneLedgers};
+pub use siblings::ReportTo;
+use siblings::Siblings;
 pub use suspects::{FindSuspects, RecheckNow, Suspect, Suspects};
 use twins::Twins;
 pub use twins::{Attention, AttentionItem, ProjectSeen};
@@ -63,6 +69,20 @@ pub struct StateCounts {
     pub cooling: usize,
     pub half_open: usize,
     pub invalid: usize,
+    /// By hand, whatever state they are in.
+    pub disabled: usize,
+}
+
+impl StateCounts {
+    pub fn count(&mut self, health: &HealthSnapshot) {
+        match health.state {
+            _ if health.disabled.is_some() => self.disabled += 1,
+            StateSnapshot::Active => self.active += 1,
+            StateSnapshot::Cooling { .. } => self.cooling += 1,
+            StateSnapshot::HalfOpen => self.half_open += 1,
+            StateSnapshot::Invalid { .. } => self.invalid += 1,
+        }
+    }
 }
 
 /// Snapshot: what the supervisor holds.
@@ -89,12 +109,16 @@ pub struct PoolKey {
     pub id: KeyId,
     pub secret: ApiKey,
     pub placement: KeyPlacement,
+    pub about: KeyAbout,
     pub health: Option<HealthSnapshot>,
 }
 
 struct Entry {
     secret: ApiKey,
+    about: Arc<KeyAbout>,
+    placement: Arc<KeyPlacement>,
     place: Place,
+    tally: Arc<Tally>,
     actor: Addr<KeyActor>,
     health: HealthSnapshot,
     routing: Routing,
@@ -109,12 +133,13 @@ pub struct Supervisor {
     projects: Projects,
     forecasts: Forecasts,
     twins: Twins,
-    /// Told of keys that a re-check should look at soon.
-    recheck: Option<Recipient<RecheckNow>>,
+    siblings: Siblings,
+    /// Told of every key, for whoever looks at them.
+    directory: Option<Recipient<Listed>>,
     /// Keys to spawn when this actor starts.
     initial: Vec<PoolKey>,
     /// In the order of their ids, which is how policies that take turns begin.
-    keys: BTreeMap<KeyId, Entry>,
+    keys: BTreeMap<KeyId, Box<Entry>>,
     balancers: Vec<Subscribe>,
     unsaved: HashMap<KeyId, HealthSnapshot>,
     /// On its way to the database.
@@ -132,7 +157,8 @@ impl Supervisor {
             projects: Projects::new(projects),
             forecasts: Forecasts::default(),
             twins: Twins::default(),
-            recheck: None,
+            siblings: Siblings::default(),
+            directory: None,
             initial: keys,
             keys: BTreeMap::new(),
             balancers: Vec::new(),
@@ -154,10 +180,15 @@ impl Supervisor {
         health.expire(now.instant);
         let place = self.projects.place(key.id, &key.placement, now);
         let (routing, snapshot) = (health.routing(), health.snapshot(now));
-        let actor = KeyActor::new(key.id, 0, health, place.gauge.clone(), ctx.address()).start();
+        let tally = Arc::<Tally>::default();
+        let shared = (place.gauge.clone(), tally.clone());
+        let actor = KeyActor::new(key.id, 0, health, shared, ctx.address()).start();
         let entry = Entry {
             secret: key.secret,
+            about: Arc::new(key.about),
+            placement: Arc::new(key.placement),
             place,
+            tally,
             actor,
             health: snapshot,
             routing,
@@ -165,7 +196,11 @@ impl Supervisor {
             last_start: now.instant,
             backoff: FIRST_BACKOFF,
         };
-        self.keys.insert(key.id, entry);
+        // Whoever listens already hears of it from here, as a new actor does not speak up by itself.
+        if !self.balancers.is_empty() {
+            self.announce(&[entry.route(key.id)]);
+        }
+        self.keys.insert(key.id, Box::new(entry));
     }
 
     fn respawn(&mut self, key: KeyId, ctx: &mut Context<Self>) {
@@ -174,23 +209,10 @@ impl Supervisor {
         let health = KeyHealth::restore(&entry.health, self.max_failures, now);
         entry.incarnation += 1;
         entry.last_start = now.instant;
-        entry.actor =
-            KeyActor::new(key, entry.incarnation, health, entry.place.gauge.clone(), ctx.address()).start();
+        let shared = (entry.place.gauge.clone(), entry.tally.clone());
+        entry.actor = KeyActor::new(key, entry.incarnation, health, shared, ctx.address()).start();
         info!(key.id = %key, incarnation = entry.incarnation, "the actor of key {key} is back");
         self.deliver_kept(key, ctx);
-    }
-
-    /// A fault of the project concerns its other keys too: they go with it, or are looked at.
-    fn warn_siblings(&self, key: KeyId, fault: ProjectFault) {
-        let Some(entry) = self.keys.get(&key) else { return };
-        let siblings = self.projects.siblings(key, &entry.place.ledger);
-        let known = siblings.iter().filter_map(|sibling| self.keys.get(sibling));
-        for sibling in known.filter(|sibling| sibling.health.state.project_fault() != Some(fault)) {
-            sibling.actor.do_send(SiblingFell(fault));
-        }
-        if let (ProjectFault::Key(_), Some(recheck), false) = (fault, &self.recheck, siblings.is_empty()) {
-            recheck.do_send(RecheckNow(siblings));
-        }
     }
 
     /// Writes what has changed; one write at a time, and again later when it fails.
@@ -220,19 +242,14 @@ impl Supervisor {
     fn snapshot(&self) -> PoolSnapshot {
         let mut states = StateCounts::default();
         for entry in self.keys.values() {
-            match entry.health.state {
-                StateSnapshot::Active => states.active += 1,
-                StateSnapshot::Cooling { .. } => states.cooling += 1,
-                StateSnapshot::HalfOpen => states.half_open += 1,
-                StateSnapshot::Invalid { .. } => states.invalid += 1,
-            }
+            states.count(&entry.health);
         }
-        let is_partly_cooling = |entry: &&Entry| {
+        let is_partly_cooling = |entry: &Entry| {
             entry.routing.availability == Availability::Ready && !entry.routing.cooldowns.is_empty()
         };
         PoolSnapshot {
             states,
-            partly_cooling: self.keys.values().filter(is_partly_cooling).count(),
+            partly_cooling: self.keys.values().filter(|entry| is_partly_cooling(entry)).count(),
             in_flight: self.keys.values().map(|entry| u64::from(entry.place.gauge.in_flight())).sum(),
             respawned_after_panic: self.respawned_after_panic,
             respawned_after_stop: self.respawned_after_stop,
@@ -288,19 +305,6 @@ pub enum KeyRoute {
 #[rtype(result = "()")]
 pub struct KeysRouted(pub Vec<KeyRoute>);
 
-/// Command: tell this one of keys that a re-check should look at soon.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct ReportTo(pub Recipient<RecheckNow>);
-
-impl Handler<ReportTo> for Supervisor {
-    type Result = ();
-
-    fn handle(&mut self, ReportTo(recheck): ReportTo, _: &mut Context<Self>) {
-        self.recheck = Some(recheck);
-    }
-}
-
 /// Event: the actor of a key has judged.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -324,10 +328,11 @@ impl Handler<KeyStateChanged> for Supervisor {
                 ctx.run_later(CHECKPOINT_AFTER, Self::save);
             }
         }
-        let route = entry.route(key);
+        let (route, listing) = (entry.route(key), entry.listing(key));
         self.announce(&[route]);
+        self.list(listing);
         if let Some(fault) = fault {
-            self.warn_siblings(key, fault);
+            self.warn_siblings(key, fault, ctx);
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::{Instant, advance, pause, sleep};
 
 use super::{
     Observe,
-    balancer::{Acquire, Balancer, BalancerSnapshot},
+    balancer::{Acquire, Balancer, BalancerSnapshot, LocalBalancer},
     key::{Crash, KeySnapshot, SiblingFell},
     lease::Lease,
     supervisor::{
@@ -25,6 +25,7 @@ use crate::{
         key::{ApiKey, KeyId},
         model::ModelName,
         outcome::{BillingFault, KeyFault, Outcome, QuotaExceeded, QuotaMetric, QuotaWindow},
+        placement::PlacedKey,
         policy::{Balancing, PolicyKind},
         tiers::TierSet,
         time::Now,
@@ -32,6 +33,7 @@ use crate::{
     secrets::{EncryptionKey, Sealer},
 };
 
+mod blame;
 mod outlook;
 mod quotas;
 mod waiting;
@@ -40,7 +42,7 @@ const MAX_FAILURES: u32 = 3;
 
 struct Pool {
     supervisor: Addr<Supervisor>,
-    balancer: Addr<Balancer>,
+    balancer: LocalBalancer,
     database: Database,
     sealer: Sealer,
     _folder: tempfile::TempDir,
@@ -56,15 +58,18 @@ impl Pool {
     }
 
     fn balancing(count: usize, balancing: Balancing) -> Self {
+        let keys: Vec<_> = (1..=count).map(|n| ApiKey::parse(&format!("key-{n}")).unwrap().into()).collect();
+        Self::placed(&keys, balancing)
+    }
+
+    fn placed(configured: &[PlacedKey], balancing: Balancing) -> Self {
         let (database, folder) = test_database();
         let sealer = Sealer::new(&EncryptionKey::random());
-        let configured: Vec<_> =
-            (1..=count).map(|n| ApiKey::parse(&format!("key-{n}")).unwrap().into()).collect();
-        database.write_blocking(|conn| keys::sync_configured(conn, &sealer, &configured, 0)).unwrap();
+        database.write_blocking(|conn| keys::sync_configured(conn, &sealer, configured, 0)).unwrap();
         let supervisor =
             Supervisor::new(load(&database, &sealer), MAX_FAILURES, projects(&database), database.clone())
                 .start();
-        let balancer = Balancer::new(balancing, supervisor.clone(), Arc::default()).start();
+        let balancer = Balancer::start_local(balancing, supervisor.clone(), Arc::default());
         Self { supervisor, balancer, database, sealer, _folder: folder }
     }
 
@@ -75,7 +80,7 @@ impl Pool {
     async fn acquire_beside(&self, model: &str, tried: &[i64]) -> Result<Lease, Unavailable> {
         let tried = tried.iter().map(|id| KeyId(*id)).collect();
         let acquire = Acquire { tried, ..ask_for(model) };
-        self.balancer.send(acquire).await.unwrap()
+        self.balancer.acquire(acquire).await
     }
 
     async fn settle(&self, model: &str, outcome: Outcome) {
@@ -86,7 +91,7 @@ impl Pool {
     /// Until everything that was sent has been handled by everybody.
     async fn settled(&self) {
         for _ in 0..4 {
-            self.balancer.send(Observe::<BalancerSnapshot>::new()).await.unwrap();
+            self.balancer.actor().send(Observe::<BalancerSnapshot>::new()).await.unwrap();
             self.pool().await;
             tokio::task::yield_now().await;
         }
@@ -115,6 +120,7 @@ fn load(database: &Database, sealer: &Sealer) -> Vec<PoolKey> {
         id: stored.id,
         secret: stored.key,
         placement: stored.placement,
+        about: stored.about,
         health: health(stored.health),
     };
     loaded.keys.into_iter().map(pool_key).collect()
@@ -203,6 +209,7 @@ async fn successes_arrive_in_batches_and_are_counted() {
     for _ in 0..10 {
         pool.acquire("flash").await.unwrap().settle(Outcome::Success, Duration::from_millis(3));
     }
+    pool.settled().await;
     advance(Duration::from_millis(25)).await;
     pool.settled().await;
 

@@ -8,7 +8,10 @@ use serde_json::value::RawValue;
 use tokio::sync::watch;
 
 use super::{
-    admin::session::{Attempts, Sessions},
+    admin::{
+        jobs::Jobs,
+        session::{Attempts, Sessions},
+    },
     archive::Responses,
     error::ApiError,
     openai::passthrough::Forwarder,
@@ -18,7 +21,8 @@ use super::{
 };
 use crate::{
     actors::{
-        logger::LogQueue,
+        directory::Directory,
+        logger::{LogQueue, Logger},
         registrar::Registry,
         supervisor::Supervisor,
         tokens::{TokenReplica, TokenStore},
@@ -29,7 +33,11 @@ use crate::{
     domain::{client::TokenId, model::ModelName, network::Network},
     media::Fetcher,
     secrets::{Sealer, TokenSet},
-    services::catalog::{Catalog, ModelList},
+    services::{
+        catalog::{Catalog, ModelList},
+        recheck::Recheck,
+        scheduler::Scheduler,
+    },
     settings::keeper::Keeper,
     telemetry::metrics::Metrics,
     upstream::{call::Call, dispatch::Dispatcher},
@@ -64,6 +72,8 @@ pub struct AdminDoor {
     pub tokens: TokenSet,
     pub sessions: Sessions,
     pub attempts: Attempts,
+    pub jobs: Jobs,
+    pub started_at_ms: i64,
 }
 
 /// One worker's share of the gateway, under the settings of one moment. A request keeps the one that it began with.
@@ -85,6 +95,13 @@ pub struct Gateway {
     pub models: watch::Receiver<Arc<ModelList>>,
     pub supervisor: Addr<Supervisor>,
     pub settings: Addr<Keeper>,
+    /// All keys, for whoever looks at them.
+    pub directory: Addr<Directory>,
+    pub recheck: Addr<Recheck>,
+    pub logger: Addr<Logger>,
+    pub scheduler: Addr<Scheduler>,
+    /// Threads that serve.
+    pub workers: usize,
     pub database: Database,
     pub outbox: Rc<Outbox>,
     pub signatures: Signatures,

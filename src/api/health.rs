@@ -48,11 +48,15 @@ pub const NO_TOKENS: &str = r#"there is no client token; make one in the dashboa
 fn pool_problem(pool: &PoolSnapshot) -> Option<String> {
     let states = &pool.states;
     let usable = states.active + states.half_open + states.cooling;
-    if usable + states.invalid == 0 {
+    if usable + states.invalid + states.disabled == 0 {
         return Some(NO_KEYS.to_owned());
     }
-    (usable == 0)
-        .then(|| format!("all {} API keys are invalid; replace them in API_KEYS and restart", states.invalid))
+    (usable == 0).then(|| {
+        format!(
+            "of the API keys {} are invalid and {} disabled; none can be used",
+            states.invalid, states.disabled
+        )
+    })
 }
 
 /// `GET /metrics`: Prometheus' text format.

@@ -6,7 +6,10 @@ use super::StartError;
 use crate::{
     actors::tokens::TokenStore,
     api::{
-        admin::session::{Attempts, Sessions},
+        admin::{
+            jobs::Jobs,
+            session::{Attempts, Sessions},
+        },
         gateway::AdminDoor,
         health::NO_TOKENS,
     },
@@ -25,6 +28,8 @@ pub fn admin_door(auth: &Auth, storage: &Storage, sealer: &Sealer) -> Result<Adm
         tokens: admin_tokens(auth, storage, sealer)?,
         sessions: Sessions::new(auth.session_expire),
         attempts: Attempts::default(),
+        jobs: Jobs::default(),
+        started_at_ms: Now::read().unix_ms(),
     })
 }
 

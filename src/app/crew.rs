@@ -10,6 +10,7 @@ use crate::{
     actors::{
         archive::{Archive, Unwritten},
         balancer::Balancer,
+        directory::Directory,
         key::AllowFailures,
         logger::{LogQueue, Logger},
         registrar::{Registrar, Registry},
@@ -38,6 +39,7 @@ pub struct Crew {
     pub registrar: Addr<Registrar>,
     pub keeper: Addr<TokenKeeper>,
     pub catalog: Addr<Catalog>,
+    pub directory: Addr<Directory>,
     pub recheck: Addr<Recheck>,
     pub scheduler: Addr<Scheduler>,
     pub registry: Arc<Registry>,
@@ -54,11 +56,13 @@ pub struct Threads {
     keys: Arbiter,
     log: Arbiter,
     pub services: Arbiter,
+    /// For whoever looks at keys.
+    view: Arbiter,
 }
 
 impl Threads {
     pub fn stop(self) {
-        for arbiter in [self.keys, self.log, self.services] {
+        for arbiter in [self.keys, self.log, self.services, self.view] {
             arbiter.stop();
         }
     }
@@ -73,7 +77,12 @@ impl Crew {
     ) -> Result<(Self, Threads), StartError> {
         let config = live.config.clone();
         let owners = storage::load_owners(&config, database)?;
-        let threads = Threads { keys: Arbiter::new(), log: Arbiter::new(), services: Arbiter::new() };
+        let threads = Threads {
+            keys: Arbiter::new(),
+            log: Arbiter::new(),
+            services: Arbiter::new(),
+            view: Arbiter::new(),
+        };
         let StoredPool { keys, ledgers } = pool;
         let queue = Arc::<LogQueue>::default();
         let traffic = Arc::<Traffic>::default();
@@ -102,6 +111,10 @@ impl Crew {
                 Supervisor::new(keys, max_failures, projects, database)
             })
         };
+        let directory = {
+            let supervisor = supervisor.clone();
+            Directory::start_in_arbiter(&threads.view.handle(), move |_| Directory::new(supervisor))
+        };
         let registry = Arc::new(Registry::new(owners, registrar.clone()));
         let egress = Arc::<Egress>::default();
         let (published, models) = watch::channel(Arc::<ModelList>::default());
@@ -109,7 +122,7 @@ impl Crew {
             let (config, retries, supervisor) = (config.clone(), live.retries.clone(), supervisor.clone());
             let (egress, registry) = (egress.clone(), registry.clone());
             Catalog::start_in_arbiter(&threads.services.handle(), move |_| {
-                let balancer = Balancer::new(config.pool.balancing, supervisor, egress).start();
+                let balancer = Balancer::start_local(config.pool.balancing, supervisor, egress);
                 let client = UpstreamClient::new(&config.upstream);
                 let dispatcher = Dispatcher::new(client, balancer, retries, registry).into();
                 Catalog::new(dispatcher, config.gemini.filtered_models.clone(), published)
@@ -126,9 +139,10 @@ impl Crew {
             Scheduler::start_in_arbiter(&threads.services.handle(), move |_| {
                 Scheduler::new(config)
                     .pruning(logger.clone())
-                    .sampling(supervisor, logger)
+                    .sampling(supervisor.clone(), logger)
                     .clearing(archive)
                     .forgetting(registry, registrar)
+                    .forgetting_projects(supervisor)
                     .rechecking(recheck)
             })
         };
@@ -139,6 +153,7 @@ impl Crew {
             registrar,
             keeper,
             catalog,
+            directory,
             recheck,
             scheduler,
             registry,
@@ -167,7 +182,7 @@ impl Crew {
     pub fn dispatcher(&self, live: &Live) -> Dispatcher {
         let Live { config, retries, .. } = live;
         let balancer =
-            Balancer::new(config.pool.balancing, self.supervisor.clone(), self.egress.clone()).start();
+            Balancer::start_local(config.pool.balancing, self.supervisor.clone(), self.egress.clone());
         let client = UpstreamClient::new(&config.upstream);
         Dispatcher::new(client, balancer, retries.clone(), self.registry.clone())
     }

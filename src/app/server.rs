@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     api::{self, request_id::name_request},
-    config::Config,
+    config::{self, Config},
 };
 
 pub fn address_of(config: &Config) -> String {
@@ -72,7 +72,7 @@ pub fn serve(
             .configure(api::routes)
     };
     let server = HttpServer::new(factory)
-        .workers(config.server.workers.unwrap_or_else(num_cpus))
+        .workers(workers(&config.server))
         .client_request_timeout(config.server.header_timeout)
         .keep_alive(config.server.keep_alive)
         .max_connections(config.server.max_connections)
@@ -99,6 +99,11 @@ fn close_when_unread(socket: &dyn Any, timeout: Duration) {
     }
     #[cfg(not(target_os = "linux"))]
     let _ = (socket, timeout);
+}
+
+/// Threads that serve: as many as are set, else one per core.
+pub fn workers(server: &config::Server) -> usize {
+    server.workers.unwrap_or_else(num_cpus)
 }
 
 fn num_cpus() -> usize {

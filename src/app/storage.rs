@@ -78,6 +78,7 @@ pub fn load_pool(config: &Config, database: &Database, sealer: &Sealer) -> Resul
         id: stored.id,
         secret: stored.key,
         placement: stored.placement,
+        about: stored.about,
         health: stored.health.and_then(|json| serde_json::from_str(&json).ok()),
     };
     let keys: Vec<_> = loaded.keys.into_iter().map(to_pool_key).collect();

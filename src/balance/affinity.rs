@@ -20,10 +20,23 @@ const CONTENDERS: usize = 8;
 pub enum Preference {
     /// This one or none: the resource that the request names exists nowhere else.
     Owner(KeyId),
-    /// The same for requests with the same hash, if it can be had.
-    Same(u64),
+    /// The same for requests that begin alike, as long as that pays.
+    Prefix(u64),
+    /// The same for all turns of a conversation, whether that pays or not: what the model signed may be of no use
+    /// elsewhere.
+    Conversation(u64),
     /// The same, also where another would be the better choice: what they bring is to be used together.
     Together(u64),
+}
+
+impl Preference {
+    /// What requests that prefer the same key have in common; none of one that has to have a certain key.
+    pub fn hash(self) -> Option<u64> {
+        match self {
+            Self::Owner(_) => None,
+            Self::Prefix(hash) | Self::Conversation(hash) | Self::Together(hash) => Some(hash),
+        }
+    }
 }
 
 /// The keys on a ring of hashes. Adding or removing one moves the preferences of its neighbours only.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use self::{failures::Failures, models::ModelCooldowns};
+use self::{disabled::Disabled, failures::Failures, models::ModelCooldowns};
 use super::quota;
 use crate::domain::{
     model::ModelName,
@@ -17,6 +17,7 @@ use crate::domain::{
     time::Now,
 };
 
+mod disabled;
 mod failures;
 mod models;
 mod routing;
@@ -25,7 +26,7 @@ mod snapshot;
 mod tests;
 
 pub use routing::{Availability, ModelCooldown, ModelReason, Routing, WARM_UP};
-pub use snapshot::{CooldownSnapshot, HealthSnapshot, ProjectFault, StateSnapshot};
+pub use snapshot::{CooldownSnapshot, DisabledSnapshot, HealthSnapshot, ProjectFault, StateSnapshot};
 
 /// How long a key stays out that is restricted to other addresses than ours. Nothing but an operator changes that,
 /// so it is looked at again now and then only.
@@ -81,6 +82,8 @@ pub struct KeyHealth {
     /// While this lies ahead, the key is being warmed up.
     warm_at: Option<Instant>,
     models: ModelCooldowns,
+    /// Taken out of use by hand, whatever its state is.
+    disabled: Option<Disabled>,
 }
 
 impl KeyHealth {
@@ -94,6 +97,7 @@ impl KeyHealth {
             tripped_at: None,
             warm_at: None,
             models: ModelCooldowns::default(),
+            disabled: None,
         }
     }
 
@@ -189,6 +193,10 @@ impl KeyHealth {
             (self.warm_at, self.trips) = (None, 0);
             changed = true;
         }
+        if self.disabled.is_some_and(|disabled| disabled.has_ended(now)) {
+            self.disabled = None;
+            changed = true;
+        }
         changed | self.failures.expire(now) | self.models.expire(now)
     }
 
@@ -199,12 +207,14 @@ impl KeyHealth {
             KeyState::Active | KeyState::HalfOpen | KeyState::Invalid { .. } => None,
         };
         let models = self.models.cooling().map(|(_, health)| health.until);
-        models.chain(cooling).chain(self.warm_at).chain(self.failures.next_expiry()).min()
+        let enabled = self.disabled.and_then(Disabled::until);
+        models.chain(cooling).chain(self.warm_at).chain(self.failures.next_expiry()).chain(enabled).min()
     }
 
     /// What a balancer has to know.
     pub fn routing(&self) -> Routing {
         let availability = match self.state {
+            _ if self.disabled.is_some() => Availability::Out,
             KeyState::Active => Availability::Ready,
             KeyState::HalfOpen => Availability::HalfOpen,
             KeyState::Cooling { until, .. } => Availability::CoolingUntil(until),

@@ -18,7 +18,7 @@ use super::{
 use crate::domain::{
     model::ModelName,
     placement::ModelRules,
-    quota::{LimitTable, ModelLimits},
+    quota::{LimitSource, LimitTable, ModelLimits},
     time::Now,
 };
 
@@ -80,6 +80,28 @@ pub struct Capacity {
     pub limit: u64,
     /// Projects that may send more, nobody knows how much.
     pub unknown_projects: u64,
+    /// Where the limits of the others are known from.
+    pub sources: Sources,
+}
+
+/// How many projects have their limit from where.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Sources {
+    pub preset: u64,
+    pub observed: u64,
+    pub learnt: u64,
+    pub hand: u64,
+}
+
+impl Sources {
+    fn add(&mut self, source: LimitSource, count: u64) {
+        *match source {
+            LimitSource::Preset => &mut self.preset,
+            LimitSource::Observed => &mut self.observed,
+            LimitSource::Learnt => &mut self.learnt,
+            LimitSource::Hand => &mut self.hand,
+        } += count;
+    }
 }
 
 /// A project: its ledger and, of each of its keys, the verdict and the terms.
@@ -160,7 +182,8 @@ impl Survey {
             keys.min().unwrap_or(Presence::Gone).max(paused.unwrap_or(Presence::Ready))
         };
         let kind = self.kind_of(ledger, presence(None), keys.clone());
-        let usage = ledger.usage(self.now);
+        let mut usage = ledger.usage(self.now);
+        usage.retain(|known| !known.model.is_counting());
         for model in &usage {
             let tally = self.models.entry(model.model.clone()).or_default();
             tally.count_use(model);
@@ -334,8 +357,10 @@ impl Capacity {
             Some(left) => {
                 let left = if is_blocked { 0 } else { left.min(at_most) };
                 self.left = self.left.saturating_add(left.saturating_mul(count));
-                let limit = window.limit.map_or(0, |limit| limit.value);
-                self.limit = self.limit.saturating_add(limit.saturating_mul(count));
+                if let Some(limit) = window.limit {
+                    self.limit = self.limit.saturating_add(limit.value.saturating_mul(count));
+                    self.sources.add(limit.source, count);
+                }
             }
             None if is_blocked => {}
             None => self.unknown_projects += count,

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::ewma::Decaying;
+use super::ewma::{Decay, Decaying};
 use crate::domain::outcome::Outcome;
 
 /// After this long without an answer a key's slowness is two thirds forgotten.
@@ -15,12 +15,17 @@ const SLOWNESS_DECAY: Duration = Duration::from_secs(30);
 /// After this long two thirds of a fault are forgotten.
 const FAULT_DECAY: Duration = Duration::from_secs(60);
 
+const AS_USUAL: f32 = 1.0;
+const NO_FAULT: f32 = 0.0;
+
 /// Shared by the balancers of every worker; they reserve here, the key's actor alone writes the verdict.
+///
+/// With the counts of its `Arc` it fills one cache line, so that keys do not disturb each other.
 #[derive(Debug)]
-#[repr(align(64))]
 pub struct Gauge {
     in_flight: AtomicU32,
     probing: AtomicBool,
+    since: Instant,
     /// Time to first byte as a multiple of what is usual for the model asked for, so that a key is not taken for slow
     /// because it was asked for slow models. 1 is as usual.
     slowness: Decaying,
@@ -32,8 +37,9 @@ impl Default for Gauge {
         Self {
             in_flight: AtomicU32::new(0),
             probing: AtomicBool::new(false),
-            slowness: Decaying::new(1.0, SLOWNESS_DECAY),
-            faults: Decaying::new(0.0, FAULT_DECAY),
+            since: Instant::now(),
+            slowness: Decaying::new(AS_USUAL),
+            faults: Decaying::new(NO_FAULT),
         }
     }
 }
@@ -68,29 +74,42 @@ impl Gauge {
         match outcome {
             Outcome::Success => {
                 if let Some(slowness) = slowness {
-                    self.slowness.observe(slowness, now);
+                    self.slowness.observe(slowness, &self.slowness_decay(), now);
                 }
             }
             Outcome::KeySuspect | Outcome::Outlier | Outcome::ServerFault(_) | Outcome::Empty => {
-                self.faults.add(1.0, now);
+                self.faults.add(1.0, &self.fault_decay(), now);
             }
             _ => {}
         }
     }
 
     pub fn slowness(&self, now: Instant) -> f32 {
-        self.slowness.read(now)
+        self.slowness.read(&self.slowness_decay(), now)
     }
 
     /// Faults lately, each counting less the longer ago it was.
     pub fn faults(&self, now: Instant) -> f32 {
-        self.faults.read(now)
+        self.faults.read(&self.fault_decay(), now)
+    }
+
+    fn slowness_decay(&self) -> Decay {
+        Decay { origin: self.since, rest: AS_USUAL, span: SLOWNESS_DECAY }
+    }
+
+    fn fault_decay(&self) -> Decay {
+        Decay { origin: self.since, rest: NO_FAULT, span: FAULT_DECAY }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn it_fills_a_cache_line_with_the_counts_of_those_who_share_it() {
+        assert!(2 * size_of::<usize>() + size_of::<Gauge>() <= 64, "{}", size_of::<Gauge>());
+    }
 
     #[test]
     fn only_one_of_many_threads_gets_the_probe() {

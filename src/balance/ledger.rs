@@ -15,7 +15,7 @@ use super::quota;
 use crate::domain::{
     model::ModelName,
     outcome::{BillingFault, QuotaExceeded, QuotaMetric, QuotaWindow},
-    quota::{Limit, LimitTable},
+    quota::{Limit, LimitTable, ModelLimits},
     time::Now,
 };
 
@@ -56,6 +56,13 @@ pub struct Reservation {
     /// Prompt tokens by estimate, and what was reserved for them.
     guess: u32,
     tokens: u32,
+}
+
+impl Reservation {
+    /// Prompt tokens as they were guessed.
+    pub fn estimate(self) -> u64 {
+        u64::from(self.guess)
+    }
 }
 
 /// No room: when there will be, if nothing else is sent until then, and what is used up.
@@ -244,13 +251,17 @@ impl Books {
         self.list.iter_mut().find(|book| book.model == *model)
     }
 
-    /// The book of a model; a new one takes the place of the one that is missed least if there are too many.
+    /// The book of a model; a new one takes the place of the one that is missed least if there are too many. Names that
+    /// clients made up are never served, so they push out no count that matters.
     fn book(&mut self, model: &ModelName, limits: &LimitTable, now: Moment) -> &mut Book {
         self.has_changed = true;
         let at = self.list.iter().position(|book| book.model == *model).unwrap_or_else(|| {
             self.make_room();
             self.list.reserve_exact(1);
-            self.list.push(Book::new(model.clone(), limits.find(model.as_str()), now));
+            // What is known of a model says nothing of counting its tokens, nor of calls for no model.
+            let is_generation = !model.is_counting() && !model.is_none();
+            let limits = if is_generation { limits.find(model.as_str()) } else { ModelLimits::default() };
+            self.list.push(Book::new(model.clone(), limits, now));
             self.list.len() - 1
         });
         &mut self.list[at]
@@ -261,7 +272,8 @@ impl Books {
             return;
         }
         let books = self.list.iter().enumerate();
-        if let Some((at, _)) = books.min_by_key(|(_, book)| (book.is_known(), book.last_used())) {
+        let worth = |book: &Book| (book.is_known(), book.is_served, book.last_used());
+        if let Some((at, _)) = books.min_by_key(|(_, book)| worth(book)) {
             self.list.swap_remove(at);
         }
     }

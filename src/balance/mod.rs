@@ -20,4 +20,5 @@ pub mod quota;
 pub mod ready;
 pub mod storm;
 pub mod table;
+pub mod tally;
 pub mod waiting;

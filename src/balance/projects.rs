@@ -24,6 +24,8 @@ const MAX_FAMILY: usize = 16;
 /// Bounds of what is remembered; whoever comes later is not looked at.
 const MAX_KEYS: usize = 100_000;
 const MAX_PAIRS: usize = 4096;
+/// A pair of which nothing was seen for so long is forgotten: days, as it may be the limit of the day that shows it.
+const REMEMBERED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const MAX_EPISODES: usize = 64;
 
 /// Keys that seem to share a project, two or more, in order.
@@ -58,9 +60,24 @@ pub struct Exhaustion {
 #[derive(Debug, Default)]
 pub struct ProjectFinder {
     consumers: HashMap<KeyId, u64>,
-    /// Pairs in order, and how often in a row they ran dry together; `None` once they were seen apart.
-    pairs: HashMap<(KeyId, KeyId), Option<u8>>,
+    /// In order of their keys.
+    pairs: HashMap<(KeyId, KeyId), Pair>,
     episodes: HashMap<(ModelName, QuotaWindow), Episode>,
+}
+
+/// Two keys that ran dry together once.
+#[derive(Debug, Clone, Copy)]
+struct Pair {
+    /// How often in a row they did so; `None` once one was seen to have a limit of its own.
+    row: Option<u8>,
+    seen: Instant,
+}
+
+impl Pair {
+    /// How much would be lost with it: of pairs that are worth the same, the one seen last is kept.
+    fn worth(&self) -> (u8, Instant) {
+        (self.row.map_or(1, |row| row.min(TIMES)), self.seen)
+    }
 }
 
 /// Keys that run dry just now.
@@ -130,40 +147,55 @@ impl ProjectFinder {
         let over: Vec<_> = self.episodes.extract_if(|_, episode| is_over(episode)).collect();
         for (_, Episode { keys, .. }) in over {
             if keys.len() <= MAX_FAMILY {
-                self.count(&keys);
+                self.count(&keys, now);
             }
         }
     }
 
-    fn count(&mut self, keys: &BTreeSet<KeyId>) {
-        for ((one, other), row) in &mut self.pairs {
+    fn count(&mut self, keys: &BTreeSet<KeyId>, now: Instant) {
+        for ((one, other), pair) in &mut self.pairs {
             if keys.contains(one) != keys.contains(other)
-                && let Some(row) = row
+                && let Some(row) = &mut pair.row
             {
                 *row = 0;
             }
         }
+        self.make_room(keys.len() * keys.len().saturating_sub(1) / 2, now);
         for one in keys {
             for other in keys.range((std::ops::Bound::Excluded(*one), std::ops::Bound::Unbounded)) {
-                let pair = (*one, *other);
                 // Two projects that Google numbers differently are not one, whatever they do.
                 let differ = matches!(
                     (self.consumers.get(one), self.consumers.get(other)),
                     (Some(one), Some(other)) if one != other
                 );
-                if !differ && (self.pairs.len() < MAX_PAIRS || self.pairs.contains_key(&pair)) {
-                    let row = self.pairs.entry(pair).or_insert(Some(0));
-                    *row = row.map(|row| row.saturating_add(1));
+                if !differ {
+                    let pair = self.pairs.entry((*one, *other)).or_insert(Pair { row: Some(0), seen: now });
+                    pair.row = pair.row.map(|row| row.saturating_add(1));
+                    pair.seen = now;
                 }
             }
         }
     }
 
+    /// Forgets what is old, and of the rest what is worth least, until there is room for so many pairs.
+    fn make_room(&mut self, wanted: usize, now: Instant) {
+        if self.pairs.len() + wanted <= MAX_PAIRS {
+            return;
+        }
+        self.pairs.retain(|_, pair| now.saturating_duration_since(pair.seen) < REMEMBERED);
+        let surplus = (self.pairs.len() + wanted).saturating_sub(MAX_PAIRS);
+        let mut worths: Vec<_> = self.pairs.iter().map(|(keys, pair)| (pair.worth(), *keys)).collect();
+        worths.sort_unstable();
+        for (_, keys) in worths.into_iter().take(surplus) {
+            self.pairs.remove(&keys);
+        }
+    }
+
     /// It has a project for itself, so none of its pairs is one.
     fn seen_alone(&mut self, key: KeyId) {
-        for ((one, other), row) in &mut self.pairs {
+        for ((one, other), pair) in &mut self.pairs {
             if *one == key || *other == key {
-                *row = None;
+                pair.row = None;
             }
         }
     }
@@ -171,7 +203,7 @@ impl ProjectFinder {
     /// Keys that hang together by pairs.
     fn families(&self) -> Vec<Vec<KeyId>> {
         let mut families: Vec<BTreeSet<KeyId>> = Vec::new();
-        let twins = self.pairs.iter().filter(|(_, row)| row.is_some_and(|row| row >= TIMES));
+        let twins = self.pairs.iter().filter(|(_, pair)| pair.row.is_some_and(|row| row >= TIMES));
         for ((one, other), _) in twins {
             let mut family = BTreeSet::from([*one, *other]);
             families.retain(|known| {
@@ -297,5 +329,10 @@ mod tests {
             together(&mut finder, &(round * 10..round * 10 + 10).collect::<Vec<_>>(), at);
         }
         assert!(finder.pairs.len() <= MAX_PAIRS);
+        // However many it has seen, it goes on learning.
+        for round in 0..3 {
+            together(&mut finder, &[100_001, 100_002], start + MINUTE * (3000 + 2 * round));
+        }
+        assert_eq!(guessed(&mut finder, start + MINUTE * 3006), [keys([100_001, 100_002])]);
     }
 }

@@ -4,9 +4,13 @@
 //! Google refuses an address as a whole with answers that name no quota and no reason, or does not let it connect.
 //! Whoever blames keys for that loses the whole pool at once. So the address pauses, and keys stay as they were; after
 //! the pause one request probes. Every further storm within a while pauses longer.
+//!
+//! A limit that is one model's alone pauses that model: [`Scope`]. An attempt speaks for the time at which it was sent, so
+//! what was sent before a pause neither ends nor prolongs it.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
+    hash::Hash,
     time::Duration,
 };
 
@@ -14,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::domain::{
     key::KeyId,
+    model::ModelName,
     outcome::{Outcome, QuotaWindow, ServerFault},
 };
 
@@ -28,6 +33,8 @@ const FEWEST: usize = 5;
 const MOST: usize = 50;
 /// Between the two, a storm takes this share of the parties that are in use, in percent.
 const SHARE: usize = 30;
+/// Failures that are remembered; a busy gateway has more of them within the window.
+const REMEMBERED: usize = 1024;
 
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(120);
@@ -47,7 +54,7 @@ pub enum Party {
 }
 
 /// How an attempt failed, where that could be the address's fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Sign {
     /// 429 that names no quota.
     BareLimit,
@@ -58,6 +65,8 @@ pub enum Sign {
 }
 
 impl Sign {
+    const KINDS: usize = 3;
+
     /// None for a failure that has another cause, and for none.
     pub fn of(outcome: &Outcome) -> Option<Self> {
         match outcome {
@@ -116,6 +125,26 @@ pub struct Storm {
     pub until: Instant,
 }
 
+/// What a detector watches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// The address. A limit without a name concerns it only where more than one model is refused.
+    #[default]
+    Address,
+    /// One model through it, as far as limits go.
+    Model,
+}
+
+/// An attempt that came to something.
+#[derive(Debug, Clone, Copy)]
+pub struct Attempt<'a> {
+    pub key: KeyId,
+    pub party: Party,
+    pub model: &'a ModelName,
+    /// It speaks for the weather of then.
+    pub leased_at: Instant,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Weather {
     Calm,
@@ -126,19 +155,113 @@ enum Weather {
 #[derive(Debug)]
 struct Failure {
     at: Instant,
+    leased_at: Instant,
     key: KeyId,
     party: Party,
+    model: ModelName,
     sign: Sign,
 }
 
-/// Watches one address.
+/// Failures of the last seconds with no success between, oldest first, and how many different ones fail alike.
+#[derive(Debug, Default)]
+struct Failures {
+    list: VecDeque<Failure>,
+    parties: Counts<(Sign, Party)>,
+    models: Counts<(Sign, ModelName)>,
+}
+
+impl Failures {
+    fn push(&mut self, failure: Failure) {
+        while self.list.len() >= REMEMBERED {
+            self.pop();
+        }
+        self.parties.add((failure.sign, failure.party), failure.sign);
+        self.models.add((failure.sign, failure.model.clone()), failure.sign);
+        self.list.push_back(failure);
+    }
+
+    fn pop(&mut self) {
+        if let Some(failure) = self.list.pop_front() {
+            self.uncount(&failure);
+        }
+    }
+
+    fn uncount(&mut self, failure: &Failure) {
+        self.parties.take(&(failure.sign, failure.party), failure.sign);
+        self.models.take(&(failure.sign, failure.model.clone()), failure.sign);
+    }
+
+    fn expire(&mut self, now: Instant) {
+        while self.list.front().is_some_and(|first| first.at + WINDOW < now) {
+            self.pop();
+        }
+    }
+
+    /// Something that was sent then came through, so what was sent before proves nothing.
+    fn forget_sent_by(&mut self, leased_at: Instant) {
+        let list = std::mem::take(&mut self.list);
+        for failure in list {
+            if failure.leased_at > leased_at {
+                self.list.push_back(failure);
+            } else {
+                self.uncount(&failure);
+            }
+        }
+    }
+
+    fn alike(&self, sign: Sign) -> impl Iterator<Item = &Failure> {
+        self.list.iter().filter(move |failure| failure.sign == sign)
+    }
+
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// How often each thing occurs, and how many different ones there are of each sign.
+#[derive(Debug)]
+struct Counts<K> {
+    times: HashMap<K, u32>,
+    kinds: [usize; Sign::KINDS],
+}
+
+impl<K> Default for Counts<K> {
+    fn default() -> Self {
+        Self { times: HashMap::new(), kinds: [0; Sign::KINDS] }
+    }
+}
+
+impl<K: Hash + Eq> Counts<K> {
+    fn add(&mut self, key: K, sign: Sign) {
+        let times = self.times.entry(key).or_default();
+        *times += 1;
+        self.kinds[sign as usize] += usize::from(*times == 1);
+    }
+
+    fn take(&mut self, key: &K, sign: Sign) {
+        if let Some(times) = self.times.get_mut(key) {
+            *times -= 1;
+            if *times == 0 {
+                self.times.remove(key);
+                self.kinds[sign as usize] -= 1;
+            }
+        }
+    }
+
+    /// How many different ones.
+    fn of(&self, sign: Sign) -> usize {
+        self.kinds[sign as usize]
+    }
+}
+
+/// Watches one address, or one model through it.
 #[derive(Debug)]
 pub struct StormDetector {
+    scope: Scope,
     weather: Weather,
     /// How the last storm showed.
     sign: Sign,
-    /// Failures of the last seconds with no success between, oldest first.
-    failures: VecDeque<Failure>,
+    failures: Failures,
     /// The next pause.
     pause: Duration,
     ended_at: Option<Instant>,
@@ -146,20 +269,30 @@ pub struct StormDetector {
 
 impl Default for StormDetector {
     fn default() -> Self {
-        Self {
-            weather: Weather::Calm,
-            sign: Sign::BareLimit,
-            failures: VecDeque::new(),
-            pause: FIRST_PAUSE,
-            ended_at: None,
-        }
+        Self::new(Scope::Address)
     }
 }
 
 impl StormDetector {
+    pub fn new(scope: Scope) -> Self {
+        Self {
+            scope,
+            weather: Weather::Calm,
+            sign: Sign::BareLimit,
+            failures: Failures::default(),
+            pause: FIRST_PAUSE,
+            ended_at: None,
+        }
+    }
+
     /// Whether nothing is going on, so that successes need not be recorded and requests need not ask.
     pub fn is_quiet(&self) -> bool {
-        self.weather == Weather::Calm && self.failures.is_empty()
+        self.weather == Weather::Calm && self.failures.list.is_empty()
+    }
+
+    /// Whether it holds nothing that the next storm depends on.
+    pub fn is_idle(&self, now: Instant) -> bool {
+        self.is_quiet() && self.ended_at.is_none_or(|ended| ended + CALM_AFTER < now)
     }
 
     /// How the storm shows that is on, or was last.
@@ -194,23 +327,35 @@ impl StormDetector {
     /// Takes in what an attempt came to. `in_use` is the number of parties that have a usable key.
     pub fn record(
         &mut self,
-        key: KeyId,
-        party: Party,
+        attempt: &Attempt<'_>,
         outcome: &Outcome,
         in_use: usize,
         now: Instant,
     ) -> Reading {
-        match (self.weather, Sign::of(outcome)) {
+        let sign = self.sign_of(outcome);
+        match (self.weather, sign) {
             (Weather::Calm, None) => {
-                if *outcome == Outcome::Success {
-                    self.failures.clear();
+                if *outcome == Outcome::Success && !self.failures.list.is_empty() {
+                    self.failures.forget_sent_by(attempt.leased_at);
                 }
                 Reading::OfKey
             }
-            (Weather::Calm, Some(sign)) => self.notice(Failure { at: now, key, party, sign }, in_use),
+            // It met the storm that is over.
+            (Weather::Calm, Some(_)) if self.ended_at.is_some_and(|ended| attempt.leased_at < ended) => {
+                Reading::OfStorm
+            }
+            (Weather::Calm, Some(sign)) => self.notice(attempt, sign, in_use, now),
             // Sent before the pause.
             (Weather::Paused { .. }, Some(_)) => Reading::OfStorm,
             (Weather::Paused { .. }, None) => Reading::OfKey,
+            // Sent before the probe.
+            (Weather::Probing { since }, sign) if attempt.leased_at < since => {
+                if sign.is_some() {
+                    Reading::OfStorm
+                } else {
+                    Reading::OfKey
+                }
+            }
             (Weather::Probing { .. }, Some(sign)) => {
                 self.sign = sign;
                 self.pause_from(now);
@@ -227,19 +372,21 @@ impl StormDetector {
         }
     }
 
-    fn notice(&mut self, failure: Failure, in_use: usize) -> Reading {
-        let (now, sign) = (failure.at, failure.sign);
-        self.failures.push_back(failure);
-        while self.failures.front().is_some_and(|first| first.at + WINDOW < now) {
-            self.failures.pop_front();
-        }
-        let alike = || self.failures.iter().filter(|failure| failure.sign == sign);
-        let parties: HashSet<_> = alike().map(|failure| failure.party).collect();
-        if parties.len() < (in_use * SHARE / 100).clamp(FEWEST, MOST) {
+    fn sign_of(&self, outcome: &Outcome) -> Option<Sign> {
+        Sign::of(outcome).filter(|sign| self.scope == Scope::Address || *sign == Sign::BareLimit)
+    }
+
+    fn notice(&mut self, attempt: &Attempt<'_>, sign: Sign, in_use: usize, now: Instant) -> Reading {
+        let &Attempt { key, party, model, leased_at } = attempt;
+        self.failures.push(Failure { at: now, leased_at, key, party, model: model.clone(), sign });
+        self.failures.expire(now);
+        let is_of_one_model =
+            self.scope == Scope::Address && sign == Sign::BareLimit && self.failures.models.of(sign) < 2;
+        if is_of_one_model || self.failures.parties.of(sign) < (in_use * SHARE / 100).clamp(FEWEST, MOST) {
             return Reading::OfKey;
         }
-        let since = alike().map(|failure| failure.at).min().unwrap_or(now);
-        let keys: HashSet<_> = alike().map(|failure| failure.key).collect();
+        let since = self.failures.alike(sign).map(|failure| failure.at).min().unwrap_or(now);
+        let keys: HashSet<_> = self.failures.alike(sign).map(|failure| failure.key).collect();
         if self.ended_at.is_none_or(|ended| ended + CALM_AFTER < now) {
             self.pause = FIRST_PAUSE;
         }

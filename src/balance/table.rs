@@ -33,9 +33,9 @@ mod pick;
 mod view;
 
 pub use choice::{Census, Choice, ChoiceReason};
-use lists::{ModelTable, Ranked};
+use lists::{ModelTable, Ranked, ReadyFor};
 pub use outlook::{Cause, Unavailable};
-pub use pick::{Ask, Picked};
+pub use pick::{Ask, NotPicked, Picked, Unused};
 
 /// On what terms a key is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl Default for Terms {
 
 impl Terms {
     pub fn allow(&self, model: &ModelName) -> bool {
-        model.is_none() || self.models.as_ref().is_none_or(|rules| rules.allow(model.as_str()))
+        model.is_none() || self.models.as_ref().is_none_or(|rules| rules.allow(model.plain()))
     }
 }
 
@@ -88,6 +88,13 @@ struct Slot<T> {
     payload: T,
 }
 
+/// The slots of one project, and how many of them are ready or half-open.
+#[derive(Debug, Default)]
+struct Twins {
+    slots: Vec<u32>,
+    usable: u32,
+}
+
 pub struct RoutingTable<T> {
     policy: Box<dyn Policy>,
     slots: Vec<Option<Slot<T>>>,
@@ -95,8 +102,9 @@ pub struct RoutingTable<T> {
     ring: Ring,
     /// Slots whose keys are for some models only.
     ruled: HashSet<u32>,
-    /// Which slots belong to one project, by the address of its ledger.
-    twins: HashMap<usize, Vec<u32>>,
+    /// By the addresses of their ledgers, and how many of them have a key that may be used.
+    projects: HashMap<usize, Twins>,
+    usable_projects: usize,
     /// Number of keys of each weight, and the greatest weight among them.
     weights: Box<[u32; 256]>,
     heaviest: u8,
@@ -104,7 +112,7 @@ pub struct RoutingTable<T> {
     ready: Ranked,
     /// Half-open keys, and those of them whose probe nobody has claimed yet.
     half_open: ReadyList,
-    unprobed: ReadyList,
+    unprobed: Ranked,
     cooling: BTreeSet<(Instant, u32)>,
     models: HashMap<ModelName, ModelTable>,
     /// No hold ends before this.
@@ -119,13 +127,14 @@ impl<T> RoutingTable<T> {
             by_key: HashMap::new(),
             ring: Ring::default(),
             ruled: HashSet::new(),
-            twins: HashMap::new(),
+            projects: HashMap::new(),
+            usable_projects: 0,
             weights: Box::new([0; 256]),
             heaviest: 1,
             free: Vec::new(),
             ready: Ranked::default(),
             half_open: ReadyList::default(),
-            unprobed: ReadyList::default(),
+            unprobed: Ranked::default(),
             cooling: BTreeSet::new(),
             models: HashMap::new(),
             next_end: None,
@@ -161,9 +170,16 @@ impl<T> RoutingTable<T> {
         self.place(key).map(|place| address(&place.ledger))
     }
 
-    /// Number of projects that have keys.
-    pub fn projects_len(&self) -> usize {
-        self.twins.len()
+    /// Number of projects with a key that is ready, or may be probed.
+    pub fn usable_projects(&self) -> usize {
+        self.usable_projects
+    }
+
+    /// Makes room for so many keys more, so that a large pool takes no more memory than it needs.
+    pub fn make_room(&mut self, keys: usize) {
+        self.slots.reserve_exact(keys.saturating_sub(self.free.len()));
+        self.by_key.reserve(keys);
+        self.projects.reserve(keys);
     }
 
     /// Takes in a new key, or what has become of a known one.
@@ -235,7 +251,12 @@ impl<T> RoutingTable<T> {
 
     /// Counts a slot among its twins and its weight's.
     fn join(&mut self, index: u32, slot: &Slot<T>) {
-        self.twins.entry(address(&slot.place.ledger)).or_default().push(index);
+        let twins = &mut self.projects.entry(address(&slot.place.ledger)).or_default().slots;
+        // Most have one.
+        if twins.is_empty() {
+            twins.reserve_exact(1);
+        }
+        twins.push(index);
         if slot.place.terms.models.is_some() {
             self.ruled.insert(index);
         }
@@ -249,16 +270,21 @@ impl<T> RoutingTable<T> {
         weights[usize::from(slot.place.terms.weight)] -= 1;
         self.heaviest = weights.iter().rposition(|keys| *keys > 0).map_or(1, |weight| weight as u8);
         let address = address(&slot.place.ledger);
-        if let Some(twins) = self.twins.get_mut(&address) {
-            twins.retain(|twin| *twin != index);
-            if twins.is_empty() {
-                self.twins.remove(&address);
+        if let Some(twins) = self.projects.get_mut(&address) {
+            twins.slots.retain(|twin| *twin != index);
+            if twins.slots.is_empty() {
+                self.projects.remove(&address);
             }
         }
         self.ruled.remove(&index);
         for table in self.models.values_mut() {
             table.forget(index);
         }
+    }
+
+    /// The slots that are ready for a model.
+    fn ready_for(&self, model: &ModelName) -> ReadyFor<'_> {
+        ReadyFor::new(&self.ready, self.models.get(model))
     }
 
     fn change(&mut self, key: KeyId, change: impl FnOnce(&mut Routing)) {

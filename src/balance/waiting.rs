@@ -20,6 +20,15 @@ pub enum Served {
     NothingLeft,
 }
 
+/// Where somebody waits, to leave from there.
+#[derive(Debug, Clone)]
+pub struct Place {
+    id: u64,
+    until: Instant,
+    model: ModelName,
+    client: TokenId,
+}
+
 /// Someone who waits; `W` is how to reach them.
 #[derive(Debug)]
 struct Waiter<W> {
@@ -43,6 +52,9 @@ pub struct WaitingRoom<W> {
     taken: usize,
     next_id: u64,
     queues: HashMap<ModelName, ModelQueue<W>>,
+    /// Seats of each client, and the clients by that, so that the greediest is known at once.
+    seats_of: HashMap<TokenId, usize>,
+    greediest: BTreeSet<(usize, TokenId)>,
     /// Who gives up when.
     deadlines: BTreeSet<(Instant, u64, ModelName, TokenId)>,
 }
@@ -57,7 +69,15 @@ impl<W> Default for WaitingRoom<W> {
 impl<W> WaitingRoom<W> {
     /// For at most so many requests; with 0 nobody ever waits.
     pub fn new(seats: usize) -> Self {
-        Self { seats, taken: 0, next_id: 0, queues: HashMap::new(), deadlines: BTreeSet::new() }
+        Self {
+            seats,
+            taken: 0,
+            next_id: 0,
+            queues: HashMap::new(),
+            seats_of: HashMap::new(),
+            greediest: BTreeSet::new(),
+            deadlines: BTreeSet::new(),
+        }
     }
 
     /// Those who sit already stay.
@@ -89,25 +109,55 @@ impl<W> WaitingRoom<W> {
     }
 
     /// Takes a seat until then. In a full room the client with the longest line has to give one up: the newcomer is
-    /// sent away if that is its own client, else the last in that line. Returns who was sent away.
-    pub fn enter(&mut self, model: &ModelName, client: &TokenId, until: Instant, whom: W) -> Option<W> {
+    /// sent away if that is its own client, else the last in that line. Returns the newcomer's place, and who was sent
+    /// away.
+    pub fn enter(
+        &mut self,
+        model: &ModelName,
+        client: &TokenId,
+        until: Instant,
+        whom: W,
+    ) -> (Option<Place>, Option<W>) {
         let mut sent_away = None;
         if self.taken >= self.seats {
-            let Some((longest_model, longest)) = self.longest_line(client) else { return Some(whom) };
+            let Some((longest_model, longest)) = self.longest_line(client) else { return (None, Some(whom)) };
             sent_away = self.remove_last(&longest_model, &longest);
         }
         self.next_id += 1;
-        let id = self.next_id;
-        self.deadlines.insert((until, id, model.clone(), client.clone()));
+        let place = Place { id: self.next_id, until, model: model.clone(), client: client.clone() };
+        self.deadlines.insert((until, place.id, model.clone(), client.clone()));
         let empty = || ModelQueue { turns: VecDeque::new(), lines: HashMap::new() };
         let queue = self.queues.entry(model.clone()).or_insert_with(empty);
         let line = queue.lines.entry(client.clone()).or_default();
         if line.is_empty() {
             queue.turns.push_back(client.clone());
         }
-        line.push_back(Waiter { id, until, whom });
-        self.taken += 1;
-        sent_away
+        line.push_back(Waiter { id: place.id, until, whom });
+        self.count(client, 1);
+        (Some(place), sent_away)
+    }
+
+    /// Gives a seat back for which nobody waits any longer.
+    pub fn leave(&mut self, place: &Place) -> Option<W> {
+        let Place { id, until, model, client } = place;
+        if !self.deadlines.remove(&(*until, *id, model.clone(), client.clone())) {
+            return None;
+        }
+        self.take(model, client, |line| position(line, *id)).map(|waiter| waiter.whom)
+    }
+
+    /// One seat more, or one less.
+    fn count(&mut self, client: &TokenId, change: isize) {
+        let before = self.seats_of.get(client).copied().unwrap_or(0);
+        let after = before.saturating_add_signed(change);
+        self.greediest.remove(&(before, client.clone()));
+        if after == 0 {
+            self.seats_of.remove(client);
+        } else {
+            self.greediest.insert((after, client.clone()));
+            self.seats_of.insert(client.clone(), after);
+        }
+        self.taken = self.taken.saturating_add_signed(change);
     }
 
     /// Offers keys of the model, to one client after the other, until there is none left.
@@ -118,7 +168,7 @@ impl<W> WaitingRoom<W> {
             let line = queue.lines.get_mut(&client).expect("whoever has a turn has a line");
             match Self::serve_line(line, &mut offer) {
                 (Served::Done, Some(gone)) => {
-                    self.taken -= 1;
+                    self.count(&client, -1);
                     self.deadlines.remove(&(gone.until, gone.id, model.clone(), client.clone()));
                     if line.is_empty() {
                         queue.lines.remove(&client);
@@ -162,9 +212,7 @@ impl<W> WaitingRoom<W> {
         let mut gone = Vec::new();
         while self.deadlines.first().is_some_and(|(until, ..)| *until <= now) {
             let Some((_, id, model, client)) = self.deadlines.pop_first() else { break };
-            if let Some(whom) =
-                self.take(&model, &client, |line| line.iter().position(|waiter| waiter.id == id))
-            {
+            if let Some(whom) = self.take(&model, &client, |line| position(line, id)) {
                 gone.push((model, whom.whom));
             }
         }
@@ -173,19 +221,12 @@ impl<W> WaitingRoom<W> {
 
     /// Whose line is longest, if it is longer than the client's own by more than the seat in question.
     fn longest_line(&self, newcomer: &TokenId) -> Option<(ModelName, TokenId)> {
-        let mut lengths: HashMap<&TokenId, usize> = HashMap::new();
-        let lines = || {
-            self.queues.iter().flat_map(|(model, queue)| queue.lines.iter().map(move |line| (model, line)))
-        };
-        for (_, (client, line)) in lines() {
-            *lengths.entry(client).or_default() += line.len();
-        }
-        let (&longest, &length) = lengths.iter().max_by_key(|(client, length)| (**length, **client))?;
-        if length <= lengths.get(newcomer).copied().unwrap_or(0) + 1 {
+        let (length, longest) = self.greediest.last()?;
+        if *length <= self.seats_of.get(newcomer).copied().unwrap_or(0) + 1 {
             return None;
         }
-        let its_lines = lines().filter(|(_, (client, _))| *client == longest);
-        its_lines.max_by_key(|(_, (_, line))| line.len()).map(|(model, _)| (model.clone(), longest.clone()))
+        let lines = self.queues.iter().filter_map(|(model, queue)| Some((model, queue.lines.get(longest)?)));
+        lines.max_by_key(|(_, line)| line.len()).map(|(model, _)| (model.clone(), longest.clone()))
     }
 
     fn remove_last(&mut self, model: &ModelName, client: &TokenId) -> Option<W> {
@@ -203,7 +244,6 @@ impl<W> WaitingRoom<W> {
         let queue = self.queues.get_mut(model)?;
         let line = queue.lines.get_mut(client)?;
         let waiter = line.remove(place(line)?)?;
-        self.taken -= 1;
         if line.is_empty() {
             queue.lines.remove(client);
             queue.turns.retain(|turn| turn != client);
@@ -211,8 +251,14 @@ impl<W> WaitingRoom<W> {
         if queue.turns.is_empty() {
             self.queues.remove(model);
         }
+        self.count(client, -1);
         Some(waiter)
     }
+}
+
+/// Where the waiter of that number stands; lines are in the order of their coming.
+fn position<W>(line: &VecDeque<Waiter<W>>, id: u64) -> Option<usize> {
+    line.binary_search_by_key(&id, |waiter| waiter.id).ok()
 }
 
 #[cfg(test)]
@@ -256,7 +302,7 @@ mod tests {
     fn clients_take_turns_however_many_requests_they_have() {
         let (mut room, until) = (WaitingRoom::new(100), later(10));
         for number in 0..5 {
-            assert_eq!(room.enter(&model("pro"), &anna(), until, ("anna", number)), None);
+            assert_eq!(room.enter(&model("pro"), &anna(), until, ("anna", number)).1, None);
         }
         room.enter(&model("pro"), &bert(), until, ("bert", 0));
 
@@ -292,16 +338,31 @@ mod tests {
             room.enter(&model("pro"), &anna(), until, number);
         }
 
-        assert_eq!(room.enter(&model("pro"), &anna(), until, 3), Some(3), "one's own line is no reason");
-        assert_eq!(room.enter(&model("flash"), &bert(), until, 10), Some(2), "the last of the longest line");
-        assert_eq!(room.enter(&model("flash"), &bert(), until, 11), Some(11), "two seats to one is fair");
+        let mut sent_away = |name, client: TokenId, whom| room.enter(&model(name), &client, until, whom).1;
+        assert_eq!(sent_away("pro", anna(), 3), Some(3), "one's own line is no reason");
+        assert_eq!(sent_away("flash", bert(), 10), Some(2), "the last of the longest line");
+        assert_eq!(sent_away("flash", bert(), 11), Some(11), "two seats to one is fair");
         assert_eq!(room.len(), 3);
     }
 
     #[test]
     fn nobody_waits_in_a_room_without_seats() {
         let mut room = WaitingRoom::new(0);
-        assert_eq!(room.enter(&model("pro"), &anna(), later(1), "anna"), Some("anna"));
+        assert_eq!(room.enter(&model("pro"), &anna(), later(1), "anna").1, Some("anna"));
+    }
+
+    #[test]
+    fn whoever_leaves_makes_room_for_the_next() {
+        let (mut room, until) = (WaitingRoom::new(2), later(10));
+        let (first, _) = room.enter(&model("pro"), &anna(), until, 1);
+        room.enter(&model("pro"), &anna(), until, 2);
+        let first = first.unwrap();
+
+        assert_eq!((room.leave(&first), room.leave(&first)), (Some(1), None));
+        assert_eq!(room.enter(&model("pro"), &anna(), until, 3).1, None);
+        assert_eq!(served(&mut room, "pro", 9), [2, 3]);
+        assert_eq!((room.len(), room.next_deadline()), (0, None));
+        assert!(room.seats_of.is_empty() && room.greediest.is_empty());
     }
 
     #[test]
@@ -320,16 +381,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nobody_is_lost_or_served_twice(steps in prop::collection::vec((0u8..4, 0u64..3, 0u64..3, 0u64..20), 0..200)) {
+        fn nobody_is_lost_or_served_twice(steps in prop::collection::vec((0u8..5, 0u64..3, 0u64..3, 0u64..20), 0..200)) {
             let start = Instant::now();
             let mut room = WaitingRoom::new(12);
-            let (mut entered, mut left) = (0u32, Vec::new());
+            let (mut entered, mut left, mut places) = (0u32, Vec::new(), Vec::new());
             for (step, client, name, number) in steps {
                 let name = model(["a", "b", "c"][name as usize]);
                 match step {
                     0 | 1 => {
                         let until = start + Duration::from_secs(number);
-                        left.extend(room.enter(&name, &TokenId::new(client.to_string()), until, entered));
+                        let (place, gone) =
+                            room.enter(&name, &TokenId::new(client.to_string()), until, entered);
+                        places.extend(place);
+                        left.extend(gone);
                         entered += 1;
                     }
                     2 => {
@@ -343,6 +407,10 @@ mod tests {
                                 Served::Done
                             }
                         });
+                    }
+                    3 => {
+                        let place = places.get(number as usize * 3);
+                        left.extend(place.and_then(|place| room.leave(place)));
                     }
                     _ => left.extend(room.give_up(start + Duration::from_secs(number)).into_iter().map(|(_, whom)| whom)),
                 }

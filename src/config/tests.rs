@@ -8,6 +8,7 @@ use super::*;
 use crate::{
     domain::{
         placement::{KeyPlacement, Tier},
+        policy::PolicyKind,
         quota::{Limit, LimitSource},
     },
     secrets::Secret,
@@ -469,5 +470,18 @@ fn rules_of_errors_are_read_in_their_order_and_what_is_wrong_is_told_by_number()
     {
         let errors = env("ERROR_RULES", text).errors();
         assert!(errors[0].contains(problem), "{errors:?}");
+    }
+}
+
+#[test]
+fn a_policy_that_is_misspelt_is_told_with_those_there_are() {
+    for misspelt in ["p2", "P2C!", "roundrobin", "random", "least in flight"] {
+        let errors = env("BALANCE_POLICY", misspelt).errors();
+
+        let [error] = &errors[..] else { panic!("{errors:?}") };
+        assert!(error.starts_with("BALANCE_POLICY"), "{error}");
+        for policy in PolicyKind::ALL {
+            assert!(error.contains(policy.name()), "{error}");
+        }
     }
 }

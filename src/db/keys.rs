@@ -1,5 +1,9 @@
 //! API keys at rest: sealed, found by fingerprint, with the last checkpoint of their health.
 
+mod edit;
+
+pub use edit::{change_keys, delete_keys, find_prints, insert_keys};
+
 use std::collections::{HashMap, HashSet};
 
 use diesel::prelude::*;
@@ -7,7 +11,7 @@ use diesel::prelude::*;
 use super::{DbConnection, counters, schema::keys};
 use crate::{
     domain::{
-        key::{ApiKey, KeyId},
+        key::{ApiKey, KeyAbout, KeyId, KeyOrigin},
         placement::{KeyPlacement, PlacedKey, ProjectName, Tier},
     },
     secrets::Sealer,
@@ -15,6 +19,12 @@ use crate::{
 
 /// `origin` of keys that come from `API_KEYS` and leave with it.
 const CONFIGURED: &str = "config";
+/// Of keys of `API_KEYS` whose placement the dashboard has changed: that holds, and they leave with `API_KEYS`.
+const EDITED: &str = "edited";
+/// Of keys of `API_KEYS` that were deleted in the dashboard: they stay out until `API_KEYS` has been without them.
+const REMOVED: &str = "removed";
+/// Of keys that the dashboard has added.
+const ADDED: &str = "admin";
 /// Rows of one statement, well under SQLite's limit of 32,766 variables.
 const CHUNK: usize = 500;
 
@@ -32,7 +42,7 @@ pub struct StoredKey {
     pub id: KeyId,
     pub key: ApiKey,
     pub placement: KeyPlacement,
-    pub label: Option<String>,
+    pub about: KeyAbout,
     /// JSON of the last checkpoint; opaque here.
     pub health: Option<String>,
     pub health_at_ms: Option<i64>,
@@ -53,6 +63,8 @@ struct NewKey {
     sealed: Vec<u8>,
     origin: &'static str,
     created_at_ms: i64,
+    label: Option<String>,
+    tags: Option<String>,
     #[diesel(embed)]
     placement: PlacementRow,
 }
@@ -97,7 +109,10 @@ impl From<PlacementRow> for KeyPlacement {
 struct Row {
     id: i64,
     sealed: Vec<u8>,
+    origin: String,
+    created_at_ms: i64,
     label: Option<String>,
+    tags: Option<String>,
     health: Option<String>,
     health_at_ms: Option<i64>,
     #[diesel(embed)]
@@ -136,7 +151,7 @@ pub fn sync_configured(
             wanted.iter().filter(|(fingerprint, _)| !present.contains_key(&**fingerprint)).collect();
         let gone: Vec<i64> = stored
             .iter()
-            .filter(|row| row.origin == CONFIGURED && !wanted_fingerprints.contains(&*row.fingerprint))
+            .filter(|row| row.origin != ADDED && !wanted_fingerprints.contains(&*row.fingerprint))
             .map(|row| row.id)
             .collect();
 
@@ -182,6 +197,8 @@ fn insert_configured(
             sealed: sealer.seal(key.expose().as_bytes(), &context(id)),
             origin: CONFIGURED,
             created_at_ms: now_ms,
+            label: None,
+            tags: None,
             placement: placement.into(),
         })
         .collect();
@@ -193,7 +210,8 @@ fn insert_configured(
 
 /// Every key, oldest first. A row that cannot be opened is told by its id and stops nothing.
 pub fn load_keys(conn: &mut DbConnection, sealer: &Sealer) -> QueryResult<LoadedKeys> {
-    let rows: Vec<Row> = keys::table.order(keys::id).select(Row::as_select()).load(conn)?;
+    let rows: Vec<Row> =
+        keys::table.filter(keys::origin.ne(REMOVED)).order(keys::id).select(Row::as_select()).load(conn)?;
     let mut loaded = LoadedKeys::default();
     for row in rows {
         let id = KeyId(row.id);
@@ -201,8 +219,8 @@ pub fn load_keys(conn: &mut DbConnection, sealer: &Sealer) -> QueryResult<Loaded
             Some(key) => loaded.keys.push(StoredKey {
                 id,
                 key,
+                about: about(row.origin, row.created_at_ms, row.label, row.tags),
                 placement: row.placement.into(),
-                label: row.label,
                 health: row.health,
                 health_at_ms: row.health_at_ms,
             }),
@@ -210,6 +228,12 @@ pub fn load_keys(conn: &mut DbConnection, sealer: &Sealer) -> QueryResult<Loaded
         }
     }
     Ok(loaded)
+}
+
+fn about(origin: String, created_at_ms: i64, label: Option<String>, tags: Option<String>) -> KeyAbout {
+    let origin = if origin == ADDED { KeyOrigin::Admin } else { KeyOrigin::Config };
+    let tags = tags.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
+    KeyAbout { label, tags, origin, created_at_ms }
 }
 
 fn open(sealer: &Sealer, row: &Row) -> Option<ApiKey> {

@@ -1,5 +1,7 @@
 //! Quota ledgers at rest: what each project has used and learnt.
 
+use std::collections::{BTreeSet, HashSet};
+
 use diesel::prelude::*;
 
 use super::{DbConnection, schema::quota_ledgers};
@@ -49,9 +51,22 @@ pub fn save_ledgers(
     })
 }
 
-/// Forgets the ledgers of projects that have not been heard of since then. Answers how many.
-pub fn prune_ledgers(conn: &mut DbConnection, before_ms: i64) -> QueryResult<usize> {
-    diesel::delete(quota_ledgers::table.filter(quota_ledgers::updated_at_ms.lt(before_ms))).execute(conn)
+/// Forgets the ledgers of projects that have not been heard of since then, but those in use. Answers how many.
+pub fn prune_ledgers(
+    conn: &mut DbConnection,
+    before_ms: i64,
+    in_use: &BTreeSet<ProjectName>,
+) -> QueryResult<usize> {
+    conn.immediate_transaction(|conn| {
+        let old = quota_ledgers::table.filter(quota_ledgers::updated_at_ms.lt(before_ms));
+        let mut old: Vec<String> = old.select(quota_ledgers::project).load(conn)?;
+        let in_use: HashSet<_> = in_use.iter().map(ProjectName::as_str).collect();
+        old.retain(|project| !in_use.contains(project.as_str()));
+        for project in &old {
+            diesel::delete(quota_ledgers::table.find(project)).execute(conn)?;
+        }
+        Ok(old.len())
+    })
 }
 
 #[cfg(test)]
@@ -89,10 +104,12 @@ mod tests {
         database
             .write_blocking(|conn| {
                 save_ledgers(conn, &[(project("old"), "{}".into())], 5)?;
+                save_ledgers(conn, &[(project("idle"), "{}".into())], 5)?;
                 save_ledgers(conn, &[(project("new"), "{}".into())], 9)?;
 
-                assert_eq!(prune_ledgers(conn, 9)?, 1);
-                assert_eq!(load_ledgers(conn)?[0].project, "new");
+                assert_eq!(prune_ledgers(conn, 9, &[project("idle")].into())?, 1);
+                let left: Vec<_> = load_ledgers(conn)?.into_iter().map(|row| row.project).collect();
+                assert_eq!(left, ["idle", "new"]);
                 Ok(())
             })
             .unwrap();

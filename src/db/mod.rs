@@ -24,7 +24,7 @@ pub mod unsummed;
 use std::{future::Future, path::Path, time::Duration};
 
 use diesel::{
-    QueryResult, SqliteConnection,
+    QueryResult, RunQueryDsl, SqliteConnection,
     connection::SimpleConnection,
     r2d2::{ConnectionManager, CustomizeConnection, Pool},
 };
@@ -120,6 +120,12 @@ pub fn read_beside<T>(
 /// Does the database answer?
 pub fn ping(conn: &mut DbConnection) -> QueryResult<()> {
     conn.batch_execute("SELECT 1")
+}
+
+/// How large the database is.
+pub fn size_bytes(conn: &mut DbConnection) -> QueryResult<i64> {
+    let size = "page_count * page_size FROM pragma_page_count(), pragma_page_size()";
+    diesel::select(diesel::dsl::sql::<diesel::sql_types::BigInt>(size)).get_result(conn)
 }
 
 /// The one door to blocking code.

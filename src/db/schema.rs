@@ -40,6 +40,7 @@ diesel::table! {
         tier -> Nullable<Text>,
         weight -> Integer,
         models -> Nullable<Text>,
+        tags -> Nullable<Text>,
     }
 }
 
@@ -110,6 +111,16 @@ diesel::table! {
 }
 
 diesel::table! {
+    settings (name) {
+        name -> Text,
+        value -> Nullable<Text>,
+        sealed -> Nullable<Binary>,
+        covers -> Nullable<Binary>,
+        changed_at_ms -> BigInt,
+    }
+}
+
+diesel::table! {
     rollups (kind, step_ms, at_ms, name, model) {
         kind -> Text,
         step_ms -> BigInt,
@@ -147,15 +158,5 @@ diesel::table! {
     unsummed_logs (log) {
         log -> Text,
         before_id -> Text,
-    }
-}
-
-diesel::table! {
-    settings (name) {
-        name -> Text,
-        value -> Nullable<Text>,
-        sealed -> Nullable<Binary>,
-        covers -> Nullable<Binary>,
-        changed_at_ms -> BigInt,
     }
 }

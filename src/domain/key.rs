@@ -71,6 +71,27 @@ impl fmt::Display for ApiKey {
     }
 }
 
+/// Where a key comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyOrigin {
+    /// `API_KEYS`.
+    #[default]
+    Config,
+    /// The dashboard.
+    Admin,
+}
+
+/// What operators say of a key that does not matter to its use.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct KeyAbout {
+    pub label: Option<String>,
+    /// In order, each once.
+    pub tags: Vec<String>,
+    pub origin: KeyOrigin,
+    pub created_at_ms: i64,
+}
+
 /// Why a text cannot be an API key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidApiKey {

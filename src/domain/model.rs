@@ -15,6 +15,8 @@ pub struct ModelName(Arc<str>);
 
 /// No model of Google's.
 const NONE: &str = "-";
+/// Behind the name of a model whose tokens are counted. No name that is parsed has a colon.
+const COUNTING: &str = ":countTokens";
 
 impl ModelName {
     /// What may stand in front of a name, besides `models/`.
@@ -38,6 +40,20 @@ impl ModelName {
 
     pub fn is_none(&self) -> bool {
         &*self.0 == NONE
+    }
+
+    /// Stands for the counting of this model's tokens, which has quotas of its own at Google and uses none of the model's.
+    pub fn counting(&self) -> Self {
+        Self(format!("{}{COUNTING}", self.0).into())
+    }
+
+    pub fn is_counting(&self) -> bool {
+        self.0.ends_with(COUNTING)
+    }
+
+    /// The name without what is done with the model.
+    pub fn plain(&self) -> &str {
+        self.0.strip_suffix(COUNTING).unwrap_or(&self.0)
     }
 
     pub fn as_str(&self) -> &str {
@@ -71,6 +87,16 @@ impl Borrow<str> for ModelName {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counting_is_told_from_the_model_itself() {
+        let name = ModelName::parse("gemini-2.5-flash").unwrap();
+        let counting = name.counting();
+
+        assert!(counting != name && counting.is_counting() && !name.is_counting());
+        assert_eq!((counting.plain(), name.plain()), ("gemini-2.5-flash", "gemini-2.5-flash"));
+        assert_eq!(ModelName::parse(counting.as_str()), None, "no client can ask for it by name");
+    }
 
     #[test]
     fn a_models_prefix_is_dropped_and_put_back_for_the_resource() {

@@ -3,7 +3,7 @@
 //! Two questions, as some dead keys still list models: `models.get`, then `countTokens` for those that passed. What
 //! only a generation could tell, the next request of a client finds out: a key that is found well is half-open.
 
-use std::rc::Rc;
+use std::{collections::BTreeSet, rc::Rc};
 
 use actix::prelude::*;
 use serde::Serialize;
@@ -18,7 +18,7 @@ use crate::{
         supervisor::{FindSuspects, RecheckNow, Supervisor, Suspect, Suspects},
     },
     config::Config,
-    domain::model::ModelName,
+    domain::{key::KeyId, model::ModelName},
     upstream::{call::Call, client::UpstreamClient},
 };
 
@@ -42,6 +42,9 @@ pub struct Recheck {
     /// Otherwise nothing is checked unless it is asked for as a whole.
     is_on: bool,
     last: RecheckSnapshot,
+    /// Keys of which somebody told while a round of such keys was on.
+    told: BTreeSet<KeyId>,
+    is_looking: bool,
 }
 
 impl Recheck {
@@ -53,11 +56,13 @@ impl Recheck {
             test_model: config.pool.test_model.clone(),
             is_on: config.pool.check_interval.is_some(),
             last: RecheckSnapshot::default(),
+            told: BTreeSet::new(),
+            is_looking: false,
         }
     }
 
     /// Looks at the keys that the supervisor finds, and tells their actors.
-    fn look_at(&self, question: FindSuspects) -> ResponseActFuture<Self, ()> {
+    fn look_at(&self, question: FindSuspects) -> ResponseActFuture<Self, RecheckSnapshot> {
         let (supervisor, client, model) =
             (self.supervisor.clone(), self.client.clone(), self.test_model.clone());
         let looking = async move {
@@ -70,6 +75,7 @@ impl Recheck {
             if result.checked > 0 {
                 info!(?result, "suspect keys were checked");
             }
+            result
         }))
     }
 }
@@ -131,17 +137,46 @@ impl Handler<RecheckSuspects> for Recheck {
     type Result = ResponseActFuture<Self, ()>;
 
     fn handle(&mut self, _: RecheckSuspects, _: &mut Context<Self>) -> Self::Result {
-        self.look_at(FindSuspects { named: None })
+        Box::pin(self.look_at(FindSuspects { named: None }).map(|_, _, _| ()))
     }
 }
 
+/// One round at a time: whoever is told of meanwhile has the next one.
 impl Handler<RecheckNow> for Recheck {
-    type Result = ResponseActFuture<Self, ()>;
+    type Result = ();
 
-    fn handle(&mut self, RecheckNow(keys): RecheckNow, _: &mut Context<Self>) -> Self::Result {
-        if !self.is_on {
-            return Box::pin(fut::ready(()));
+    fn handle(&mut self, RecheckNow(keys): RecheckNow, ctx: &mut Context<Self>) {
+        if self.is_on {
+            self.told.extend(keys);
+            self.look_at_told(ctx);
         }
+    }
+}
+
+impl Recheck {
+    fn look_at_told(&mut self, ctx: &mut Context<Self>) {
+        if self.is_looking || self.told.is_empty() {
+            return;
+        }
+        self.is_looking = true;
+        let named = std::mem::take(&mut self.told).into_iter().collect();
+        let looking = self.look_at(FindSuspects { named: Some(named) });
+        ctx.spawn(looking.map(|_, recheck, ctx| {
+            recheck.is_looking = false;
+            recheck.look_at_told(ctx);
+        }));
+    }
+}
+
+/// Command: look at these keys, whatever state they are in, as somebody wants to know. Answered with what came of it.
+#[derive(Debug, Message)]
+#[rtype(result = "RecheckSnapshot")]
+pub struct VerifyKeys(pub Vec<KeyId>);
+
+impl Handler<VerifyKeys> for Recheck {
+    type Result = ResponseActFuture<Self, RecheckSnapshot>;
+
+    fn handle(&mut self, VerifyKeys(keys): VerifyKeys, _: &mut Context<Self>) -> Self::Result {
         self.look_at(FindSuspects { named: Some(keys) })
     }
 }

@@ -19,7 +19,7 @@ use crate::{
         archive::{Archive, PruneResponses},
         logger::{Logger, Prune, PruneSums, StatesSampled},
         registrar::{PruneResources, Registrar, Registry},
-        supervisor::{PoolSnapshot, Supervisor},
+        supervisor::{PoolSnapshot, PruneLedgers, Supervisor},
     },
     config::Config,
 };
@@ -129,6 +129,17 @@ impl Scheduler {
             Box::pin(async move {
                 registry.expire();
                 let _ = registrar.send(PruneResources).await;
+            })
+        })
+    }
+
+    /// Forgets the quota ledgers of projects that are gone.
+    #[must_use]
+    pub fn forgetting_projects(self, supervisor: Addr<Supervisor>) -> Self {
+        self.task("forgetting of projects without keys", NIGHTLY, always, move |_| {
+            let supervisor = supervisor.clone();
+            Box::pin(async move {
+                let _ = supervisor.send(PruneLedgers).await;
             })
         })
     }

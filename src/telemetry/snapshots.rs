@@ -100,22 +100,23 @@ impl Snapshots {
     }
 
     fn register_benefit(&self, registry: &mut Registry, is_listed: impl Fn(&ModelName) -> bool) {
-        let mut models = BTreeMap::<&ModelName, (Hits, Hits, i64)>::new();
+        let mut models = BTreeMap::<&ModelName, ([Hits; 3], i64)>::new();
         for told in self.balancers.iter().flat_map(|told| &told.benefit).filter(|told| is_listed(&told.model))
         {
             if models.len() < MODELS || models.contains_key(&told.model) {
-                let ModelBenefit { model, preferring, control, is_off } = told;
-                let (all_preferring, all_control, off) = models.entry(model).or_default();
-                *all_preferring += *preferring;
-                *all_control += *control;
+                let ModelBenefit { model, preferring, control, conversations, is_off } = told;
+                let (sums, off) = models.entry(model).or_default();
+                for (sum, hits) in sums.iter_mut().zip([preferring, control, conversations]) {
+                    *sum += *hits;
+                }
                 *off += i64::from(*is_off);
             }
         }
         let (prompt, cached) =
             (Family::<GroupLabels, Real>::default(), Family::<GroupLabels, Real>::default());
         let off = Family::<ModelLabel, Gauge>::default();
-        for (model, (preferring, control, workers)) in models {
-            for (group, hits) in [("preferring", preferring), ("control", control)] {
+        for (model, (sums, workers)) in models {
+            for (group, hits) in ["preferring", "control", "conversation"].into_iter().zip(sums) {
                 let label = GroupLabels { model: model.to_string(), group };
                 prompt.get_or_create(&label).set(hits.prompt);
                 cached.get_or_create(&label).set(hits.cached);
@@ -143,6 +144,7 @@ fn register_pool(registry: &mut Registry, pool: &PoolSnapshot) {
         ("cooling", pool.states.cooling),
         ("half_open", pool.states.half_open),
         ("invalid", pool.states.invalid),
+        ("disabled", pool.states.disabled),
     ] {
         keys.get_or_create(&StateLabel { state }).set(signed(count as u64));
     }
@@ -219,7 +221,13 @@ mod tests {
     fn benefit(model: &str, cached: f64, is_off: bool) -> ModelBenefit {
         let hits = |cached| Hits { prompt: 1_000.0, cached };
         let model = ModelName::parse(model).unwrap();
-        ModelBenefit { model, preferring: hits(cached), control: hits(0.0), is_off }
+        ModelBenefit {
+            model,
+            preferring: hits(cached),
+            control: hits(0.0),
+            conversations: hits(900.0),
+            is_off,
+        }
     }
 
     fn balancer(benefit: Vec<ModelBenefit>) -> BalancerSnapshot {
@@ -258,6 +266,7 @@ mod tests {
             "gemini_balance_egress_paused 1",
             r#"gemini_balance_affinity_cached_tokens{model="flash",group="preferring"} 800.0"#,
             r#"gemini_balance_affinity_prompt_tokens{model="flash",group="control"} 2000.0"#,
+            r#"gemini_balance_affinity_cached_tokens{model="flash",group="conversation"} 1800.0"#,
             r#"gemini_balance_affinity_off{model="flash"} 1"#,
         ] {
             assert!(text.lines().any(|known| known == line), "{line} is not in {text}");
@@ -266,7 +275,8 @@ mod tests {
 
     #[test]
     fn where_no_limit_is_known_nothing_is_said_of_what_is_left() {
-        let capacity = |left, limit, unknown_projects| Capacity { left, limit, unknown_projects };
+        let capacity =
+            |left, limit, unknown_projects| Capacity { left, limit, unknown_projects, ..Capacity::default() };
         let told = ModelForecast {
             model: ModelName::parse("flash").unwrap(),
             projects: 3,

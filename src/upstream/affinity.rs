@@ -54,21 +54,21 @@ fn likeness(call: &Call, client: &TokenId) -> Option<Preference> {
     if call.answer != AnswerKind::Generation {
         return None;
     }
+    let is_conversation = CONVERSATION_MARKS.iter().any(|mark| memmem::find(&call.body, mark).is_some());
     let instruction = INSTRUCTION_NAMES.iter().find_map(|name| value_of(&call.body, name));
     let long_instruction = instruction.filter(|text| text.len() >= LONG_PREFIX);
     let beginning = match long_instruction {
         Some(instruction) => instruction,
         None => {
             let first = first_content(&call.body)?;
-            let is_conversation =
-                || CONVERSATION_MARKS.iter().any(|mark| memmem::find(&call.body, mark).is_some());
-            (first.len() >= LONG_PREFIX || is_conversation()).then_some(first)?
+            (first.len() >= LONG_PREFIX || is_conversation).then_some(first)?
         }
     };
     let mut hasher = DefaultHasher::new();
     (client, &call.model).hash(&mut hasher);
     beginning.as_bytes()[..beginning.len().min(LONG_PREFIX)].hash(&mut hasher);
-    Some(Preference::Same(hasher.finish()))
+    let hash = hasher.finish();
+    Some(if is_conversation { Preference::Conversation(hash) } else { Preference::Prefix(hash) })
 }
 
 /// The first turn of a conversation: the one that stays the same while it grows.
@@ -128,7 +128,7 @@ mod tests {
         let turn = |contents: Vec<Value>| preferred_by("anna", &json!({"contents": contents}));
         let second = turn(vec![user("Why?"), model("Because."), user("Really?")]);
 
-        assert!(second.is_some());
+        assert!(matches!(second, Some(Preference::Conversation(_))), "{second:?}");
         assert_eq!(
             second,
             turn(vec![user("Why?"), model("Because."), user("Really?"), model("Yes."), user("Oh.")])
@@ -158,7 +158,7 @@ mod tests {
             preferred_by("anna", &body)
         };
 
-        assert!(instructed("May I smoke?").is_some());
+        assert!(matches!(instructed("May I smoke?"), Some(Preference::Prefix(_))));
         assert_eq!(instructed("May I smoke?"), instructed("May I sing?"));
         assert_eq!(preferred_by("anna", &json!({"contents": [user("May I smoke?")]})), None);
     }

@@ -2,7 +2,6 @@
 
 use std::{mem, sync::Arc, time::Duration};
 
-use actix::Addr;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
@@ -17,7 +16,7 @@ use super::{
 };
 use crate::{
     actors::{
-        balancer::{Acquire, Balancer, Foresee, Settled},
+        balancer::{Acquire, LocalBalancer},
         lease::Lease,
     },
     balance::{
@@ -66,7 +65,7 @@ impl Start {
 
 /// The attempts of one request: one after the other, and at most one beside another.
 pub struct Attempts<'a> {
-    balancer: &'a Addr<Balancer>,
+    balancer: &'a LocalBalancer,
     retries: &'a Retries,
     call: &'a Call,
     trail: &'a mut Trail,
@@ -94,7 +93,7 @@ pub struct Attempts<'a> {
 
 impl<'a> Attempts<'a> {
     pub fn new(
-        balancer: &'a Addr<Balancer>,
+        balancer: &'a LocalBalancer,
         retries: &'a Retries,
         call: &'a Call,
         trail: &'a mut Trail,
@@ -130,7 +129,7 @@ impl<'a> Attempts<'a> {
     /// A key that was not tried yet, or the error for the client when there is none or no attempt is left.
     pub async fn next(&mut self) -> Result<Sent, UpstreamError> {
         if !self.is_one_left() {
-            let (outlook, others) = self.foresee().await;
+            let (outlook, others) = self.foresee();
             self.trail.no_key(NoKey::new(Kept::Attempts, outlook, Some(others)), Duration::ZERO);
             return Err(self.give_up(outlook));
         }
@@ -151,7 +150,7 @@ impl<'a> Attempts<'a> {
                     self.retries.budget.give_back(taken_at);
                 }
                 let waited = since.elapsed();
-                let (_, others) = self.foresee().await;
+                let (_, others) = self.foresee();
                 self.trail.no_key(NoKey::new(unavailable.into(), unavailable, Some(others)), waited);
                 Err(self.give_up(unavailable))
             }
@@ -159,10 +158,8 @@ impl<'a> Attempts<'a> {
     }
 
     /// When another key may be had, and what keeps them all.
-    async fn foresee(&self) -> (Unavailable, Census) {
-        let (model, tried) = (self.call.model.clone(), self.tried.len());
-        let foreseen = self.balancer.send(Foresee { model, tried }).await;
-        foreseen.unwrap_or((Unavailable::NoUsableKey, Census::default()))
+    fn foresee(&self) -> (Unavailable, Census) {
+        self.balancer.foresee(&self.call.metered_as(), self.tried.len())
     }
 
     /// A second attempt beside the one under way, if there is a key for it and both budgets pay.
@@ -191,7 +188,7 @@ impl<'a> Attempts<'a> {
     /// A key by then, of another project than this.
     async fn acquire(&self, elsewhere: Option<Arc<Ledger>>, deadline: Instant) -> Result<Lease, Unavailable> {
         let acquire = Acquire {
-            model: self.call.model.clone(),
+            model: self.call.metered_as(),
             tokens: self.call.estimated_tokens(),
             client: self.trail.client.clone(),
             preference: self.preference,
@@ -200,7 +197,7 @@ impl<'a> Attempts<'a> {
             tiers: self.trail.tiers,
             deadline,
         };
-        self.balancer.send(acquire).await.unwrap_or(Err(Unavailable::NoUsableKey))
+        self.balancer.acquire(acquire).await
     }
 
     /// `waited` is how long it took to get the key.
@@ -260,17 +257,7 @@ impl<'a> Attempts<'a> {
         self.ended(&sent);
         self.cancel_rest(sent.mark.sent_at);
         for key in mem::take(&mut self.unexplained) {
-            self.balancer.do_send(Settled {
-                key,
-                model: self.call.model.clone(),
-                outcome: Outcome::Outlier,
-                latency: Duration::ZERO,
-                is_probe: false,
-                reservation: None,
-                group: None,
-                usage: None,
-                consumer: None,
-            });
+            self.balancer.is_outlier(key, &self.call.metered_as());
         }
         sent
     }

@@ -15,7 +15,6 @@ pub struct Call {
     pub method: Method,
     /// Path and query at Google, with the version that the client chose: `/v1beta/models/m:generateContent`.
     pub target: String,
-    /// What quotas and cooldowns are counted for.
     pub model: ModelName,
     pub headers: Vec<(HeaderName, HeaderValue)>,
     pub body: Bytes,
@@ -24,6 +23,12 @@ pub struct Call {
 }
 
 impl Call {
+    /// What quotas and cooldowns are counted for: the model, or the counting of its tokens.
+    pub fn metered_as(&self) -> ModelName {
+        let path = self.target.split('?').next().unwrap_or_default();
+        if path.ends_with(":countTokens") { self.model.counting() } else { self.model.clone() }
+    }
+
     /// Input tokens as far as the body tells; what Google counts corrects it.
     pub fn estimated_tokens(&self) -> u64 {
         estimate_tokens(&self.body)

@@ -2,7 +2,6 @@
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
-use actix::Addr;
 use actix_web::http::{
     StatusCode,
     header::{CONTENT_TYPE, HeaderValue},
@@ -32,11 +31,7 @@ use super::{
     trail::{Mark, Trail},
 };
 use crate::{
-    actors::{
-        balancer::{Balancer, Rebalance},
-        lease::Lease,
-        registrar::Registry,
-    },
+    actors::{balancer::LocalBalancer, lease::Lease, registrar::Registry},
     balance::budget::Budget,
     config::Config,
     domain::{
@@ -139,7 +134,7 @@ pub struct Refusal {
 /// Sends requests to Google for one worker thread.
 pub struct Dispatcher {
     pub(super) client: UpstreamClient,
-    pub(super) balancer: Addr<Balancer>,
+    pub(super) balancer: LocalBalancer,
     pub(super) retries: Arc<Retries>,
     registry: Arc<Registry>,
     late: Rc<Latecomers>,
@@ -156,7 +151,7 @@ pub(super) enum Failure<T> {
 impl Dispatcher {
     pub fn new(
         client: UpstreamClient,
-        balancer: Addr<Balancer>,
+        balancer: LocalBalancer,
         retries: Arc<Retries>,
         registry: Arc<Registry>,
     ) -> Self {
@@ -166,7 +161,7 @@ impl Dispatcher {
     /// The same way to Google under other settings: with its balancer, with what it has learnt, and with its connections
     /// unless the change concerns them.
     pub fn renewed(&self, config: &Config, retries: Arc<Retries>) -> Self {
-        self.balancer.do_send(Rebalance(config.pool.balancing));
+        self.balancer.rebalance(config.pool.balancing);
         Self {
             client: self.client.renewed(&config.upstream),
             balancer: self.balancer.clone(),

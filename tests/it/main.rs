@@ -1,6 +1,7 @@
 //! The gateway as its clients meet it: over HTTP, with an upstream that follows a script.
 
 mod admin;
+mod affinity;
 mod anthropic;
 mod blame;
 mod chat;
@@ -20,6 +21,7 @@ mod media;
 mod native;
 mod openai;
 mod passthrough;
+mod quotas;
 mod resources;
 mod responses;
 mod restart;

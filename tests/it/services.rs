@@ -101,6 +101,27 @@ async fn when_a_project_is_suspended_its_other_keys_are_looked_at_without_a_clie
 }
 
 #[actix_web::test]
+async fn siblings_that_fall_together_are_each_asked_about_once() {
+    const SIBLINGS: usize = 20;
+    let mut keys: Vec<_> = (1..=SIBLINGS).map(|n| format!("p{n} project=p")).collect();
+    keys.insert(1, "well".to_owned());
+    let app = TestApp::builder().keys(keys).setting("MAX_RETRIES", "3").start().await;
+    let mut suspended =
+        google_error(403, "PERMISSION_DENIED", "Permission denied: Consumer has been suspended.");
+    let info = "type.googleapis.com/google.rpc.ErrorInfo";
+    suspended["error"]["details"] = json!([{"@type": info, "reason": "CONSUMER_SUSPENDED"}]);
+    for number in 1..=SIBLINGS {
+        app.upstream.on(&format!("p{number}")).reply_json(403, &suspended);
+    }
+
+    assert_eq!(app.client().generate(MODEL, "hello").await.status(), 200);
+
+    app.pool_becomes("all of them are out", |pool| pool.states.invalid == SIBLINGS).await;
+    let probes = app.upstream.requests().into_iter().filter(|request| request.method == "GET").count();
+    assert!(probes <= SIBLINGS + 2 * 3, "each once, and a few keys that are well beside them: {probes}");
+}
+
+#[actix_web::test]
 async fn a_list_of_models_that_cannot_be_used_leaves_the_old_one() {
     let app = TestApp::with_keys(["k1"]).await;
     app.catalogue_is_fetched().await;

@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
-use actix::prelude::*;
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{Acquire, Acquired, Balancer};
+use super::{
+    Acquire, LocalBalancer, State,
+    local::{Acquired, Asked},
+};
 use crate::{
+    actors::lease::Lease,
     balance::{
         affinity::Group,
         table::{Ask, Cause, Unavailable},
-        waiting::Served,
+        waiting::{Place, Served},
     },
     domain::{model::ModelName, time::Now},
 };
@@ -32,9 +35,18 @@ impl Wish {
     pub fn ask(&self) -> Ask<'_> {
         let Acquire { model, tokens, tried, elsewhere, tiers, preference, .. } = &self.acquire;
         // Those of a control group go wherever it suits.
-        let preference = preference.filter(|_| self.group.is_none_or(|group| group == Group::Preferring));
+        let preference = preference.filter(|_| self.group.is_none_or(Group::follows));
         Ask { model, tokens: *tokens, tried, elsewhere: elsewhere.as_ref(), tiers: *tiers, preference }
     }
+}
+
+/// Why somebody has no key now.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Lack {
+    /// Nothing leaves for this model, whatever the key.
+    Paused(Unavailable),
+    /// `room_at` is when a key that is ready has room for a request as large as this.
+    Key { room_at: Option<Instant> },
 }
 
 /// A request without a key, and how to reach it. The answer is gone once it was given.
@@ -58,26 +70,55 @@ impl Waiting {
     }
 }
 
-impl Balancer {
-    /// A key, unless others wait for this model and come first.
-    pub(super) fn pick_in_turn(&mut self, wish: &Wish, now: Now, me: &Addr<Self>) -> Acquired {
-        if self.room.is_awaited(&wish.acquire.model) {
-            return Err(self.table.prospects(&wish.ask(), None));
+impl State {
+    /// A key at once, a refusal at once, or a place to wait.
+    pub(super) fn ask(&mut self, acquire: Acquire, now: Now, local: &LocalBalancer) -> Asked {
+        let group = self.group_of(&acquire, now);
+        let wish = Wish { acquire, group };
+        if self.early.is_none() {
+            match self.pick_in_turn(&wish, now, local) {
+                Ok(lease) => return Asked::Answered(Ok(lease)),
+                Err(lack) if !self.is_worth_waiting(&wish, lack, now) => {
+                    self.refused += 1;
+                    return Asked::Answered(Err(self.told(&wish, lack)));
+                }
+                Err(_) => {}
+            }
         }
-        self.pick(wish, now, me)
+        let (answer, answered) = oneshot::channel();
+        let place = self.wait(Waiting { wish, answer: Some(answer) }, now, local);
+        Asked::Waits { place, answered }
     }
 
-    /// Will there be a key before the request gives up?
-    pub(super) fn is_worth_waiting(&self, wish: &Wish, unavailable: Unavailable, now: Now) -> bool {
+    /// A key, unless others wait for this model and come first.
+    fn pick_in_turn(&mut self, wish: &Wish, now: Now, local: &LocalBalancer) -> Result<Lease, Lack> {
+        if self.room.is_awaited(&wish.acquire.model) {
+            return Err(self
+                .paused(&wish.acquire.model, now)
+                .map_or(Lack::Key { room_at: None }, Lack::Paused));
+        }
+        self.pick(wish, now, local)
+    }
+
+    /// Will there be a key for this very request before it gives up?
+    fn is_worth_waiting(&self, wish: &Wish, lack: Lack, now: Now) -> bool {
         let until = self.patience(wish, now);
-        match unavailable {
+        let prospects = match lack {
+            Lack::Paused(paused) => paused,
+            Lack::Key { room_at } => self.table.prospects(&wish.ask(), room_at),
+        };
+        match prospects {
             Unavailable::NoUsableKey | Unavailable::Until { cause: Cause::Model, .. } => false,
-            // What is ready, or will be first, may be what was tried.
-            _ if !wish.acquire.tried.is_empty() => {
-                self.table.recovery(&wish.ask()).is_some_and(|(at, _)| at <= until)
-            }
             Unavailable::Until { at, .. } => at <= until,
-            Unavailable::Soon => true,
+            Unavailable::Soon => now.instant < until,
+        }
+    }
+
+    /// What somebody is told who gets no key: what holds for whoever asks next, as they may be back as a new request.
+    fn told(&self, wish: &Wish, lack: Lack) -> Unavailable {
+        match lack {
+            Lack::Paused(paused) => paused,
+            Lack::Key { room_at } => self.table.prospects(&wish.ask().asked_anew(), room_at),
         }
     }
 
@@ -85,41 +126,53 @@ impl Balancer {
         wish.acquire.deadline.min(now.instant + self.balancing.max_wait)
     }
 
-    /// Takes somebody in: with those who came before any key was known, or into the room.
-    pub(super) fn wait(&mut self, waiting: Waiting, now: Now, ctx: &mut Context<Self>) {
+    /// Takes somebody in: with those who came before any key was known, or into the room, where they have a place.
+    fn wait(&mut self, waiting: Waiting, now: Now, local: &LocalBalancer) -> Option<Place> {
         if let Some(early) = &mut self.early {
-            return early.push(waiting);
+            early.push(waiting);
+            return None;
         }
         let Acquire { model, client, .. } = &waiting.wish.acquire;
         let (model, client, until) = (model.clone(), client.clone(), self.patience(&waiting.wish, now));
-        if let Some(sent_away) = self.room.enter(&model, &client, until, waiting) {
+        let (place, sent_away) = self.room.enter(&model, &client, until, waiting);
+        if let Some(sent_away) = sent_away {
             self.turned_away += 1;
-            let outlook = self.table.prospects(&sent_away.wish.ask(), None);
-            self.refuse(sent_away, outlook);
+            self.refuse(sent_away, Lack::Key { room_at: None }, now);
         }
-        self.serve(&model, now, ctx);
-        self.set_alarm(now, ctx);
+        self.serve(&model, now, local);
+        self.call(local);
+        place
     }
 
-    /// Gives an early request what it would have got, had it come now.
-    pub(super) fn admit(&mut self, mut waiting: Waiting, now: Now, ctx: &mut Context<Self>) {
-        match self.pick_in_turn(&waiting.wish, now, &ctx.address()) {
-            Ok(lease) => waiting.answer(Ok(lease)),
-            Err(unavailable) if self.is_worth_waiting(&waiting.wish, unavailable, now) => {
-                self.wait(waiting, now, ctx);
+    /// Whoever had this place has gone.
+    pub(super) fn leave(&mut self, place: &Place) {
+        self.room.leave(place);
+    }
+
+    /// Gives those who came before any key was known what they would have got, had they come now.
+    pub(super) fn serve_changed(&mut self, now: Now, local: &LocalBalancer) {
+        for mut early in self.early.take().into_iter().flatten() {
+            match self.pick_in_turn(&early.wish, now, local) {
+                Ok(lease) => early.answer(Ok(lease)),
+                Err(lack) if self.is_worth_waiting(&early.wish, lack, now) => {
+                    self.wait(early, now, local);
+                }
+                Err(lack) => self.refuse(early, lack, now),
             }
-            Err(unavailable) => self.refuse(waiting, unavailable),
         }
+        self.serve_all(now, local);
     }
 
-    fn refuse(&mut self, mut waiting: Waiting, unavailable: Unavailable) {
+    fn refuse(&mut self, mut waiting: Waiting, lack: Lack, now: Now) {
         self.refused += 1;
-        waiting.answer(Err(unavailable));
+        let paused = self.paused(&waiting.wish.acquire.model, now);
+        let told = self.told(&waiting.wish, paused.map_or(lack, Lack::Paused));
+        waiting.answer(Err(told));
     }
 
     /// Gives the keys that there are for a model to those who wait for it.
-    pub(super) fn serve(&mut self, model: &ModelName, now: Now, ctx: &mut Context<Self>) {
-        let (mut room, me) = (std::mem::take(&mut self.room), ctx.address());
+    pub(super) fn serve(&mut self, model: &ModelName, now: Now, local: &LocalBalancer) {
+        let mut room = std::mem::take(&mut self.room);
         let (mut particular, mut too_large) = (0, u64::MAX);
         room.serve(model, |waiting| {
             if waiting.is_gone() {
@@ -128,17 +181,14 @@ impl Balancer {
             if waiting.wish.acquire.tokens >= too_large {
                 return Served::NotYet;
             }
-            match self.pick(&waiting.wish, now, &me) {
+            match self.pick(&waiting.wish, now, local) {
                 Ok(lease) => {
                     self.waited += 1;
                     waiting.answer(Ok(lease));
                     Served::Done
                 }
-                Err(unavailable) => {
-                    if let Unavailable::Until { at, .. } = unavailable {
-                        let at = at.max(now.instant + SHORTEST_SLEEP);
-                        self.promised = Some(self.promised.map_or(at, |promised| promised.min(at)));
-                    }
+                Err(lack) => {
+                    self.promise(&waiting.wish, lack, now);
                     let acquire = &waiting.wish.acquire;
                     if particular == PARTICULAR
                         || !acquire.is_particular()
@@ -157,44 +207,37 @@ impl Balancer {
         self.room = room;
     }
 
+    /// Remembers when something may be found for somebody who waits.
+    fn promise(&mut self, wish: &Wish, lack: Lack, now: Now) {
+        if let Unavailable::Until { at, .. } = self.told(wish, lack) {
+            let at = at.max(now.instant + SHORTEST_SLEEP);
+            self.promised = Some(self.promised.map_or(at, |promised| promised.min(at)));
+        }
+    }
+
     /// Something may have become ready.
-    pub(super) fn serve_all(&mut self, ctx: &mut Context<Self>) {
-        if self.room.is_empty() {
-            return;
-        }
-        let now = Now::read();
+    fn serve_all(&mut self, now: Now, local: &LocalBalancer) {
         for model in self.room.models() {
-            self.serve(&model, now, ctx);
+            self.serve(&model, now, local);
         }
-        self.set_alarm(now, ctx);
     }
 
-    /// Wakes up when the next key has quota again or the first request has waited long enough.
-    fn set_alarm(&mut self, now: Now, ctx: &mut Context<Self>) {
-        let calm = self.egress.pause(now.instant).map(|(at, _)| at);
+    /// When there may be something to do for those who wait; `None` when nobody does.
+    pub(super) fn next_event(&self, now: Instant) -> Option<Instant> {
+        if self.room.is_empty() {
+            return None;
+        }
+        let calm = self.egress.calm_at(now);
         let known = self.room.next_deadline().into_iter().chain(self.table.next_end()).chain(self.promised);
-        let wanted = known.chain(calm).min();
-        let wanted = wanted.filter(|_| !self.room.is_empty());
-        if self.alarm.as_ref().map(|(at, _)| *at) == wanted {
-            return;
-        }
-        if let Some((_, alarm)) = self.alarm.take() {
-            ctx.cancel_future(alarm);
-        }
-        self.alarm = wanted.map(|at| {
-            let wait = at.saturating_duration_since(now.instant);
-            (at, ctx.run_later(wait, Self::wake))
-        });
+        known.chain(calm).min()
     }
 
-    fn wake(&mut self, ctx: &mut Context<Self>) {
-        (self.alarm, self.promised) = (None, None);
-        self.serve_all(ctx);
-        let now = Now::read();
+    /// The time has come: offers what there is, and refuses those who have waited long enough.
+    pub(super) fn wake(&mut self, now: Now, local: &LocalBalancer) {
+        self.promised = None;
+        self.serve_all(now, local);
         for (_, waiting) in self.room.give_up(now.instant) {
-            let outlook = self.table.prospects(&waiting.wish.ask(), None);
-            self.refuse(waiting, outlook);
+            self.refuse(waiting, Lack::Key { room_at: None }, now);
         }
-        self.set_alarm(now, ctx);
     }
 }

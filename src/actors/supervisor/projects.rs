@@ -27,6 +27,10 @@ use crate::{
 /// What ledgers have counted is written this often; a process that is killed forgets no more than that.
 pub const LEDGERS_SAVED_EVERY: Duration = Duration::from_secs(5);
 
+/// A project whose keys are gone is remembered for so long: its keys may come back, and what was learnt of its limits is
+/// good for a week.
+const LEDGERS_KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
 /// What projects start with, and what was stored of them.
 #[derive(Debug, Default)]
 pub struct ProjectSettings {
@@ -63,7 +67,8 @@ impl Projects {
         let settings = &mut self.settings;
         let project = self.open.entry(name).or_insert_with_key(|name| Project {
             ledger: Arc::new(open_ledger(settings, name, tier, now)),
-            members: Vec::new(),
+            // Most have one key.
+            members: Vec::with_capacity(1),
         });
         project.members.push(key);
         let rules = &placement.models;
@@ -72,9 +77,20 @@ impl Projects {
         Place { gauge: Arc::default(), ledger: project.ledger.clone(), terms }
     }
 
+    /// Takes a key out of its project. What the project has used is kept, as a key may come back to it.
+    pub fn leave(&mut self, key: KeyId, ledger: &Arc<Ledger>) {
+        let project = self.open.values_mut().find(|project| Arc::ptr_eq(&project.ledger, ledger));
+        if let Some(project) = project {
+            project.members.retain(|member| *member != key);
+        }
+    }
+
     /// Every project's ledger, and its keys.
     pub fn iter(&self) -> impl Iterator<Item = (&Ledger, &[KeyId])> {
-        self.open.values().map(|project| (&*project.ledger, &*project.members))
+        self.open
+            .values()
+            .filter(|project| !project.members.is_empty())
+            .map(|project| (&*project.ledger, &*project.members))
     }
 
     /// The other keys of a key's project.
@@ -134,5 +150,27 @@ impl Supervisor {
                 supervisor.projects.put_back(changes);
             }
         })
+    }
+}
+
+/// Command: delete from the database the ledgers of projects without keys that have not been heard of for long.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct PruneLedgers;
+
+impl Handler<PruneLedgers> for Supervisor {
+    type Result = ResponseActFuture<Self, ()>;
+
+    fn handle(&mut self, _: PruneLedgers, _: &mut Context<Self>) -> Self::Result {
+        let before_ms =
+            Now::read().unix_ms() - i64::try_from(LEDGERS_KEPT_FOR.as_millis()).unwrap_or(i64::MAX);
+        let in_use = self.projects.open.keys().cloned().collect();
+        let pruning = self.database.write(move |conn| db::ledgers::prune_ledgers(conn, before_ms, &in_use));
+        let pruning = async move {
+            if let Err(failure) = pruning.await {
+                error!(error = %failure, "old quota ledgers could not be deleted");
+            }
+        };
+        Box::pin(pruning.into_actor(self))
     }
 }

@@ -1,5 +1,7 @@
 //! Which keys a re-check should look at, and which it can measure its questions by.
 
+use std::collections::HashSet;
+
 use actix::prelude::*;
 use rand::seq::IteratorRandom;
 
@@ -42,8 +44,8 @@ pub struct Suspect {
 }
 
 impl Suspect {
-    fn new((key, entry): (&KeyId, &Entry)) -> Self {
-        Self { key: *key, secret: entry.secret.clone(), actor: entry.actor.clone() }
+    fn new(key: KeyId, entry: &Entry) -> Self {
+        Self { key, secret: entry.secret.clone(), actor: entry.actor.clone() }
     }
 }
 
@@ -51,6 +53,7 @@ impl Handler<FindSuspects> for Supervisor {
     type Result = MessageResult<FindSuspects>;
 
     fn handle(&mut self, FindSuspects { named }: FindSuspects, _: &mut Context<Self>) -> Self::Result {
+        let named = named.map(|named| named.into_iter().collect::<HashSet<_>>());
         let is_meant = |key: &KeyId, entry: &Entry| match &named {
             Some(named) => named.contains(key),
             None => entry.health.is_suspect(),
@@ -58,9 +61,10 @@ impl Handler<FindSuspects> for Supervisor {
         let meant = self.keys.iter().filter(|(key, entry)| is_meant(key, entry));
         let well =
             self.keys.iter().filter(|(key, entry)| !is_meant(key, entry) && !entry.health.is_suspect());
+        let well = well.sample(&mut rand::rng(), CONTROLS);
         MessageResult(Suspects {
-            suspects: meant.map(Suspect::new).collect(),
-            controls: well.sample(&mut rand::rng(), CONTROLS).into_iter().map(Suspect::new).collect(),
+            suspects: meant.map(|(key, entry)| Suspect::new(*key, entry)).collect(),
+            controls: well.into_iter().map(|(key, entry)| Suspect::new(*key, entry)).collect(),
         })
     }
 }

@@ -93,8 +93,10 @@ fn demand_of_half_as_much_again_gets_all_that_the_quotas_allow() {
     let runs = [
         ("limits unknown, minutes of the clock", Fixed, Start::Gateway(None)),
         ("limits unknown, sliding minutes", Sliding, Start::Gateway(None)),
+        ("limits known, sliding minutes", Sliding, Start::Gateway(Some(1.0))),
         ("twice too high, sliding minutes", Sliding, Start::Gateway(Some(2.0))),
         ("half too low, minutes of the clock", Fixed, Start::Gateway(Some(0.5))),
+        ("half too low, sliding minutes", Sliding, Start::Gateway(Some(0.5))),
         ("in turn, out after three failures", Fixed, Start::CountToThree),
     ];
     let run = |(name, minutes, start)| actix_rt::System::new().block_on(two_hours(name, minutes, start));

@@ -3,6 +3,7 @@
 use std::{future::Future, pin::Pin};
 
 use futures_util::FutureExt;
+use tokio::task::unconstrained;
 
 use super::*;
 
@@ -18,16 +19,19 @@ impl Pool {
     /// Asks, and lets the balancer hear it.
     async fn ask(&self, acquire: Acquire) -> Answer {
         let balancer = self.balancer.clone();
-        let mut answer: Answer = Box::pin(async move { balancer.send(acquire).await.unwrap() });
-        assert!(look(&mut answer).is_none(), "a message takes a moment");
+        let mut answer: Answer = Box::pin(async move { balancer.acquire(acquire).await });
+        let answered = look(&mut answer);
         self.settled().await;
-        answer
+        match answered {
+            Some(answered) => Box::pin(std::future::ready(answered)),
+            None => answer,
+        }
     }
 }
 
-/// The answer, if it has come.
+/// The answer, if it has come. Tokio would have a task pause that finds many.
 fn look(answer: &mut Answer) -> Option<Result<Lease, Unavailable>> {
-    answer.now_or_never()
+    unconstrained(answer).now_or_never()
 }
 
 fn asked_by(client: &str) -> Acquire {
@@ -163,4 +167,125 @@ async fn a_full_room_refuses_with_the_time_of_recovery() {
     assert!(look(&mut first).is_none());
     let told = pool.supervisor.send(Observe::<Vec<BalancerSnapshot>>::new()).await.unwrap();
     assert_eq!((told.len(), told[0].waiting, told[0].turned_away), (1, 1, 1));
+}
+
+async fn told(pool: &Pool) -> BalancerSnapshot {
+    pool.balancer.actor().send(Observe::<BalancerSnapshot>::new()).await.unwrap()
+}
+
+#[actix::test]
+async fn ten_thousand_may_wait_and_those_who_hang_up_make_room_at_once() {
+    const SEATS: usize = 10_000;
+    pause();
+    let pool = Pool::balancing(1, Balancing { max_waiting: SEATS, ..patient() });
+    pool.settle("flash", rate_limited(8)).await;
+    let ask = |number: usize| -> Answer {
+        let (balancer, acquire) = (pool.balancer.clone(), asked_by(&format!("client-{}", number % 100)));
+        Box::pin(async move { balancer.acquire(acquire).await })
+    };
+    let began = std::time::Instant::now();
+    let mut answers: Vec<Answer> = (0..SEATS).map(ask).collect();
+    assert!(answers.iter_mut().all(|answer| look(answer).is_none()));
+
+    let one_too_many = look(&mut ask(0)).expect("the room is full");
+    assert!(matches!(one_too_many, Err(Unavailable::Until { .. })), "{one_too_many:?}");
+    assert_eq!((told(&pool).await.waiting, told(&pool).await.turned_away), (SEATS, 1));
+    answers.truncate(SEATS / 2);
+    assert_eq!(told(&pool).await.waiting, SEATS / 2);
+    answers.extend((0..SEATS / 2).map(ask));
+    assert!(answers.iter_mut().all(|answer| look(answer).is_none()), "there is room again");
+
+    advance(Duration::from_secs(9)).await;
+    pool.settled().await;
+
+    let served = answers.iter_mut().filter_map(look).filter(Result::is_ok).count();
+    assert_eq!((served, told(&pool).await.waiting), (SEATS, 0));
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+}
+
+#[actix::test]
+async fn whoever_hangs_up_with_a_key_on_its_way_gives_it_back_unused() {
+    pause();
+    let pool = Pool::balancing(1, patient());
+    pool.settle("flash", rate_limited(8)).await;
+    let waits = pool.ask(ask_for("flash")).await;
+
+    advance(Duration::from_secs(9)).await;
+    pool.settled().await;
+    assert_eq!(pool.pool().await.in_flight, 1);
+    drop(waits);
+
+    assert_eq!(pool.pool().await.in_flight, 0);
+}
+
+#[actix::test]
+async fn a_request_that_has_had_a_key_waits_for_the_pause_of_the_address_too() {
+    pause();
+    let pool = Pool::balancing(40, Balancing { policy: PolicyKind::RoundRobin, ..patient() });
+    refuse_bare(&pool, 12).await;
+
+    let began = Instant::now();
+    let lease = pool.ask(Acquire { tried: vec![KeyId(1)], ..ask_for("flash") }).await.await.unwrap();
+
+    let waited = began.elapsed().as_secs_f32();
+    assert!(lease.key != KeyId(1) && (4.9..5.5).contains(&waited), "{waited} s");
+}
+
+#[actix::test]
+async fn a_large_request_that_has_had_a_key_waits_for_room_with_another() {
+    pause();
+    let pool = Pool::balancing(2, Balancing { max_wait: Duration::from_secs(90), ..patient() });
+    let spent = QuotaExceeded { limit: Some(3000), metric: QuotaMetric::Tokens, ..quota_exceeded(1) };
+    for beside in [[1], [2]] {
+        pool.acquire_beside("flash", &beside).await.unwrap().settle(Outcome::Quota(spent), Duration::ZERO);
+    }
+    advance(Duration::from_secs(70)).await;
+    pool.settled().await;
+    let large = || Acquire {
+        tokens: 2000,
+        tried: vec![KeyId(1)],
+        deadline: Instant::now() + Duration::from_secs(90),
+        ..ask_for("flash")
+    };
+    let _running = pool.ask(large()).await.await.unwrap();
+
+    let began = Instant::now();
+    let lease = pool.ask(large()).await.await.expect("there is room in a minute");
+
+    let waited = began.elapsed().as_secs_f32();
+    assert!(lease.key == KeyId(2) && (59.0..61.5).contains(&waited), "{waited} s");
+}
+
+#[actix::test]
+async fn a_request_that_has_had_every_key_does_not_wait() {
+    pause();
+    let pool = Pool::balancing(2, patient());
+    let began = Instant::now();
+
+    let tried = vec![KeyId(1), KeyId(2)];
+    let refused = pool.ask(Acquire { tried, ..ask_for("flash") }).await.await.unwrap_err();
+
+    assert_eq!((refused, began.elapsed()), (Unavailable::Soon, Duration::ZERO));
+}
+
+#[actix::test]
+async fn what_a_settlement_gives_back_is_found_by_those_who_wait_when_they_may_have_it() {
+    pause();
+    let pool = Pool::balancing(1, Balancing { max_wait: Duration::from_secs(90), ..patient() });
+    let spent = QuotaExceeded { limit: Some(3000), metric: QuotaMetric::Tokens, ..quota_exceeded(1) };
+    pool.settle("flash", Outcome::Quota(spent)).await;
+    advance(Duration::from_secs(70)).await;
+    pool.settled().await;
+    let deadline = Instant::now() + Duration::from_secs(90);
+    let ask = |tokens| Acquire { tokens, deadline, ..ask_for("flash") };
+    let mut running = pool.ask(ask(2900)).await.await.unwrap();
+    let mut waits = pool.ask(ask(2000)).await;
+    assert!(look(&mut waits).is_none());
+
+    // It took a third of what was reserved for it.
+    running.count(Some(crate::domain::usage::Usage { prompt_token_count: 900, ..Default::default() }));
+    running.settle(Outcome::Success, Duration::ZERO);
+    pool.settled().await;
+
+    assert!(matches!(look(&mut waits), Some(Ok(_))));
 }

@@ -8,6 +8,8 @@ pub mod envelope;
 pub mod error;
 pub mod errors;
 pub mod etag;
+pub mod jobs;
+pub mod keys;
 pub mod list;
 pub mod openapi;
 pub mod parameters;
@@ -15,6 +17,7 @@ pub mod requests;
 pub mod session;
 pub mod settings;
 pub mod stats;
+pub mod system;
 pub mod tokens;
 
 use actix_web::{

@@ -53,9 +53,11 @@ impl AddAssign for Hits {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ModelBenefit {
     pub model: ModelName,
-    /// Of requests that followed their preference, and of those that did not.
+    /// Of requests that followed their preference, and of those that did not for comparison.
     pub preferring: Hits,
     pub control: Hits,
+    /// Of turns of conversations, which stay with their key in any case.
+    pub conversations: Hits,
     /// It does not pay, and is not followed for now.
     pub is_off: bool,
 }
@@ -68,6 +70,18 @@ pub enum Group {
     Control,
     /// The preference does not pay for this model.
     Off,
+    /// A conversation, which follows its preference whether it pays or not.
+    Conversation,
+}
+
+impl Group {
+    /// Is the preference to be followed?
+    pub fn follows(self) -> bool {
+        match self {
+            Self::Preferring | Self::Conversation => true,
+            Self::Control | Self::Off => false,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -75,6 +89,7 @@ struct Model {
     requests: u32,
     preferring: Hits,
     control: Hits,
+    conversations: Hits,
     off_until: Option<Instant>,
 }
 
@@ -102,6 +117,7 @@ impl CacheBenefit {
         match group {
             Group::Preferring => model.preferring.add(usage),
             Group::Control => model.control.add(usage),
+            Group::Conversation => return model.conversations.add(usage),
             Group::Off => return,
         }
         let is_known = model.preferring.prompt.min(model.control.prompt) >= ENOUGH_TOKENS;
@@ -116,6 +132,7 @@ impl CacheBenefit {
             model: name.clone(),
             preferring: model.preferring,
             control: model.control,
+            conversations: model.conversations,
             is_off: model.off_until.is_some_and(|until| now < until),
         };
         self.0.iter().map(of).collect()
@@ -172,6 +189,19 @@ mod tests {
         assert_eq!(run(&mut benefit, 30, 30, now).last(), Some(&Group::Off));
         assert_eq!(benefit.assign(&model(), now + RECONSIDER_AFTER / 2), Group::Off);
         assert_eq!(benefit.assign(&model(), now + RECONSIDER_AFTER), Group::Preferring);
+    }
+
+    #[test]
+    fn conversations_are_shown_and_decide_nothing() {
+        let (mut benefit, now) = (CacheBenefit::default(), Instant::now());
+        for _ in 0..100 {
+            benefit.record(&model(), Group::Conversation, &usage(4_000, 3_000), now);
+        }
+
+        let report = benefit.report(now).remove(0);
+        assert!((report.conversations.rate() - 0.75).abs() < 0.001);
+        assert_eq!((report.preferring, report.control), (Hits::default(), Hits::default()));
+        assert!(Group::Conversation.follows() && !Group::Off.follows() && !Group::Control.follows());
     }
 
     #[test]

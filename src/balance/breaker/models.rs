@@ -1,6 +1,6 @@
 //! The models that a key may not use for now, and for how long.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -18,15 +18,20 @@ pub(super) struct ModelHealth {
     pub since: Option<Instant>,
 }
 
+/// Few, so they are searched from the front; most keys have none.
 #[derive(Debug, Default)]
-pub(super) struct ModelCooldowns(HashMap<ModelName, ModelHealth>);
+pub(super) struct ModelCooldowns(Vec<(ModelName, ModelHealth)>);
 
 impl ModelCooldowns {
     /// Lets a model cool. Of two answers that crossed, the one that asks for more time holds.
     pub fn cool(&mut self, model: &ModelName, span: Duration, reason: ModelReason, now: Instant) {
         let until = now + span;
         let fresh = ModelHealth { until, reason, unexplained: 0, since: None };
-        let entry = self.0.entry(model.clone()).or_insert(fresh);
+        let at = self.0.iter().position(|(known, _)| known == model).unwrap_or_else(|| {
+            self.0.push((model.clone(), fresh));
+            self.0.len() - 1
+        });
+        let entry = &mut self.0[at].1;
         if reason == ModelReason::QuotaUnknown && entry.since.is_none() {
             entry.unexplained += 1;
         }
@@ -38,20 +43,25 @@ impl ModelCooldowns {
 
     /// Unexplained refusals of that model in a row.
     pub fn unexplained(&self, model: &ModelName) -> u32 {
-        self.0.get(model).map_or(0, |health| health.unexplained)
+        self.find(model).map_or(0, |health| health.unexplained)
     }
 
     /// The model was served.
     pub fn succeed(&mut self, model: &ModelName) {
-        if let Some(health) = self.0.get_mut(model) {
+        if let Some((_, health)) = self.0.iter_mut().find(|(known, _)| known == model) {
             health.unexplained = 0;
         }
+    }
+
+    fn find(&self, model: &ModelName) -> Option<&ModelHealth> {
+        self.0.iter().find(|(known, _)| known == model).map(|(_, health)| health)
     }
 
     /// Ends what has run out; true when something has.
     pub fn expire(&mut self, now: Instant) -> bool {
         let mut changed = false;
-        for health in self.0.values_mut().filter(|health| health.since.is_some() && health.until <= now) {
+        let models = self.0.iter_mut().map(|(_, health)| health);
+        for health in models.filter(|health| health.since.is_some() && health.until <= now) {
             health.since = None;
             changed = true;
         }
@@ -62,7 +72,7 @@ impl ModelCooldowns {
     /// Ends cooldowns that began since then and that nothing explained; true when there was one.
     pub fn forgive_since(&mut self, since: Instant) -> bool {
         let mut changed = false;
-        for health in self.0.values_mut() {
+        for (_, health) in &mut self.0 {
             let is_forgiven = health.reason == ModelReason::QuotaUnknown
                 && health.since.is_some_and(|began| began >= since);
             if is_forgiven {
@@ -75,12 +85,12 @@ impl ModelCooldowns {
     }
 
     fn drop_forgotten(&mut self) {
-        self.0.retain(|_, health| health.since.is_some() || health.unexplained > 0);
+        self.0.retain(|(_, health)| health.since.is_some() || health.unexplained > 0);
     }
 
     /// Those that cool.
     pub fn cooling(&self) -> impl Iterator<Item = (&ModelName, &ModelHealth)> {
-        self.0.iter().filter(|(_, health)| health.since.is_some())
+        self.0.iter().map(|(model, health)| (model, health)).filter(|(_, health)| health.since.is_some())
     }
 
     pub fn routing(&self) -> Vec<ModelCooldown> {

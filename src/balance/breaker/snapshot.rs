@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CoolingReason, KeyHealth, KeyState, ModelReason, failures::Failures, models::ModelHealth};
+use super::{
+    CoolingReason, Disabled, KeyHealth, KeyState, ModelReason, failures::Failures, models::ModelHealth,
+};
 use crate::domain::{
     model::ModelName,
     outcome::{BillingFault, KeyFault},
@@ -23,6 +25,15 @@ pub struct HealthSnapshot {
     pub warm_at_ms: Option<i64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cooldowns: Vec<CooldownSnapshot>,
+    /// It is taken out of use by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disabled: Option<DisabledSnapshot>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DisabledSnapshot {
+    /// None: until somebody enables it.
+    pub until_ms: Option<i64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,7 +75,7 @@ impl StateSnapshot {
 impl HealthSnapshot {
     /// Is there anything that a re-check could clear up?
     pub fn is_suspect(&self) -> bool {
-        self.consecutive_failures > 0 || self.state != StateSnapshot::Active
+        self.disabled.is_none() && (self.consecutive_failures > 0 || self.state != StateSnapshot::Active)
     }
 }
 
@@ -101,6 +112,9 @@ impl KeyHealth {
             trips: self.trips,
             warm_at_ms: self.warm_at.map(|at| now.unix_ms_at(at)),
             cooldowns,
+            disabled: self
+                .disabled
+                .map(|disabled| DisabledSnapshot { until_ms: disabled.until().map(|at| now.unix_ms_at(at)) }),
         }
     }
 
@@ -126,6 +140,9 @@ impl KeyHealth {
             trips: snapshot.trips,
             warm_at: snapshot.warm_at_ms.map(|at| now.instant_at(at)),
             models: models.collect(),
+            disabled: snapshot
+                .disabled
+                .map(|stored| Disabled::new(stored.until_ms.map(|until_ms| now.instant_at(until_ms)))),
             ..Self::new(max_failures)
         }
     }

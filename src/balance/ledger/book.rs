@@ -36,6 +36,8 @@ pub(super) struct Book {
     pub(super) day_closed: Option<Instant>,
     /// Requests that Google refused while the minute has been closed.
     minute_refused: u64,
+    /// Google has answered for this model, so it is one.
+    pub(super) is_served: bool,
 }
 
 impl Book {
@@ -53,6 +55,7 @@ impl Book {
             minute_closed: None,
             day_closed: None,
             minute_refused: 0,
+            is_served: false,
         }
     }
 
@@ -83,6 +86,7 @@ impl Book {
 
     pub(super) fn settle(&mut self, reservation: Reservation, spent: u64, now: u32) {
         self.minute.advance(now);
+        self.is_served = true;
         let spent = u32::try_from(spent).unwrap_or(u32::MAX);
         self.guesses.learn(reservation.guess, spent);
         if reservation.tick >= self.opened {

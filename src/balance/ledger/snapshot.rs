@@ -50,6 +50,9 @@ pub struct BookSnapshot {
     pub minute_tokens: Option<CeilingSnapshot>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub day_requests: Option<CeilingSnapshot>,
+    /// Google has answered for this model.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub served: bool,
 }
 
 /// The running minute in one lump, as if all of it had been sent with its last request.
@@ -136,6 +139,7 @@ fn store(book: &mut Book, now: Now, moment: Moment) -> Option<BookSnapshot> {
         minute_requests: ceiling(&book.minute_requests),
         minute_tokens: ceiling(&book.minute_tokens),
         day_requests: ceiling(&book.day_requests),
+        served: book.is_served,
     })
 }
 
@@ -155,6 +159,7 @@ fn restore(book: &mut Book, stored: &BookSnapshot, now: Now, moment: Moment) {
     if let Some(DaySnapshot { starts_ms, requests, before }) = stored.day {
         book.day = Day::restored(requests, before, starts_ms, moment.wall);
     }
+    book.is_served = stored.served;
     book.minute_closed = closed(stored.minute_closed_ms, MAX_MINUTE_CLOSED_MS);
     book.day_closed = closed(stored.day_closed_ms, MAX_DAY_CLOSED_MS);
     for (ceiling, found) in [

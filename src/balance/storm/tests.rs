@@ -19,6 +19,19 @@ fn secs(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
+/// Keys are asked for one of two models; the times are those of the lease and of its end.
+fn record(
+    detector: &mut StormDetector,
+    key: KeyId,
+    party: Party,
+    outcome: &Outcome,
+    in_use: usize,
+    (leased_at, now): (Instant, Instant),
+) -> Reading {
+    let model = ModelName::parse(["flash", "pro"][key.0 as usize % 2]).unwrap();
+    detector.record(&Attempt { key, party, model: &model, leased_at }, outcome, in_use, now)
+}
+
 /// An address whose keys each speak for themselves.
 struct Address {
     detector: StormDetector,
@@ -31,8 +44,19 @@ impl Address {
     }
 
     fn settle(&mut self, key: i64, outcome: &Outcome) -> Reading {
-        let (key, in_use) = (KeyId(key), KEYS as usize);
-        self.detector.record(key, Party::Key(key), outcome, in_use, self.now)
+        self.settle_late(key, outcome, self.now)
+    }
+
+    /// …of an attempt that was sent then.
+    fn settle_late(&mut self, key: i64, outcome: &Outcome, leased_at: Instant) -> Reading {
+        record(
+            &mut self.detector,
+            KeyId(key),
+            Party::Key(KeyId(key)),
+            outcome,
+            KEYS as usize,
+            (leased_at, self.now),
+        )
     }
 
     /// So many keys fail, one after the other, a tenth of a second apart.
@@ -96,7 +120,8 @@ fn a_success_between_a_different_kind_or_a_longer_time_make_no_storm() {
 fn keys_of_one_project_are_no_storm_however_many() {
     let mut address = Address::new();
     for key in 0..1000 {
-        let reading = address.detector.record(KeyId(key), Party::Project(7), &bare(), 10, address.now);
+        let times = (address.now, address.now);
+        let reading = record(&mut address.detector, KeyId(key), Party::Project(7), &bare(), 10, times);
         assert_eq!(reading, Reading::OfKey);
     }
 }
@@ -124,7 +149,7 @@ fn a_storm_takes_five_parties_in_a_small_pool_and_fifty_in_a_huge_one() {
         loop {
             failed += 1;
             let key = KeyId(failed);
-            if detector.record(key, Party::Key(key), &bare(), in_use, now) != Reading::OfKey {
+            if record(&mut detector, key, Party::Key(key), &bare(), in_use, (now, now)) != Reading::OfKey {
                 break;
             }
         }
@@ -189,6 +214,47 @@ fn a_probe_that_tells_nothing_makes_way_for_the_next() {
     assert_eq!(lost.admit(), Admission::Probe);
     lost.now += PROBE_PATIENCE;
     assert_eq!(lost.admit(), Admission::Probe);
+}
+
+#[test]
+fn what_was_sent_before_a_pause_neither_ends_nor_prolongs_it() {
+    let mut address = Address::in_storm();
+    let before = address.now;
+    address.now += secs(5);
+    assert_eq!(address.admit(), Admission::Probe);
+
+    assert_eq!(address.settle_late(5, &Outcome::Success, before), Reading::OfKey);
+    assert_eq!(address.settle_late(6, &bare(), before), Reading::OfStorm);
+    assert_eq!(address.admit(), Admission::PausedUntil(address.now + secs(1)), "the probe is still out");
+
+    address.settle(3, &Outcome::Success);
+    for key in 0..KEYS {
+        assert_eq!(address.settle_late(key, &bare(), before), Reading::OfStorm, "it met the storm");
+    }
+    assert_eq!(address.admit(), Admission::Open);
+}
+
+#[test]
+fn a_stream_that_began_long_ago_does_not_hide_a_storm() {
+    let mut address = Address::new();
+    let long_ago = address.now;
+    address.now += secs(30);
+
+    let storm = (0..KEYS).find_map(|key| {
+        address.settle_late(99, &Outcome::Success, long_ago);
+        address.fail(key..key + 1, &bare())
+    });
+
+    assert_eq!(storm.expect("a storm").keys.len(), 12);
+}
+
+#[test]
+fn failures_without_end_cost_no_more_than_a_few() {
+    let mut address = Address::new();
+    for turn in 0..20_000 {
+        address.settle(turn % 4, &bare());
+    }
+    assert!(address.detector.failures.list.len() <= REMEMBERED);
 }
 
 proptest! {

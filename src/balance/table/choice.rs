@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::{
     RoutingTable,
-    lists::{ModelTable, RANKS},
+    lists::{ModelTable, RANKS, ReadyFor},
 };
 use crate::domain::model::ModelName;
 
@@ -78,12 +78,12 @@ impl<T> RoutingTable<T> {
     pub fn census(&self, model: &ModelName, tried: usize) -> Census {
         let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
         let of_model = self.models.get(model);
-        let ready = of_model.map_or(&self.ready, |table| &table.ready);
+        let ready = ReadyFor::new(&self.ready, of_model);
         let (half_open, open) = (self.half_open.len(), self.cooling.len());
         Census {
             keys: count(self.len()),
             ready: count(ready.len()),
-            paid: count(ready.rank(RANKS - 1).len()),
+            paid: count(ready.rank_len(RANKS - 1)),
             spent: count(of_model.map_or(0, ModelTable::held_len)),
             cooling: count(of_model.map_or(0, |table| table.cooling.len())),
             open: count(open),

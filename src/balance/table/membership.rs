@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::{RoutingTable, lists::ModelTable};
+use super::{RoutingTable, address, lists::ModelTable};
 use crate::{balance::breaker::Availability, domain::model::ModelName};
 
 /// Tables of models that are kept although nothing but the rules of keys is particular to them.
@@ -19,7 +19,7 @@ impl<T> RoutingTable<T> {
                 if let Some(slot) =
                     self.slots[index as usize].as_ref().filter(|slot| slot.is_ready_for(model))
                 {
-                    table.ready.insert(index, slot.place.terms.rank);
+                    table.free(index, slot.place.terms.rank, &self.ready);
                 }
             }
         }
@@ -36,13 +36,17 @@ impl<T> RoutingTable<T> {
     pub(super) fn table_of(&mut self, model: &ModelName) -> &mut ModelTable {
         if !self.models.contains_key(model) {
             self.forget_needless_tables();
-            let slots = &self.slots;
-            let is_denied = |index: &&u32| {
-                slots[**index as usize].as_ref().is_some_and(|slot| !slot.place.terms.allow(model))
-            };
-            let denied =
-                (!self.ruled.is_empty()).then(|| self.ruled.iter().filter(is_denied).copied().collect());
-            self.models.insert(model.clone(), ModelTable::new(self.ready.clone(), denied));
+            let mut table = ModelTable::following_rules(!self.ruled.is_empty());
+            for index in self.ruled.iter().copied() {
+                let slot = self.slots[index as usize].as_ref();
+                if let Some(slot) = slot.filter(|slot| !slot.place.terms.allow(model)) {
+                    table.deny(index);
+                    if self.ready.contains(index) {
+                        table.keep(index, slot.place.terms.rank, &self.ready);
+                    }
+                }
+            }
+            self.models.insert(model.clone(), table);
         }
         self.models.get_mut(model).expect("it was made just now")
     }
@@ -56,6 +60,7 @@ impl<T> RoutingTable<T> {
 
     /// Puts the slot into every list that its routing says.
     pub(super) fn list(&mut self, index: u32) {
+        self.count_usable(index, 1);
         let Some(slot) = self.slots[index as usize].as_ref() else { return };
         let mut cooling = Vec::new();
         for cooldown in &slot.routing.cooldowns {
@@ -68,18 +73,22 @@ impl<T> RoutingTable<T> {
         let Some(slot) = self.slots[index as usize].as_ref() else { return };
         match slot.routing.availability {
             Availability::Ready => {
-                self.ready.insert(index, slot.place.terms.rank);
+                let rank = slot.place.terms.rank;
+                self.ready.insert(index, rank);
                 for (model, table) in &mut self.models {
                     if !slot.place.terms.allow(model) {
                         table.deny(index);
-                    } else if slot.is_ready_for(model) && !table.is_held(index) {
-                        table.ready.insert(index, slot.place.terms.rank);
+                    }
+                    if slot.is_ready_for(model) && !table.is_held(index) {
+                        table.free(index, rank, &self.ready);
+                    } else {
+                        table.keep(index, rank, &self.ready);
                     }
                 }
             }
             Availability::HalfOpen => {
                 self.half_open.insert(index);
-                self.unprobed.insert(index);
+                self.unprobed.insert(index, slot.place.terms.rank);
             }
             Availability::CoolingUntil(until) => {
                 self.cooling.insert((until, index));
@@ -90,6 +99,7 @@ impl<T> RoutingTable<T> {
 
     /// Takes the slot out of every list; a model that nothing is particular to any more shares the common list again.
     pub(super) fn unlist(&mut self, index: u32) {
+        self.count_usable(index, -1);
         let Some(slot) = self.slots[index as usize].as_ref() else { return };
         self.ready.remove(index);
         self.half_open.remove(index);
@@ -105,8 +115,25 @@ impl<T> RoutingTable<T> {
             }
         }
         self.models.retain(|_, table| {
-            table.ready.remove(index);
+            table.unlist(index);
             !table.is_ordinary()
         });
+    }
+
+    /// Counts a slot that may be used now, or no longer, for its project.
+    fn count_usable(&mut self, index: u32, change: i32) {
+        let Some(slot) = self.slots[index as usize].as_ref() else { return };
+        if !matches!(slot.routing.availability, Availability::Ready | Availability::HalfOpen) {
+            return;
+        }
+        if let Some(project) = self.projects.get_mut(&address(&slot.place.ledger)) {
+            let before = project.usable;
+            project.usable = before.saturating_add_signed(change);
+            match (before, project.usable) {
+                (0, 1..) => self.usable_projects += 1,
+                (1.., 0) => self.usable_projects -= 1,
+                _ => {}
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::{Ask, RoutingTable, Slot};
+use super::{Ask, RoutingTable, Slot, address, lists::RANKS};
 use crate::{
     balance::{
         affinity::Preference,
@@ -22,7 +22,7 @@ pub enum Unavailable {
     NoUsableKey,
     /// The soonest that a key recovers for this model, and from what.
     Until { at: Instant, cause: Cause },
-    /// A key may be had in a moment: one is being probed, or is ready but was tried by this request already.
+    /// A key may be had in a moment: one is being probed, or is ready and others come first.
     Soon,
 }
 
@@ -52,41 +52,54 @@ impl Routing {
 }
 
 impl<T> RoutingTable<T> {
-    /// The prospects of a request for which no key was picked. `unfit` is when a key that is ready has room for it.
-    pub fn outlook(&self, model: &ModelName, unfit: Option<Instant>) -> Unavailable {
-        let ready = self.models.get(model).map_or(&self.ready, |table| &table.ready);
-        if self.is_being_probed_for(model) || (unfit.is_none() && !ready.is_empty()) {
+    /// The prospects of whoever asks for a model next.
+    pub fn outlook(&self, model: &ModelName) -> Unavailable {
+        self.prospects(&Ask::new(model), None)
+    }
+
+    /// The prospects of this very request, for which no key was picked. `room_at` is when a key that is ready has room for
+    /// it, as it found none now.
+    pub fn prospects(&self, ask: &Ask<'_>, room_at: Option<Instant>) -> Unavailable {
+        match ask.preference {
+            Some(Preference::Owner(owner)) if ask.tried.contains(&owner) => return Unavailable::NoUsableKey,
+            Some(Preference::Owner(owner)) => return self.prospects_of(owner, ask.model, room_at),
+            _ => {}
+        }
+        if self.is_being_probed_for(ask) || (room_at.is_none() && self.has_ready_but_tried(ask)) {
             return Unavailable::Soon;
         }
-        let unfit = unfit.map(|at| (at, Cause::Quota));
-        let soonest = self.recovery(&Ask::new(model)).into_iter().chain(unfit).min_by_key(|(at, _)| *at);
+        let room = room_at.map(|at| (at, Cause::Quota));
+        let soonest = self.recovery(ask).into_iter().chain(room).min_by_key(|(at, _)| *at);
         soonest.map_or(Unavailable::NoUsableKey, |(at, cause)| Unavailable::Until { at, cause })
     }
 
-    /// The prospects of this very request: those of the one key that can serve it, if there is but one.
-    pub fn prospects(&self, ask: &Ask<'_>, unfit: Option<Instant>) -> Unavailable {
-        match ask.preference {
-            Some(Preference::Owner(owner)) if ask.tried.contains(&owner) => Unavailable::NoUsableKey,
-            Some(Preference::Owner(owner)) => self.prospects_of(owner, ask.model, unfit),
-            Some(Preference::Same(_) | Preference::Together(_)) | None if ask.tiers.is_all() => {
-                self.outlook(ask.model, unfit)
-            }
-            // What is ready may be of other tiers.
-            Some(Preference::Same(_) | Preference::Together(_)) | None => {
-                let unfit = unfit.map(|at| (at, Cause::Quota));
-                let soonest = self.recovery(ask).into_iter().chain(unfit).min_by_key(|(at, _)| *at);
-                soonest.map_or(Unavailable::NoUsableKey, |(at, cause)| Unavailable::Until { at, cause })
-            }
+    /// Is a key ready that the request may have? What it may not have is counted, so the pool is not walked over.
+    fn has_ready_but_tried(&self, ask: &Ask<'_>) -> bool {
+        let ready = self.ready_for(ask.model);
+        if !ask.tiers.is_all() {
+            // Whose are few may be missed behind others, and is then told of the next to come back.
+            let mut slots = (0..RANKS).flat_map(|rank| {
+                let list = ready.list(rank);
+                (0..list.len().min(LOOKED_AT)).map(move |position| list.at(position))
+            });
+            let is_fit = |index: u32| self.slot(index).is_some_and(|slot| ask.allows(slot));
+            return slots.any(|index| ready.contains(index) && is_fit(index));
         }
+        let elsewhere = ask.elsewhere.and_then(|ledger| self.projects.get(&address(ledger)));
+        let twins = elsewhere.map_or(&[][..], |project| &project.slots);
+        let tried =
+            ask.tried.iter().filter_map(|key| self.by_key.get(key)).filter(|slot| !twins.contains(slot));
+        let barred = twins.iter().chain(tried).filter(|slot| ready.contains(**slot)).count();
+        ready.len() > barred
     }
 
-    fn prospects_of(&self, owner: KeyId, model: &ModelName, unfit: Option<Instant>) -> Unavailable {
+    fn prospects_of(&self, owner: KeyId, model: &ModelName, room_at: Option<Instant>) -> Unavailable {
         let index = self.by_key.get(&owner).copied();
         let Some((index, slot)) = index.and_then(|index| Some((index, self.slot(index)?))) else {
             return Unavailable::NoUsableKey;
         };
         let held = self.models.get(model).and_then(|table| table.held_until(index));
-        let quota = held.into_iter().chain(unfit).map(|at| (at, Cause::Quota));
+        let quota = held.into_iter().chain(room_at).map(|at| (at, Cause::Quota));
         let verdict = match (slot.routing.availability, slot.routing.cooldown(model)) {
             (Availability::Out, _) => return Unavailable::NoUsableKey,
             (_, Some(cooldown)) => slot.routing.back_at(cooldown),
@@ -104,8 +117,7 @@ impl<T> RoutingTable<T> {
 
     /// Is any key ready for the model, for a request of whatever size, or to be probed?
     pub fn has_ready_for(&self, model: &ModelName) -> bool {
-        let ready = self.models.get(model).map_or(&self.ready, |table| &table.ready);
-        !ready.is_empty() || self.is_being_probed_for(model)
+        !self.ready_for(model).is_empty() || self.is_being_probed_for(&Ask::new(model))
     }
 
     /// When the next key comes back that is kept from the request's model now and fit for it, and what keeps it.
@@ -128,9 +140,9 @@ impl<T> RoutingTable<T> {
         cooling.into_iter().chain(held).chain(key).min_by_key(|(at, _)| *at)
     }
 
-    fn is_being_probed_for(&self, model: &ModelName) -> bool {
-        (0..self.half_open.len().min(LOOKED_AT))
-            .any(|position| self.slot(self.half_open.at(position)).is_some_and(|slot| slot.serves(model)))
+    fn is_being_probed_for(&self, ask: &Ask<'_>) -> bool {
+        let slots = (0..self.half_open.len().min(LOOKED_AT)).map(|position| self.half_open.at(position));
+        slots.filter_map(|index| self.slot(index)).any(|slot| slot.serves(ask.model) && ask.allows(slot))
     }
 
     fn cause(&self, index: u32, model: &ModelName) -> Cause {
@@ -174,7 +186,7 @@ mod tests {
             };
             table.apply(KeyId(id), Place::default(), routing, ());
         }
-        table.outlook(&model(), None)
+        table.outlook(&model())
     }
 
     fn in_secs(count: u64) -> Instant {

@@ -4,7 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Choice, ChoiceReason, RoutingTable, Slot, Unavailable, address, lists::RANKS, view::SlotView};
+use super::{
+    Choice, ChoiceReason, RoutingTable, Slot, address,
+    lists::{RANKS, ReadyFor},
+    view::SlotView,
+};
 use crate::{
     balance::{
         affinity::Preference,
@@ -51,10 +55,20 @@ impl<'a> Ask<'a> {
         Self { model, tokens: 0, tried: &[], elsewhere: None, tiers: TierSet::ALL, preference: None }
     }
 
+    /// The same request, had it not been made yet. A key that has to be had and was tried stays tried.
+    pub fn asked_anew(self) -> Self {
+        match self.preference {
+            Some(Preference::Owner(_)) => self,
+            _ => Self { tried: &[], elsewhere: None, ..self },
+        }
+    }
+
     pub(super) fn allows<T>(&self, slot: &Slot<T>) -> bool {
         let is_owner = match self.preference {
             Some(Preference::Owner(owner)) => slot.key == owner,
-            Some(Preference::Same(_) | Preference::Together(_)) | None => true,
+            Some(Preference::Prefix(_) | Preference::Conversation(_) | Preference::Together(_)) | None => {
+                true
+            }
         };
         is_owner
             && self.tiers.allows(slot.place.terms.tier)
@@ -66,51 +80,87 @@ impl<'a> Ask<'a> {
 /// What a pick found.
 #[derive(Debug)]
 pub struct Picked<'a, T> {
+    slot: u32,
     pub key: KeyId,
     pub gauge: &'a Arc<Gauge>,
     pub ledger: &'a Arc<Ledger>,
     pub payload: &'a T,
     /// Room in the quota windows of the key's project.
     pub reservation: Reservation,
-    /// This attempt decides over a half-open key; its end must release the gauge's probe.
-    pub is_probe: bool,
+    /// Where the reason is a probe, this attempt decides over a half-open key; its end must release the gauge's probe.
     pub choice: Choice,
 }
 
+/// No key could be picked: none is ready, or those that are have no room for a request as large as this one before then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotPicked {
+    pub room_at: Option<Instant>,
+}
+
+/// What was picked and is not to be used after all.
+#[derive(Debug)]
+pub struct Unused {
+    slot: u32,
+    reservation: Reservation,
+    is_probe: bool,
+}
+
 impl<T> Picked<'_, T> {
-    /// Leaves the key to somebody else; nothing was sent.
-    pub fn give_up(self, model: &ModelName, now: Now) {
-        self.ledger.refund(model, self.reservation, now);
-        if self.is_probe {
-            self.gauge.release_probe();
-        }
+    pub fn is_probe(&self) -> bool {
+        self.choice.reason == ChoiceReason::Probe
+    }
+
+    /// Leaves the key to somebody else; nothing was sent. See [`RoutingTable::give_back`].
+    pub fn unused(self) -> Unused {
+        Unused { slot: self.slot, reservation: self.reservation, is_probe: self.is_probe() }
     }
 }
 
 impl<T> RoutingTable<T> {
     /// Picks a key for a request and takes its part of the key's quotas.
-    pub fn pick(&mut self, ask: &Ask<'_>, now: Now) -> Result<Picked<'_, T>, Unavailable> {
+    ///
+    /// A half-open key is probed by the next request that it suits, but neither in place of a key of a better rank nor by
+    /// a request that would rather have a certain key, as long as one is ready.
+    pub fn pick(&mut self, ask: &Ask<'_>, now: Now) -> Result<Picked<'_, T>, NotPicked> {
         self.expire(now.instant);
-        if let Some((index, reservation)) = self.pick_probe(ask, now) {
-            return Ok(self.picked(index, reservation, ChoiceReason::Probe, ask, now));
-        }
+        let probes_first = ask.preference.and_then(Preference::hash).is_none();
         let mut unfit = Vec::new();
-        'ranks: for rank in (0..RANKS).filter(|rank| ask.tiers.allows_rank(*rank)) {
-            while let Some((index, reason)) = self.choose(ask, rank, &unfit, now) {
+        for rank in (0..RANKS).filter(|rank| ask.tiers.allows_rank(*rank)) {
+            if probes_first && let Some((index, reservation)) = self.pick_probe(ask, rank, now) {
+                return Ok(self.picked(index, reservation, ChoiceReason::Probe, ask, now));
+            }
+            let mut too_small = 0;
+            while too_small < UNFIT
+                && let Some((index, reason)) = self.choose(ask, rank, &unfit, now)
+            {
                 match self.reserve(index, ask, now) {
                     Ok(reservation) => return Ok(self.picked(index, reservation, reason, ask, now)),
                     // It has room, but not for one as large as this.
                     Err(spent) if self.has_room_for_less(index, ask, spent, now) => {
                         unfit.push((spent.until, self.project_of(index)));
-                        if unfit.len() == UNFIT {
-                            break 'ranks;
-                        }
+                        too_small += 1;
                     }
                     Err(spent) => self.hold_twins(index, ask.model, spent.until, now.instant),
                 }
             }
+            if !probes_first && let Some((index, reservation)) = self.pick_probe(ask, rank, now) {
+                return Ok(self.picked(index, reservation, ChoiceReason::Probe, ask, now));
+            }
         }
-        Err(self.prospects(ask, unfit.into_iter().map(|(at, _)| at).min()))
+        Err(NotPicked { room_at: unfit.into_iter().map(|(at, _)| at).min() })
+    }
+
+    /// Takes back what was picked and not used.
+    pub fn give_back(&mut self, unused: Unused, model: &ModelName, now: Now) {
+        let Unused { slot: index, reservation, is_probe } = unused;
+        let Some(slot) = self.slots[index as usize].as_ref() else { return };
+        slot.place.ledger.refund(model, reservation, now);
+        if is_probe {
+            slot.place.gauge.release_probe();
+            if self.half_open.contains(index) {
+                self.unprobed.insert(index, slot.place.terms.rank);
+            }
+        }
     }
 
     fn choose(
@@ -123,18 +173,18 @@ impl<T> RoutingTable<T> {
         if !self.ruled.is_empty() {
             self.table_of(ask.model);
         }
-        let ready = self.models.get(ask.model).map_or(&self.ready, |table| &table.ready).rank(rank);
-        let view = SlotView { slots: &self.slots, ask, unfit, heaviest: self.heaviest, now };
+        let ready = ReadyFor::new(&self.ready, self.models.get(ask.model));
+        let passed_over = ready.passed_over(rank);
+        let view = SlotView { slots: &self.slots, ask, unfit, passed_over, heaviest: self.heaviest, now };
+        let ready = ready.list(rank);
         let is_fit = |index| ready.contains(index) && view.is_allowed(index);
         if let Some(Preference::Owner(owner)) = ask.preference {
             let index = *self.by_key.get(&owner)?;
             return is_fit(index).then_some((index, ChoiceReason::Owner));
         }
         let chosen = self.policy.choose(ready, &view)?;
-        let preferred = match ask.preference {
-            Some(Preference::Same(hash) | Preference::Together(hash)) => self.ring.prefer(hash, is_fit),
-            Some(Preference::Owner(_)) | None => None,
-        };
+        let hash = ask.preference.and_then(Preference::hash);
+        let preferred = hash.and_then(|hash| self.ring.prefer(hash, is_fit));
         match preferred {
             Some(preferred)
                 if matches!(ask.preference, Some(Preference::Together(_)))
@@ -146,27 +196,39 @@ impl<T> RoutingTable<T> {
         }
     }
 
-    /// A half-open key whose probe nobody has claimed. A key that somebody else probes leaves the list until its
-    /// actor announces it again.
-    fn pick_probe(&mut self, ask: &Ask<'_>, now: Now) -> Option<(u32, Reservation)> {
-        for _ in 0..PROBES_TO_TRY.min(self.unprobed.len()) {
-            let index = self.unprobed.at(0);
-            let slot = self.slots[index as usize].as_ref().expect("listed slots are taken");
-            let is_fit = ask.allows(slot) && slot.serves(ask.model);
-            let Some(reservation) = is_fit.then(|| self.reserve(index, ask, now).ok()).flatten() else {
-                // To the end of the list: another request may use it.
-                self.unprobed.remove(index);
-                self.unprobed.insert(index);
-                continue;
-            };
-            let claimed = slot.place.gauge.claim_probe();
-            let ledger = slot.place.ledger.clone();
-            self.unprobed.remove(index);
-            if claimed {
-                return Some((index, reservation));
-            }
-            ledger.refund(ask.model, reservation, now);
+    /// A half-open key of that rank whose probe nobody has claimed. A key that somebody else probes leaves the list until
+    /// its actor announces it again.
+    fn pick_probe(&mut self, ask: &Ask<'_>, rank: usize, now: Now) -> Option<(u32, Reservation)> {
+        if let Some(Preference::Owner(owner)) = ask.preference {
+            let index = *self.by_key.get(&owner)?;
+            return self.unprobed.rank(rank).contains(index).then(|| self.probe(index, ask, now)).flatten();
         }
+        for _ in 0..PROBES_TO_TRY.min(self.unprobed.rank(rank).len()) {
+            let index = self.unprobed.rank(rank).at(0);
+            if let Some(reservation) = self.probe(index, ask, now) {
+                return Some(reservation);
+            }
+            // To the end of the list: another request may use it.
+            if self.unprobed.contains(index) {
+                self.unprobed.remove(index);
+                self.unprobed.insert(index, rank as u8);
+            }
+        }
+        None
+    }
+
+    /// Claims the probe of a half-open key, if that is of use to the request and nobody was quicker.
+    fn probe(&mut self, index: u32, ask: &Ask<'_>, now: Now) -> Option<(u32, Reservation)> {
+        let slot = self.slots[index as usize].as_ref().expect("listed slots are taken");
+        if !ask.allows(slot) || !slot.serves(ask.model) {
+            return None;
+        }
+        let reservation = self.reserve(index, ask, now).ok()?;
+        self.unprobed.remove(index);
+        if slot.place.gauge.claim_probe() {
+            return Some((index, reservation));
+        }
+        slot.place.ledger.refund(ask.model, reservation, now);
         None
     }
 
@@ -201,14 +263,15 @@ impl<T> RoutingTable<T> {
         now: Now,
     ) -> Picked<'_, T> {
         let slot = self.slots[index as usize].as_ref().expect("listed slots are taken");
-        let view = SlotView { slots: &self.slots, ask, unfit: &[], heaviest: self.heaviest, now };
+        let view =
+            SlotView { slots: &self.slots, ask, unfit: &[], passed_over: None, heaviest: self.heaviest, now };
         Picked {
+            slot: index,
             key: slot.key,
             gauge: &slot.place.gauge,
             ledger: &slot.place.ledger,
             payload: &slot.payload,
             reservation,
-            is_probe: reason == ChoiceReason::Probe,
             choice: Choice {
                 reason,
                 cost: view.cost(index),
@@ -223,10 +286,10 @@ impl<T> RoutingTable<T> {
         let (Some(&index), Some(table)) = (self.by_key.get(&key), self.models.get_mut(model)) else { return };
         let held = self.slots[index as usize].as_ref().filter(|_| table.is_held(index));
         let Some(project) = held.map(|slot| address(&slot.place.ledger)) else { return };
-        for twin in self.twins.get(&project).into_iter().flatten() {
+        for twin in self.projects.get(&project).into_iter().flat_map(|project| &project.slots) {
             table.release(*twin);
             if let Some(slot) = self.slots[*twin as usize].as_ref().filter(|slot| slot.is_ready_for(model)) {
-                table.ready.insert(*twin, slot.place.terms.rank);
+                table.free(*twin, slot.place.terms.rank, &self.ready);
             }
         }
     }
@@ -236,8 +299,15 @@ impl<T> RoutingTable<T> {
         let until = until.max(now + SHORTEST_HOLD);
         let project = self.project_of(index);
         self.table_of(model);
-        if let (Some(table), Some(twins)) = (self.models.get_mut(model), self.twins.get(&project)) {
-            twins.iter().for_each(|twin| table.hold(*twin, until));
+        let twins = self.projects.get(&project);
+        if let (Some(table), Some(twins)) = (self.models.get_mut(model), twins) {
+            for twin in &twins.slots {
+                table.hold(*twin, until);
+                let slot = self.slots[*twin as usize].as_ref();
+                if let Some(slot) = slot.filter(|_| self.ready.contains(*twin)) {
+                    table.keep(*twin, slot.place.terms.rank, &self.ready);
+                }
+            }
         }
         self.next_end = Some(self.next_end.map_or(until, |end| end.min(until)));
     }

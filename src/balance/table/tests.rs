@@ -22,8 +22,14 @@ fn pick<'a>(
     table: &'a mut RoutingTable<()>,
     name: &str,
     tried: &[KeyId],
-) -> Result<Picked<'a, ()>, Unavailable> {
+) -> Result<Picked<'a, ()>, NotPicked> {
     table.pick(&Ask { tried, ..Ask::new(&model(name)) }, Now::read())
+}
+
+/// The prospects of a request that gets no key.
+fn refusal(table: &mut RoutingTable<()>, ask: &Ask<'_>, now: Now) -> Unavailable {
+    let NotPicked { room_at } = table.pick(ask, now).map(|picked| picked.key).expect_err("no key fits");
+    table.prospects(ask, room_at)
 }
 
 fn model(name: &str) -> ModelName {
@@ -63,7 +69,29 @@ fn a_request_never_gets_the_same_key_twice() {
 
     let second = pick(&mut table, "pro", &[KeyId(1)]).unwrap().key;
     assert_eq!(second, KeyId(2));
-    assert_eq!(pick(&mut table, "pro", &[KeyId(1), KeyId(2)]).unwrap_err(), Unavailable::Soon);
+    let (wanted, both) = (model("pro"), [KeyId(1), KeyId(2)]);
+    let ask = Ask { tried: &both, ..Ask::new(&wanted) };
+    assert_eq!(refusal(&mut table, &ask, Now::read()), Unavailable::NoUsableKey, "nothing is left for it");
+    assert_eq!(table.prospects(&ask.asked_anew(), None), Unavailable::Soon, "and for others there is");
+}
+
+#[test]
+fn a_request_that_has_tried_keys_is_told_of_the_next_it_may_have() {
+    let (mut table, wanted, now) = (table(), model("pro"), Now::read());
+    let soon = now.instant + Duration::from_secs(9);
+    put(&mut table, 1, Availability::Ready, &[]);
+    put(&mut table, 2, Availability::Ready, &[("pro", soon)]);
+    put_at(&mut table, 3, &limited(100, 1_000));
+    table.pick(&Ask { tokens: 900, tried: &[KeyId(1)], ..Ask::new(&wanted) }, now).unwrap();
+
+    // One is back soon, and another one has room for it only later.
+    let ask = Ask { tokens: 600, tried: &[KeyId(1)], ..Ask::new(&wanted) };
+    assert_eq!(refusal(&mut table, &ask, now), Unavailable::Until { at: soon, cause: Cause::Quota });
+    table.remove(KeyId(2));
+    let Unavailable::Until { at, cause: Cause::Quota } = refusal(&mut table, &ask, now) else {
+        panic!("there is room once a minute is over")
+    };
+    assert!(at > now.instant + Duration::from_secs(50));
 }
 
 #[test]
@@ -73,8 +101,91 @@ fn a_half_open_key_gets_one_probe_and_the_rest_goes_elsewhere() {
     put(&mut table, 2, Availability::Ready, &[]);
 
     let probe = pick(&mut table, "pro", &[]).unwrap();
-    assert_eq!((probe.key, probe.is_probe), (KeyId(1), true));
+    assert_eq!((probe.key, probe.is_probe()), (KeyId(1), true));
     assert_eq!(picks(&mut table, "pro", 2), [2, 2]);
+}
+
+#[test]
+fn a_probe_that_is_given_back_is_there_for_the_next_request() {
+    let (mut table, now) = (table(), Now::read());
+    put(&mut table, 1, Availability::HalfOpen, &[]);
+    for _ in 0..3 {
+        let unused = pick(&mut table, "pro", &[]).unwrap().unused();
+        table.give_back(unused, &model("pro"), now);
+    }
+    assert!(pick(&mut table, "pro", &[]).unwrap().is_probe());
+}
+
+#[test]
+fn a_paid_key_is_not_probed_while_a_free_one_will_do() {
+    let (mut table, wanted) = (table(), model("pro"));
+    let half_open = Routing { availability: Availability::HalfOpen, warm_at: None, cooldowns: Vec::new() };
+    let paid = place(Terms { rank: 1, ..Terms::default() });
+    table.apply(KeyId(1), paid, half_open.clone(), ());
+    put(&mut table, 2, Availability::Ready, &[]);
+
+    assert_eq!(picks(&mut table, "pro", 2), [2, 2]);
+    table.suspend_key(KeyId(2), Availability::Out);
+    assert!(pick(&mut table, "pro", &[]).unwrap().is_probe());
+
+    // Nor does a request that would rather have a certain key try out another one.
+    put(&mut table, 3, Availability::HalfOpen, &[]);
+    put(&mut table, 4, Availability::Ready, &[]);
+    for preference in [Preference::Together(7), Preference::Conversation(7), Preference::Prefix(7)] {
+        let ask = Ask { preference: Some(preference), ..Ask::new(&wanted) };
+        assert_eq!(table.pick(&ask, Now::read()).unwrap().key, KeyId(4));
+    }
+    // But the owner that it needs, wherever that stands in line.
+    for key in 5..15 {
+        put(&mut table, key, Availability::HalfOpen, &[]);
+    }
+    let ask = Ask { preference: Some(Preference::Owner(KeyId(14))), ..Ask::new(&wanted) };
+    assert_eq!(table.pick(&ask, Now::read()).unwrap().key, KeyId(14));
+}
+
+#[test]
+fn projects_without_a_usable_key_are_not_counted() {
+    let (mut table, project, soon) = (table(), Place::default(), Instant::now() + Duration::from_secs(9));
+    put_at(&mut table, 1, &project);
+    put_at(&mut table, 2, &project);
+    put(&mut table, 3, Availability::HalfOpen, &[]);
+    put(&mut table, 4, Availability::Out, &[]);
+    put(&mut table, 5, Availability::CoolingUntil(soon), &[]);
+    assert_eq!(table.usable_projects(), 2);
+
+    table.suspend_key(KeyId(1), Availability::Out);
+    assert_eq!(table.usable_projects(), 2, "its twin goes on");
+    table.remove(KeyId(2));
+    put(&mut table, 4, Availability::Ready, &[]);
+    assert_eq!(table.usable_projects(), 2);
+    table.remove(KeyId(4));
+    table.remove(KeyId(3));
+    assert_eq!(table.usable_projects(), 0);
+}
+
+#[test]
+fn a_model_gets_a_list_of_its_own_only_when_many_keys_are_kept_from_it() {
+    const KEYS: i64 = 10_000;
+    let (mut table, soon) = (table(), Instant::now() + Duration::from_secs(9));
+    for key in 0..KEYS {
+        put(&mut table, key, Availability::Ready, &[]);
+    }
+    let has_own = |table: &RoutingTable<()>| table.models.get(&model("pro")).is_some_and(ModelTable::has_own);
+    for key in 0..100 {
+        table.suspend_model(KeyId(key), quota("pro", soon));
+        assert!(!has_own(&table));
+    }
+    table.suspend_model(KeyId(100), quota("pro", soon));
+    assert!(has_own(&table), "passing over a hundred is the most");
+    assert_eq!(table.census(&model("pro"), 0).ready, KEYS as u32 - 101);
+    assert!(picks(&mut table, "pro", 2 * KEYS as usize).iter().all(|key| *key > 100));
+
+    for key in 0..60 {
+        put(&mut table, key, Availability::Ready, &[]);
+    }
+    assert!(!has_own(&table), "and few are no reason any more");
+    assert_eq!(table.census(&model("pro"), 0).ready, KEYS as u32 - 41);
+    assert!(picks(&mut table, "pro", 2 * KEYS as usize).iter().all(|key| !(60..=100).contains(key)));
 }
 
 #[test]
@@ -139,10 +250,15 @@ fn a_key_serves_the_models_that_its_rules_allow() {
 
     assert_eq!(picks(&mut table, "gemini-2.5-flash", 2), [1, 1]);
     assert_eq!(picks(&mut table, "gemini-2.5-pro", 2), [2, 2]);
-    assert_eq!(pick(&mut table, "gemini-2.5-flash", &[KeyId(1)]).unwrap_err(), Unavailable::Soon);
+    let flash = model("gemini-2.5-flash");
+    let ask = Ask { tried: &[KeyId(1)], ..Ask::new(&flash) };
+    assert_eq!(refusal(&mut table, &ask, Now::read()), Unavailable::NoUsableKey);
+    // What holds for a model holds for counting its tokens.
+    assert_eq!(table.pick(&Ask::new(&flash.counting()), Now::read()).unwrap().key, KeyId(1));
     // Rules hold through cooldowns too, and go with their key.
     table.suspend_model(KeyId(2), quota("gemini-2.5-pro", Instant::now() + Duration::from_secs(9)));
-    assert!(matches!(pick(&mut table, "gemini-2.5-pro", &[]), Err(Unavailable::Until { .. })));
+    let pro = model("gemini-2.5-pro");
+    assert!(matches!(refusal(&mut table, &Ask::new(&pro), Now::read()), Unavailable::Until { .. }));
     put_at(&mut table, 1, &Place::default());
     assert_eq!(picks(&mut table, "gemini-2.5-pro", 1), [1]);
 }
@@ -171,7 +287,7 @@ fn twins_have_one_quota_and_are_passed_over_together_until_it_is_free_again() {
     let ask = Ask { tokens: 10, ..Ask::new(&wanted) };
 
     assert!(table.pick(&ask, now).is_ok() && table.pick(&ask, now).is_ok());
-    let Err(Unavailable::Until { at, cause: Cause::Quota }) = table.pick(&ask, now) else {
+    let Unavailable::Until { at, cause: Cause::Quota } = refusal(&mut table, &ask, now) else {
         panic!("two requests a minute are all")
     };
 
@@ -190,7 +306,7 @@ fn a_request_that_is_too_large_for_now_holds_up_no_smaller_one() {
     let large = Ask { tokens: 600, ..Ask::new(&wanted) };
 
     assert!(table.pick(&large, now).is_ok());
-    assert!(matches!(table.pick(&large, now), Err(Unavailable::Until { cause: Cause::Quota, .. })));
+    assert!(matches!(refusal(&mut table, &large, now), Unavailable::Until { cause: Cause::Quota, .. }));
     assert!(table.pick(&Ask { tokens: 100, ..large }, now).is_ok());
 }
 
@@ -208,13 +324,13 @@ fn an_owner_is_had_or_nobody_is() {
     table.suspend_model(KeyId(3), quota("pro", soon));
     // What the others could do is of no use.
     let rests = Unavailable::Until { at: soon, cause: Cause::Quota };
-    assert_eq!(table.pick(&of(3), now).unwrap_err(), rests);
-    assert_eq!(table.pick(&of(99), now).unwrap_err(), Unavailable::NoUsableKey);
+    assert_eq!(refusal(&mut table, &of(3), now), rests);
+    assert_eq!(refusal(&mut table, &of(99), now), Unavailable::NoUsableKey);
     put(&mut table, 4, Availability::Out, &[]);
-    assert_eq!(table.pick(&of(4), now).unwrap_err(), Unavailable::NoUsableKey);
+    assert_eq!(refusal(&mut table, &of(4), now), Unavailable::NoUsableKey);
     put(&mut table, 5, Availability::CoolingUntil(soon), &[]);
     let rests = Unavailable::Until { at: soon, cause: Cause::Key };
-    assert_eq!(table.pick(&of(5), now).unwrap_err(), rests);
+    assert_eq!(refusal(&mut table, &of(5), now), rests);
 }
 
 #[test]
@@ -241,7 +357,7 @@ fn a_preference_is_kept_until_its_key_costs_too_much() {
     for key in 1..=5 {
         put_at(&mut table, key, &Place::default());
     }
-    let ask = Ask { preference: Some(Preference::Same(42)), ..Ask::new(&wanted) };
+    let ask = Ask { preference: Some(Preference::Prefix(42)), ..Ask::new(&wanted) };
 
     let (preferred, gauge) = {
         let picked = table.pick(&ask, now).unwrap();
@@ -322,7 +438,7 @@ proptest! {
                 let may = |&(availability, ref models): &(u8, BTreeSet<u8>)|
                     availability == 0 && !models.contains(&(m as u8));
                 match pick(&mut table, name, &[]) {
-                    Ok(picked) if picked.is_probe => prop_assert_eq!(truth[&picked.key.0].0, 1),
+                    Ok(picked) if picked.is_probe() => prop_assert_eq!(truth[&picked.key.0].0, 1),
                     Ok(picked) => prop_assert!(may(&truth[&picked.key.0])),
                     Err(_) => prop_assert!(!truth.values().any(may)),
                 }
@@ -373,9 +489,10 @@ fn a_client_that_is_bound_to_tiers_gets_keys_of_those_only() {
         put_at(&mut table, id, &place(tier));
     }
     let ask = |tiers: Vec<Tier>| Ask { tiers: tiers.into(), ..Ask::new(&wanted) };
-    let mut key = |tiers| table.pick(&ask(tiers), Now::read()).map(|picked| picked.key.0);
+    let mut key = |tiers| table.pick(&ask(tiers), Now::read()).unwrap().key.0;
 
-    assert_eq!(key(vec![]).unwrap(), 1, "free before paid");
-    assert_eq!((key(vec![Tier::Tier2]).unwrap(), key(vec![Tier::Tier1]).unwrap()), (3, 2));
-    assert_eq!(key(vec![Tier::Tier3]), Err(Unavailable::NoUsableKey));
+    assert_eq!(key(vec![]), 1, "free before paid");
+    assert_eq!((key(vec![Tier::Tier2]), key(vec![Tier::Tier1])), (3, 2));
+    assert_eq!(refusal(&mut table, &ask(vec![Tier::Tier3]), Now::read()), Unavailable::NoUsableKey);
+    assert_eq!(table.prospects(&ask(vec![Tier::Tier2]), None), Unavailable::Soon, "others come first");
 }

@@ -1,5 +1,7 @@
 //! The slots as a policy sees them while it serves one request.
 
+use std::collections::HashSet;
+
 use tokio::time::Instant;
 
 use super::{Ask, Slot, address};
@@ -13,6 +15,8 @@ pub(super) struct SlotView<'a, T> {
     pub ask: &'a Ask<'a>,
     /// Projects without room for a request as large as this one.
     pub unfit: &'a [(Instant, usize)],
+    /// Slots of the list that is chosen from that are not for this model.
+    pub passed_over: Option<&'a HashSet<u32>>,
     pub heaviest: u8,
     pub now: Now,
 }
@@ -42,7 +46,8 @@ impl<T> Candidates for SlotView<'_, T> {
             let project = address(&slot.place.ledger);
             self.unfit.iter().any(|(_, unfit)| *unfit == project)
         };
-        self.slot(index).is_some_and(|slot| self.ask.allows(slot) && !is_unfit(slot))
+        let is_passed_over = self.passed_over.is_some_and(|passed_over| passed_over.contains(&index));
+        !is_passed_over && self.slot(index).is_some_and(|slot| self.ask.allows(slot) && !is_unfit(slot))
     }
 
     fn in_flight(&self, index: u32) -> u32 {

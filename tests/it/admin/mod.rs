@@ -1,5 +1,6 @@
 //! What the administrator sees: why a request went as it did, how long the pool will last, what to look at.
 
+mod keys;
 mod openapi;
 mod session;
 
@@ -117,7 +118,9 @@ async fn the_forecast_tells_what_is_left_and_when_more_comes() {
     assert_eq!((&told["projects"], &told["ready_projects"]), (&json!(2), &json!(2)), "{told}");
     let minute = &told["minute"]["requests"];
     let limit = minute["limit"].as_u64().expect("it is known of the tier");
-    assert_eq!(minute, &json!({"left": limit - 3, "limit": limit, "unknown_projects": 0}));
+    let sources = json!({"preset": 2, "observed": 0, "learnt": 0, "hand": 0});
+    let expected = json!({"left": limit - 3, "limit": limit, "unknown_projects": 0, "sources": sources});
+    assert_eq!(minute, &expected);
     assert_eq!(told["day"]["requests"]["unknown_projects"], 0);
     assert!(told["day"]["resets_at_ms"].as_i64().is_some_and(|at| at > 1_790_000_000_000), "{told}");
     assert_eq!((&told["next_recovery_at_ms"], &told["minute"]["dry_in_ms"]), (&json!(null), &json!(null)));
@@ -128,6 +131,10 @@ async fn the_forecast_tells_what_is_left_and_when_more_comes() {
     }
     let told = foretold(&app, MODEL, |told| told["ready_projects"] == 1).await;
     assert!(told["next_recovery_at_ms"].as_i64().is_some(), "{told}");
+
+    // Google has named its limit meanwhile.
+    let sources = &told["minute"]["requests"]["sources"];
+    assert_eq!((&sources["preset"], &sources["learnt"]), (&json!(1), &json!(1)), "{told}");
 
     let metrics = eventually("the model is listed", async || {
         let metrics = app.client().get("/metrics").send().await;

@@ -1,5 +1,5 @@
 import { get, remove } from './client'
-import type { LogFilter } from './requests'
+import { deleteAll, type Deleted, type LogFilter } from './requests'
 import type { KeyName, Page } from './types'
 
 /** One attempt that failed, with Google's words. */
@@ -13,8 +13,8 @@ export interface ErrorRow {
   status: number | null
   kind: string
   message: string
-  /** Only where the gateway is set to keep it. */
-  request_body?: string | null
+  /** `findError` shows it. */
+  has_request_body: boolean
 }
 
 /** Failures with the same cause. */
@@ -43,4 +43,9 @@ export const listErrors = (filter: ErrorFilter, cursor?: string | null, limit = 
 export const listErrorGroups = (filter: ErrorFilter, signal?: AbortSignal) =>
   get<Page<ErrorGroup>>('errors/groups', { ...filter }, signal)
 
-export const deleteErrors = (filter: ErrorFilter) => remove<{ deleted?: number } | undefined>('errors', { ...filter })
+export const findError = (id: number | string, signal?: AbortSignal) =>
+  get<ErrorRow & { request_body: string | null }>(`errors/${id}`, undefined, signal)
+
+/** Deletes all that fit, and gives their number. */
+export const deleteErrors = (filter: ErrorFilter) =>
+  deleteAll((cursor) => remove<Deleted>('errors', { ...filter, cursor }))

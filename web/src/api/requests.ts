@@ -1,5 +1,4 @@
 import { download, get, remove } from './client'
-import type { Job } from './jobs'
 import type { Trail } from './trail'
 import type { KeyName, Page } from './types'
 
@@ -59,5 +58,23 @@ export const findRequest = (id: string, signal?: AbortSignal) =>
 
 export const exportRequests = (filter: LogFilter) => download('GET', 'requests/export', { query: { ...filter } })
 
-export const deleteRequests = (filter: LogFilter & { before_ms?: number }) =>
-  remove<{ deleted?: number; job?: Job } | undefined>('requests', { ...filter })
+/** The server works a few seconds at a time; while there is more, `next_cursor` says where it goes on. */
+export interface Deleted {
+  deleted: number
+  next_cursor: string | null
+}
+
+export async function deleteAll(step: (cursor: string | null) => Promise<Deleted>): Promise<number> {
+  let sum = 0
+  let cursor: string | null = null
+  do {
+    const done: Deleted = await step(cursor)
+    sum += done.deleted
+    cursor = done.next_cursor
+  } while (cursor !== null)
+  return sum
+}
+
+/** Deletes all that fit, and gives their number. */
+export const deleteRequests = (filter: LogFilter) =>
+  deleteAll((cursor) => remove<Deleted>('requests', { ...filter, cursor }))

@@ -61,8 +61,8 @@ export type Changes = Record<string, unknown>
 
 export interface ImportResult {
   changed: { name: string; from?: unknown; to?: unknown }[]
-  keys?: unknown
-  tokens?: unknown
+  /** Names that mean nothing here. */
+  ignored?: string[]
 }
 
 export const findSchema = async (signal?: AbortSignal) =>
@@ -77,13 +77,8 @@ export const updateSettings = (changes: Changes, ifMatch: string | null): Promis
 export const validateSettings = (changes: Changes, signal?: AbortSignal) =>
   post<{ ok: boolean }>('settings/validate', changes, { signal })
 
-export interface Include {
-  include_secrets: boolean
-  include_keys: boolean
-  include_tokens: boolean
-}
-
-export const exportSettings = (include: Include) => download('POST', 'settings/export', { body: include })
+export const exportSettings = (includeSecrets: boolean) =>
+  download('POST', 'settings/export', { body: { include_secrets: includeSecrets } })
 
 export const importSettings = (document: unknown, dryRun: boolean) =>
   post<ImportResult>('settings/import', { document, dry_run: dryRun })

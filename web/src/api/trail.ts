@@ -41,6 +41,8 @@ export interface Attempt {
   status?: number
   reason?: string
   quota?: Spent
+  /** What Google said. */
+  message?: string | null
   duration_ms: number
   waited_ms?: number
   choice?: Choice

@@ -1,6 +1,6 @@
 import { queryString, send } from './client'
 import type { TokenView } from './tokens'
-import type { TokenCounts, UsageRow } from './types'
+import type { UsageRow } from './types'
 
 export type OwnToken = Pick<
   TokenView,
@@ -10,14 +10,8 @@ export type OwnToken = Pick<
 /** What the holder of a client token is told of their own use; figures where the gateway keeps them. */
 export interface OwnUsage {
   token: OwnToken
-  totals?: {
-    requests: number
-    succeeded: number
-    failed: number
-    success_rate: number | null
-    tokens: TokenCounts
-  }
-  days?: { at_ms: number; requests: number; tokens: number }[]
+  totals?: UsageRow
+  days?: (UsageRow & { at_ms: number })[]
   models?: UsageRow[]
 }
 

@@ -72,7 +72,7 @@ pub fn placed(projects: &[String], keys_each: usize, tier: Tier) -> Vec<PlacedKe
 #[derive(Clone)]
 pub struct Gateway {
     pub supervisor: Addr<Supervisor>,
-    balancers: [Addr<Balancer>; 2],
+    balancers: [LocalBalancer; 2],
     turn: Rc<RefCell<usize>>,
     projects: Rc<HashMap<KeyId, String>>,
     ledgers: Rc<RefCell<HashMap<usize, Arc<Ledger>>>>,
@@ -130,13 +130,13 @@ impl Gateway {
         let egress = Arc::default();
         let balancing = Balancing { policy: PolicyKind::P2c, max_wait, max_waiting: 1000 };
         let balancers = [1, 2].map(|worker| {
-            let balancer = Balancer::new(balancing, supervisor.clone(), Arc::clone(&egress));
-            balancer.seeded(balancing.policy, seed + worker).start()
+            let policy = crate::balance::policy::build(balancing.policy, seed + worker);
+            Balancer::start_with(policy, balancing, supervisor.clone(), Arc::clone(&egress))
         });
         let ledgers: Rc<RefCell<HashMap<_, _>>> = Rc::default();
         supervisor.do_send(Subscribe {
             routes: Listener(ledgers.clone()).start().recipient(),
-            observe: balancers[0].clone().recipient(),
+            observe: balancers[0].actor().clone().recipient(),
         });
         Self { supervisor, balancers, turn: Rc::default(), projects, ledgers, database, sealer, folder }
     }
@@ -154,7 +154,7 @@ impl Serve for Gateway {
                 tried: tried.clone(),
                 ..ask_for(offer.model.as_str())
             };
-            let Ok(mut lease) = self.balancers[worker].send(acquire).await.unwrap() else {
+            let Ok(mut lease) = self.balancers[worker].acquire(acquire).await else {
                 return Answer::Refused;
             };
             let waited = arrived.elapsed();

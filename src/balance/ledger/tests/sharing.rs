@@ -62,6 +62,44 @@ fn names_that_clients_make_up_push_out_nothing_that_was_learnt() {
 }
 
 #[test]
+fn names_that_clients_make_up_push_out_no_count_of_a_model_that_is_served() {
+    let (mut now, real) = (noon(), flash());
+    let ledger = by_hand(None, None, Some(100), now);
+    let reservation = ledger.reserve(&real, 10, now).unwrap();
+    ledger.settle(&real, reservation, Some(10), now);
+
+    for n in 0..500 {
+        now = now.after(secs(1));
+        ledger.reserve(&ModelName::parse(&format!("made-up-{n}")).unwrap(), 1, now).unwrap();
+    }
+
+    let usage = ledger.usage(now);
+    let known = usage.iter().find(|model| model.model == real).expect("its day is counted on");
+    assert_eq!(known.windows[2].used, 1);
+    // Nor does a restart forget which is which.
+    let again = Ledger::restore(ledger.limits().clone(), &ledger.snapshot(now), now);
+    for n in 0..500 {
+        now = now.after(secs(1));
+        again.reserve(&ModelName::parse(&format!("made-up-again-{n}")).unwrap(), 1, now).unwrap();
+    }
+    assert!(again.usage(now).iter().any(|model| model.model == real));
+}
+
+#[test]
+fn counting_tokens_takes_nothing_of_the_model_s_quotas() {
+    let (now, model) = (noon(), flash());
+    let ledger = by_hand(Some(1), Some(100), Some(1), now);
+    for _ in 0..50 {
+        ledger.reserve(&model.counting(), 90, now).unwrap();
+        ledger.reserve(&ModelName::none(), 90, now).expect("nor do calls for no model");
+    }
+
+    assert!(ledger.reserve(&model, 90, now).is_ok());
+    assert!(ledger.reserve(&model, 1, now).is_err());
+    assert!(ledger.reserve(&model.counting(), 90, now).is_ok());
+}
+
+#[test]
 fn what_was_reserved_in_a_book_that_is_gone_changes_nothing_in_the_next() {
     let (now, model) = (noon(), flash());
     let ledger = unknown(now);

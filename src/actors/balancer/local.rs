@@ -1,0 +1,135 @@
+//! The balancer as the requests of its own thread know it: asked by a call, not by a message.
+
+use std::{
+    cell::{RefCell, RefMut},
+    fmt,
+    rc::Rc,
+    time::Duration,
+};
+
+use actix::Addr;
+use tokio::{sync::oneshot, time::Instant};
+
+use super::{Acquire, Attend, Balancer, Settled, State};
+use crate::{
+    actors::lease::Lease,
+    balance::{
+        table::{Census, Unavailable},
+        waiting::Place,
+    },
+    domain::{key::KeyId, model::ModelName, outcome::Outcome, policy::Balancing, time::Now},
+};
+
+pub(super) type Acquired = Result<Lease, Unavailable>;
+
+/// A handle on the balancer of this thread. Every call is over at once, but the wait of [`acquire`](Self::acquire).
+#[derive(Clone)]
+pub struct LocalBalancer(Rc<Shared>);
+
+struct Shared {
+    state: RefCell<State>,
+    actor: Addr<Balancer>,
+}
+
+impl fmt::Debug for LocalBalancer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LocalBalancer")
+    }
+}
+
+impl LocalBalancer {
+    pub(super) fn new(state: State, actor: Addr<Balancer>) -> Self {
+        Self(Rc::new(Shared { state: RefCell::new(state), actor }))
+    }
+
+    /// The actor behind it.
+    pub fn actor(&self) -> &Addr<Balancer> {
+        &self.0.actor
+    }
+
+    /// A key for this request, when there is one, or why it is not worth waiting for. Whoever drops the future while it
+    /// waits leaves the place to the next.
+    pub async fn acquire(&self, acquire: Acquire) -> Acquired {
+        let asked = self.state().ask(acquire, Now::read(), self);
+        match asked {
+            Asked::Answered(acquired) => acquired,
+            Asked::Waits { place, answered } => {
+                let mut seat = Seat { place, answered, local: self };
+                let acquired = (&mut seat.answered).await;
+                seat.place = None;
+                acquired.unwrap_or(Err(Unavailable::NoUsableKey))
+            }
+        }
+    }
+
+    /// When could this model be served, should no key be picked for it, and what keeps the keys? `tried` is how many keys
+    /// the request has had.
+    pub fn foresee(&self, model: &ModelName, tried: usize) -> (Unavailable, Census) {
+        let state = self.state();
+        (state.table.outlook(model), state.table.census(model, tried))
+    }
+
+    /// Finds keys so from now on.
+    pub fn rebalance(&self, balancing: Balancing) {
+        self.state().rebalance(balancing);
+    }
+
+    /// A key failed by no visible fault of its own where another one then succeeded with the same request.
+    pub fn is_outlier(&self, key: KeyId, model: &ModelName) {
+        self.settle(Settled {
+            key,
+            model: model.clone(),
+            outcome: Outcome::Outlier,
+            latency: Duration::ZERO,
+            leased_at: Instant::now(),
+            is_probe: false,
+            reservation: None,
+            group: None,
+            usage: None,
+            consumer: None,
+        });
+    }
+
+    /// Takes a lease back. One that is dropped by the balancer's own doing comes back as a message.
+    pub(in crate::actors) fn settle(&self, settled: Settled) {
+        match self.0.state.try_borrow_mut() {
+            Ok(mut state) => state.settle(settled, Now::read(), self),
+            Err(_) => self.0.actor.do_send(settled),
+        }
+    }
+
+    pub(super) fn state(&self) -> RefMut<'_, State> {
+        self.0.state.borrow_mut()
+    }
+
+    /// Has the actor see to its timers.
+    pub(super) fn call_actor(&self) {
+        self.0.actor.do_send(Attend);
+    }
+}
+
+/// What became of a question.
+pub(super) enum Asked {
+    Answered(Acquired),
+    Waits { place: Option<Place>, answered: oneshot::Receiver<Acquired> },
+}
+
+/// Somebody who waits, for as long as they do.
+struct Seat<'a> {
+    /// None before any key is known, and once there is an answer.
+    place: Option<Place>,
+    answered: oneshot::Receiver<Acquired>,
+    local: &'a LocalBalancer,
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        // Nothing was sent with a key that arrives as its request goes, so it counts for nothing.
+        if let Ok(Ok(lease)) = self.answered.try_recv() {
+            lease.cancel();
+        }
+        if let (Some(place), Ok(mut state)) = (self.place.take(), self.local.0.state.try_borrow_mut()) {
+            state.leave(&place);
+        }
+    }
+}

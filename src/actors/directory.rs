@@ -1,0 +1,93 @@
+//! All keys as operators look at them: a replica of what the supervisor knows, on a thread where a long look holds up
+//! nobody.
+
+mod query;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use actix::prelude::*;
+
+pub use query::{KeyFilter, KeyPage, KeySort, QueryKeys, StateName};
+
+use super::supervisor::{ListTo, Supervisor};
+use crate::{
+    balance::{breaker::HealthSnapshot, table::Place, tally::Tally},
+    domain::{
+        key::{ApiKey, KeyAbout, KeyId},
+        placement::KeyPlacement,
+    },
+};
+
+/// What is known of one key. Its figures are shared with those who count them, and so always the newest.
+#[derive(Debug, Clone)]
+pub struct KeyRow {
+    pub id: KeyId,
+    pub secret: ApiKey,
+    pub masked: String,
+    pub about: Arc<KeyAbout>,
+    pub placement: Arc<KeyPlacement>,
+    pub health: HealthSnapshot,
+    pub place: Place,
+    pub tally: Arc<Tally>,
+}
+
+pub struct Directory {
+    supervisor: Addr<Supervisor>,
+    keys: BTreeMap<KeyId, KeyRow>,
+}
+
+impl Directory {
+    pub fn new(supervisor: Addr<Supervisor>) -> Self {
+        Self { supervisor, keys: BTreeMap::new() }
+    }
+}
+
+impl Actor for Directory {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.supervisor.do_send(ListTo(ctx.address().recipient()));
+    }
+}
+
+/// What has become of one key.
+#[derive(Debug)]
+pub enum Listing {
+    Changed(Box<KeyRow>),
+    Removed(KeyId),
+}
+
+/// Event, from the supervisor: so these keys are now.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Listed(pub Vec<Listing>);
+
+impl Handler<Listed> for Directory {
+    type Result = ();
+
+    fn handle(&mut self, Listed(listings): Listed, _: &mut Context<Self>) {
+        for listing in listings {
+            match listing {
+                Listing::Changed(row) => {
+                    self.keys.insert(row.id, *row);
+                }
+                Listing::Removed(key) => {
+                    self.keys.remove(&key);
+                }
+            }
+        }
+    }
+}
+
+/// Question: this key.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<KeyRow>")]
+pub struct LookUp(pub KeyId);
+
+impl Handler<LookUp> for Directory {
+    type Result = MessageResult<LookUp>;
+
+    fn handle(&mut self, LookUp(key): LookUp, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.keys.get(&key).cloned())
+    }
+}

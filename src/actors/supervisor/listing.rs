@@ -1,0 +1,46 @@
+//! What the directory is told of keys.
+
+use actix::prelude::*;
+
+use super::{Entry, Supervisor};
+use crate::{
+    actors::directory::{KeyRow, Listed, Listing},
+    domain::key::KeyId,
+};
+
+/// Command: tell this one of every key, now and whenever one changes.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct ListTo(pub Recipient<Listed>);
+
+impl Handler<ListTo> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, ListTo(directory): ListTo, _: &mut Context<Self>) {
+        directory.do_send(Listed(self.keys.iter().map(|(key, entry)| entry.listing(*key)).collect()));
+        self.directory = Some(directory);
+    }
+}
+
+impl Entry {
+    pub(super) fn listing(&self, id: KeyId) -> Listing {
+        Listing::Changed(Box::new(KeyRow {
+            id,
+            secret: self.secret.clone(),
+            masked: self.secret.masked(),
+            about: self.about.clone(),
+            placement: self.placement.clone(),
+            health: self.health.clone(),
+            place: self.place.clone(),
+            tally: self.tally.clone(),
+        }))
+    }
+}
+
+impl Supervisor {
+    pub(super) fn list(&self, listing: Listing) {
+        if let Some(directory) = &self.directory {
+            directory.do_send(Listed(vec![listing]));
+        }
+    }
+}

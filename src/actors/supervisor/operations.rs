@@ -1,0 +1,119 @@
+//! What operators do with keys while they are in use: add, place anew, disable, enable, reset, remove.
+//!
+//! Each command is answered when the actors of its keys have judged and the supervisor has told the balancers, so that
+//! whoever then asks all balancers for anything knows that they have heard of it.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+use futures_util::future::join_all;
+
+use super::{KeyRoute, PoolKey, Supervisor};
+use crate::{
+    actors::{
+        directory::Listing,
+        key::{Steer, Steering},
+    },
+    domain::{
+        key::{KeyAbout, KeyId},
+        placement::KeyPlacement,
+        time::Now,
+    },
+};
+
+/// Command: use these keys as well. Those that exist stay as they are.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct AddKeys(pub Vec<PoolKey>);
+
+impl Handler<AddKeys> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, AddKeys(added): AddKeys, ctx: &mut Context<Self>) {
+        let ids: Vec<KeyId> = added.iter().map(|key| key.id).collect();
+        for key in added {
+            if !self.keys.contains_key(&key.id) {
+                self.spawn_key(key, ctx);
+            }
+        }
+        self.tell_of(&ids);
+    }
+}
+
+/// Command: these keys are gone. Attempts that are under way with them end by themselves.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct RemoveKeys(pub Vec<KeyId>);
+
+impl Handler<RemoveKeys> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, RemoveKeys(ids): RemoveKeys, _: &mut Context<Self>) {
+        for key in ids {
+            let Some(entry) = self.keys.remove(&key) else { continue };
+            self.projects.leave(key, &entry.place.ledger);
+            self.unsaved.remove(&key);
+            self.undelivered.remove(&key);
+            entry.actor.do_send(Steer(Steering::Retire));
+            self.announce(&[KeyRoute::Removed { key }]);
+            self.list(Listing::Removed(key));
+        }
+    }
+}
+
+/// Command: what is said of these keys has changed.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct PlaceKeys(pub Vec<(KeyId, KeyPlacement, KeyAbout)>);
+
+impl Handler<PlaceKeys> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, PlaceKeys(placed): PlaceKeys, _: &mut Context<Self>) {
+        let now = Now::read();
+        let ids: Vec<KeyId> = placed.iter().map(|(key, ..)| *key).collect();
+        for (key, placement, about) in placed {
+            let Some(entry) = self.keys.get_mut(&key) else { continue };
+            entry.about = Arc::new(about);
+            if *entry.placement != placement {
+                self.projects.leave(key, &entry.place.ledger);
+                let place = self.projects.place(key, &placement, now);
+                // What is in flight goes on to count.
+                entry.place = crate::balance::table::Place { gauge: entry.place.gauge.clone(), ..place };
+                entry.placement = Arc::new(placement);
+            }
+        }
+        self.tell_of(&ids);
+    }
+}
+
+/// Command: do this with these keys. Answered with the number of those that did it.
+#[derive(Debug, Message)]
+#[rtype(result = "usize")]
+pub struct SteerKeys {
+    pub keys: Vec<KeyId>,
+    pub steering: Steering,
+}
+
+impl Handler<SteerKeys> for Supervisor {
+    type Result = ResponseFuture<usize>;
+
+    fn handle(&mut self, SteerKeys { keys, steering }: SteerKeys, _: &mut Context<Self>) -> Self::Result {
+        let actors =
+            keys.iter().filter_map(|key| self.keys.get(key)).map(|entry| entry.actor.send(Steer(steering)));
+        let asked = join_all(actors);
+        Box::pin(async move { asked.await.iter().filter(|answer| answer.is_ok()).count() })
+    }
+}
+
+impl Supervisor {
+    /// Tells balancers and the directory how these keys stand.
+    fn tell_of(&self, keys: &[KeyId]) {
+        let known = keys.iter().filter_map(|key| Some((*key, self.keys.get(key)?)));
+        let routes: Vec<KeyRoute> = known.clone().map(|(key, entry)| entry.route(key)).collect();
+        self.announce(&routes);
+        for (key, entry) in known {
+            self.list(entry.listing(key));
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The steps of a job. Each is short, so that requests go on between them and a job that is cancelled ends soon.
+
+use actix_web::{rt::spawn, web::Data};
+
+use super::{Task, Undo};
+use crate::{
+    actors::{
+        directory::KeyRow,
+        key::Steering,
+        supervisor::{PlaceKeys, RemoveKeys, SteerKeys},
+    },
+    api::{
+        admin::{
+            jobs::{JobError, Running},
+            keys::all_have_heard,
+        },
+        gateway::Gateway,
+    },
+    db::keys::{change_keys, delete_keys},
+    domain::{
+        key::{KeyAbout, KeyId},
+        placement::KeyPlacement,
+    },
+    services::recheck::VerifyKeys,
+};
+
+/// Keys of one step.
+const STEP: usize = 500;
+/// Keys of one step where Google is asked about each.
+const ASKED_STEP: usize = 50;
+
+/// Runs the job beside the requests of the worker that was asked.
+pub fn start(gateway: Data<Gateway>, running: Running, task: Task, rows: Vec<KeyRow>) {
+    spawn(async move {
+        let undo = match task {
+            Task::Verify => verify(&gateway, &running, &rows).await,
+            Task::Reset => steer(&gateway, &running, &ids(&rows), Steering::Reset, "reset").await,
+            Task::Enable => {
+                let disabled = |row: &&KeyRow| row.health.disabled.is_some();
+                let was = rows
+                    .iter()
+                    .filter(disabled)
+                    .map(|row| (row.id, row.health.disabled.and_then(|by| by.until_ms)));
+                let undo = Undo::Disable(was.collect());
+                steer(&gateway, &running, &ids(&rows), Steering::Enable, "enabled").await;
+                Some(undo)
+            }
+            Task::Disable { until_ms } => {
+                let was_enabled = rows.iter().filter(|row| row.health.disabled.is_none()).map(|row| row.id);
+                let undo = Undo::Enable(was_enabled.collect());
+                steer(&gateway, &running, &ids(&rows), Steering::Disable { until_ms }, "disabled").await;
+                Some(undo)
+            }
+            Task::Delete => delete(&gateway, &running, &rows).await,
+            Task::Update(changes) => {
+                let changed: Vec<_> = rows.iter().filter_map(|row| changes.applied(row)).collect();
+                running.count("unchanged", rows.len() - changed.len());
+                let before = |row: &KeyRow| (row.id, (*row.placement).clone(), (*row.about).clone());
+                let was = rows.iter().filter(|row| changes.applied(row).is_some()).map(before).collect();
+                place(&gateway, &running, changed, "updated").await;
+                Some(Undo::Place(was))
+            }
+        };
+        all_have_heard(&gateway).await;
+        running.end(undo.filter(|undo| undo.count() > 0));
+    });
+}
+
+/// Takes back what a job has done.
+pub fn undo(gateway: Data<Gateway>, running: Running, undo: Undo) {
+    spawn(async move {
+        match undo {
+            Undo::Enable(keys) => {
+                steer(&gateway, &running, &keys, Steering::Enable, "enabled").await;
+            }
+            Undo::Disable(keys) => {
+                for (key, until_ms) in keys {
+                    steer(&gateway, &running, &[key], Steering::Disable { until_ms }, "disabled").await;
+                }
+            }
+            Undo::Place(before) => place(&gateway, &running, before, "restored").await,
+        }
+        all_have_heard(&gateway).await;
+        running.end(None);
+    });
+}
+
+fn ids(rows: &[KeyRow]) -> Vec<KeyId> {
+    rows.iter().map(|row| row.id).collect()
+}
+
+async fn verify(gateway: &Gateway, running: &Running, rows: &[KeyRow]) -> Option<Undo> {
+    for step in rows.chunks(ASKED_STEP) {
+        if running.is_cancelled() {
+            break;
+        }
+        let Ok(result) = gateway.recheck.send(VerifyKeys(ids(step))).await else { break };
+        running.count("accepted", result.found_well);
+        running.count("refused", result.found_invalid);
+        running.count("unclear", step.len().saturating_sub(result.found_well + result.found_invalid));
+    }
+    None
+}
+
+async fn steer(
+    gateway: &Gateway,
+    running: &Running,
+    keys: &[KeyId],
+    steering: Steering,
+    outcome: &str,
+) -> Option<Undo> {
+    for step in keys.chunks(STEP) {
+        if running.is_cancelled() {
+            break;
+        }
+        let steered = gateway.supervisor.send(SteerKeys { keys: step.to_vec(), steering }).await.unwrap_or(0);
+        running.count(outcome, steered);
+        running.count("gone", step.len() - steered);
+    }
+    None
+}
+
+async fn delete(gateway: &Gateway, running: &Running, rows: &[KeyRow]) -> Option<Undo> {
+    for step in rows.chunks(STEP) {
+        if running.is_cancelled() {
+            break;
+        }
+        let keys = ids(step);
+        if let Err(failure) = gateway.database.write(move |conn| delete_keys(conn, &keys)).await {
+            fail(running, step.iter().map(|row| (row.id, row.masked.clone())), &failure.to_string());
+            continue;
+        }
+        let _ = gateway.supervisor.send(RemoveKeys(ids(step))).await;
+        running.count("deleted", step.len());
+    }
+    None
+}
+
+async fn place(
+    gateway: &Gateway,
+    running: &Running,
+    changed: Vec<(KeyId, KeyPlacement, KeyAbout)>,
+    outcome: &str,
+) {
+    for step in changed.chunks(STEP) {
+        if running.is_cancelled() {
+            break;
+        }
+        let stored = step.to_vec();
+        if let Err(failure) = gateway.database.write(move |conn| change_keys(conn, &stored)).await {
+            fail(running, step.iter().map(|(id, ..)| (*id, String::new())), &failure.to_string());
+            continue;
+        }
+        let _ = gateway.supervisor.send(PlaceKeys(step.to_vec())).await;
+        running.count(outcome, step.len());
+    }
+}
+
+fn fail(running: &Running, keys: impl Iterator<Item = (KeyId, String)>, message: &str) {
+    let message = message.to_owned();
+    running.fail(keys.map(|(id, masked)| JobError { id, masked, message: message.clone() }));
+}

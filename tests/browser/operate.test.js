@@ -1,0 +1,110 @@
+// An operator's day: why a request failed, a setting that counts at once, a token that meets its limit, a talk in the
+// playground.
+import assert from 'node:assert/strict'
+import { after, before, it } from 'node:test'
+import OpenAI from 'openai'
+import { assertAccessible, logIn, openPage, startBrowser } from './browser.js'
+import { startDemo } from './gateway.js'
+
+let demo, browser, page
+before(async () => {
+  demo = await startDemo('--healthy', '--no-traffic')
+  browser = await startBrowser()
+  page = await openPage(browser)
+  await logIn(page, demo)
+})
+after(async () => {
+  await browser?.close()
+  await demo?.stop()
+})
+
+it('tells at one look why a request failed', async () => {
+  const client = new OpenAI({ baseURL: `${demo.gateway}/v1`, apiKey: demo.token, maxRetries: 0 })
+  const messages = [{ role: 'user', content: '[[bare_error=0]] Hello!' }]
+  await assert.rejects(client.chat.completions.create({ model: 'gemini-2.5-flash', messages }))
+
+  await page.goto(`${demo.gateway}/requests?status=error`)
+  await page.locator('tbody button.open').first().click()
+  const verdict = page.getByTestId('verdict')
+  await verdict.waitFor()
+  assert.match(await verdict.textContent(), /failed/)
+  await page.getByText('keys ready').first().waitFor()
+  await assertAccessible(page, 'a failed request')
+})
+
+it('changes a setting that counts for the next request', async () => {
+  assert.equal((await demo.ask('Hello!', demo.token, 'nickname')).ok, false)
+  await page.goto(`${demo.gateway}/settings?q=MODEL_ALIASES`)
+  const row = page.locator('#setting-MODEL_ALIASES')
+  await row.getByRole('button', { name: 'Add a line' }).click()
+  await row.getByLabel('Name 1').fill('nickname')
+  await row.getByLabel('Value of nickname').fill('gemini-2.5-flash')
+  await page.getByRole('button', { name: 'Save', exact: true }).click()
+  await page.getByText('Settings are saved').first().waitFor()
+  assert.equal((await demo.ask('Hello!', demo.token, 'nickname')).status, 200)
+  await row.getByText('dashboard').first().waitFor()
+  await assertAccessible(page, 'a changed setting')
+})
+
+it('says what is wrong with a value while it is typed', async () => {
+  await page.goto(`${demo.gateway}/settings?q=MAX_FAILURES`)
+  const row = page.locator('#setting-MAX_FAILURES')
+  await row.locator('input').fill('1000')
+  await row.getByRole('alert').waitFor()
+  assert.equal(await page.getByRole('button', { name: 'Save', exact: true }).isDisabled(), true)
+  await row.getByRole('button', { name: 'Undo' }).click()
+})
+
+it('shows both values when somebody else was first', async () => {
+  await page.goto(`${demo.gateway}/settings?q=MAX_FAILURES`)
+  await page.locator('#setting-MAX_FAILURES input').fill('7')
+  await demo.admin('PATCH', 'settings', { MAX_FAILURES: 9 })
+  await page.getByRole('button', { name: 'Save', exact: true }).click()
+  const dialog = page.getByRole('dialog')
+  await dialog.getByText('Theirs').waitFor()
+  await dialog.getByRole('button', { name: 'Save mine' }).click()
+  await page.getByText('Settings are saved').first().waitFor()
+  const { items } = await demo.admin('GET', 'settings')
+  assert.equal(items.find(({ name }) => name === 'MAX_FAILURES').value, 7)
+})
+
+it('makes a client token, shows it once, and holds it to its limit', async () => {
+  await page.goto(`${demo.gateway}/clients`)
+  await page.getByRole('button', { name: 'New client' }).first().click()
+  await page.getByRole('textbox', { name: 'Name', exact: true }).fill('Research team')
+  await page.getByLabel('Requests/min').fill('2')
+  await page.getByRole('button', { name: 'Create token' }).click()
+  const token = await page.getByTestId('new-token').textContent()
+  await assertAccessible(page, 'a new token')
+  await page.getByRole('button', { name: 'I have stored it' }).click()
+
+  const client = new OpenAI({ baseURL: `${demo.gateway}/v1`, apiKey: token, maxRetries: 0 })
+  const ask = () => client.chat.completions.create({ model: 'gemini-2.5-flash', messages: [{ role: 'user', content: 'Hi' }] })
+  await ask()
+  await ask()
+  await assert.rejects(ask, OpenAI.RateLimitError)
+
+  await page.reload()
+  await page.getByText('2 / 2').waitFor()
+  assert.equal((await page.content()).includes(token), false)
+
+  const holder = await openPage(browser)
+  await holder.goto(`${demo.gateway}/usage`)
+  await holder.locator('input[type=password]').fill(token)
+  await holder.locator('button[type=submit]').click()
+  await holder.getByText('2 / 2').waitFor()
+  await assertAccessible(holder, 'own use')
+  await holder.context().close()
+})
+
+for (const dialect of ['openai', 'responses', 'anthropic', 'gemini']) {
+  it(`talks in the playground: ${dialect}`, async () => {
+    await page.goto(`${demo.gateway}/playground`)
+    await page.getByLabel('Dialect').selectOption(dialect)
+    await page.locator('#prompt').fill('[[thoughts]] What is balance?')
+    await page.keyboard.press('Enter')
+    await page.getByTestId('served-by').waitFor()
+    assert.match(await page.getByRole('log').textContent(), /Thoughts.*You wrote: "What is balance\?"/s)
+    await assertAccessible(page, `the playground in ${dialect}`)
+  })
+}
