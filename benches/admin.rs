@@ -20,6 +20,7 @@ use gemini_balance::{
         rollups::{ModelNames, add_rollups, sum_logs},
     },
     domain::{time::Now, timeline::DAY_MS},
+    telemetry::LevelSwitch,
 };
 
 const TOKEN: &str = "sk-of-the-bench-8d3a";
@@ -159,13 +160,13 @@ async fn measure(folder: &Path, file: &Path, keys: i64) {
         (text("BASE_URL"), text("http://127.0.0.1:9/v1beta")),
     ];
     let sources = Sources { dir: folder.to_owned(), env };
-    let mut config = Config::load(&sources).unwrap_or_else(|problems| panic!("{problems}")).config;
-    config.server.port = 0;
+    let mut loaded = Config::load(&sources).unwrap_or_else(|problems| panic!("{problems}"));
+    loaded.config.server.port = 0;
     let began = Instant::now();
-    let running = app::start(config).await.unwrap_or_else(|error| panic!("{error}"));
+    let running = app::start(loaded, LevelSwitch::default()).await.unwrap_or_else(|error| panic!("{error}"));
     println!("started with {keys} keys in {:.1} s", began.elapsed().as_secs_f64());
     let origin = format!("http://{}", running.address);
-    println!("{:>9} {:>9} {:>9}  {}", "median ms", "most ms", "bytes", "GET /api/admin/");
+    println!("{:>9} {:>9} {:>9}  GET /api/admin/", "median ms", "most ms", "bytes");
     for path in pages() {
         ask(&origin, &path).await;
     }

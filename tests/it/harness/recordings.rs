@@ -51,13 +51,13 @@ pub fn exchanged_stream(name: &str) -> Option<String> {
     let path = folder()?.join("gemini/exchanges").join(format!("{name}.json"));
     let file: Value = serde_json::from_str(&text(&path)).expect("JSON");
     let responses = file["exchanges"].as_array()?.iter().map(|exchange| &exchange["response"]);
-    let found = responses.filter_map(|response| match &response["body"] {
+    let mut found = responses.filter_map(|response| match &response["body"] {
         Value::Array(events) => {
             Some(events.iter().map(|event| format!("data: {event}\r\n\r\n")).collect::<String>())
         }
         _ => response["body_text"].as_str().filter(|text| text.starts_with("data:")).map(str::to_owned),
     });
-    Some(found.last().unwrap_or_else(|| panic!("{name} has no stream")))
+    Some(found.next_back().unwrap_or_else(|| panic!("{name} has no stream")))
 }
 
 /// The requests of one file of recorded clients.
