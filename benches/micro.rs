@@ -244,6 +244,8 @@ fn meta() -> ChatMeta {
         log_probabilities: None,
         speech: None,
         names: Arc::default(),
+        own_stops: Vec::new(),
+        is_signed: true,
     }
 }
 
@@ -341,6 +343,7 @@ fn message_meta() -> MessageMeta {
         parallel_tool_use: true,
         names: Arc::default(),
         own_stops: Vec::new(),
+        is_signed: true,
     }
 }
 

@@ -116,6 +116,7 @@ pub async fn start(loaded: Loaded, log_level: LevelSwitch) -> Result<Running, St
         database: database.clone(),
         outbox_guard: outbox_guard.downgrade(),
         signatures: Signatures::default(),
+        background: Arc::default(),
     };
     let server = server::serve(listener, shared, states)?;
     Ok(Running {

@@ -1,14 +1,17 @@
 //! Responses that clients asked to keep, as the handlers of one worker see them. Everything that looks into the database
 //! does so on another thread.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
 
 use actix::Addr;
 use bytes::Bytes;
 use serde_json::Value;
 use tracing::{error, warn};
 
-use super::error::ApiError;
+use super::{error::ApiError, openai::background::Background};
 use crate::{
     actors::archive::{Archive, Keep, Unwritten, Waiting},
     convert::{
@@ -24,12 +27,16 @@ use crate::{
 
 /// Larger requests are answered but not kept.
 pub const LARGEST_KEPT: usize = 16 * 1024 * 1024;
+/// Responses that the references of one request may lead to; each may be as large as that.
+const MAX_REFERRED: usize = 50;
 
 #[derive(Clone)]
 pub struct Responses {
     pub archive: Addr<Archive>,
     pub unwritten: Arc<Unwritten>,
     pub database: Database,
+    /// Those that are being made while nobody has to wait.
+    pub background: Arc<Background>,
     /// Otherwise nothing is kept.
     pub is_on: bool,
 }
@@ -93,21 +100,20 @@ impl Responses {
                 Chain::Broken { missing } => return Ok(Err(ConvertError::PreviousNotFound { id: missing })),
                 Chain::TooLong => return Ok(Err(too_long())),
             };
-            let mut items = Vec::new();
-            for row in &chain {
-                items.extend(stored::items(&row.input));
-                items.extend(stored::output(&row.response));
-            }
-            let mut referenced = HashMap::new();
+            let items: Vec<Value> = chain.iter().flat_map(items_of).collect();
             let in_chain: Vec<_> = stored::references(&items).map(str::to_owned).collect();
-            for reference in references.into_iter().chain(in_chain) {
-                let known = item_with(&items, &reference).cloned();
-                let item = match (known, response_of_item(&reference)) {
-                    (Some(item), _) => Some(item),
-                    (None, Some(id)) => find(&id)?.and_then(|row| item_of(&row, &reference)),
-                    (None, None) => None,
-                };
-                referenced.extend(item.map(|item| (reference, item)));
+            let mut wanted: HashSet<String> = references.into_iter().chain(in_chain).collect();
+            let mut referenced = HashMap::new();
+            take(&mut wanted, &items, &mut referenced);
+            // Each response is read once, however many of its items are referred to.
+            let others: BTreeSet<_> = wanted.iter().filter_map(|item| response_of_item(item)).collect();
+            if others.len() > MAX_REFERRED {
+                return Ok(Err(too_scattered(others.len())));
+            }
+            for id in others {
+                if let Some(row) = find(&id)? {
+                    take(&mut wanted, &items_of(&row), &mut referenced);
+                }
             }
             Ok(Ok(Earlier { items, referenced }))
         });
@@ -147,16 +153,29 @@ fn find_either(
     }
 }
 
-fn item_of(row: &StoredResponse, id: &str) -> Option<Value> {
-    let mut items = stored::output(&row.response);
-    items.extend(stored::items(&row.input));
-    item_with(&items, id).cloned()
+/// What a response began with, and what it said.
+fn items_of(row: &StoredResponse) -> Vec<Value> {
+    let mut items = stored::items(&row.input);
+    items.extend(stored::output(&row.response));
+    items
 }
 
-/// The item itself, not one that refers to it.
-fn item_with<'a>(items: &'a [Value], id: &str) -> Option<&'a Value> {
+/// Takes those of the items that are wanted; the item itself, not one that refers to it.
+fn take(wanted: &mut HashSet<String>, items: &[Value], into: &mut HashMap<String, Value>) {
     let is_reference = |item| stored::references(std::slice::from_ref(item)).next().is_some();
-    items.iter().find(|item| item["id"] == id && !is_reference(*item))
+    for item in items {
+        let id = item["id"].as_str().unwrap_or_default();
+        if wanted.contains(id) && !is_reference(item) {
+            wanted.remove(id);
+            into.insert(id.to_owned(), item.clone());
+        }
+    }
+}
+
+fn too_scattered(count: usize) -> ConvertError {
+    let reason =
+        format!("its references lead to {count} other responses, and at most {MAX_REFERRED} are read.");
+    ConvertError::InvalidValue { param: "input".to_owned(), reason }
 }
 
 fn too_long() -> ConvertError {

@@ -3,15 +3,22 @@
 
 use std::rc::Rc;
 
+use bytes::Bytes;
 use tracing::debug;
 
-use super::source::Source;
+use super::{
+    error::ApiError,
+    gateway::Gateway,
+    journal::Journal,
+    source::{self, Source},
+    stream::Opening,
+};
 use crate::{
-    convert::cures::Cure,
+    convert::{cures::Cure, gemini::GenerateContentResponse},
     upstream::{
         answer::AnswerStream,
         call::Call,
-        dispatch::{Answer, Dispatcher, UpstreamError},
+        dispatch::{Answer, Dispatcher, Refusal, UpstreamError, malformed},
         trail::Trail,
     },
 };
@@ -58,6 +65,49 @@ pub async fn open_source(
     } else {
         open(dispatcher, call, trail).await.map(Source::from)
     }
+}
+
+/// The one answer to a request, whole; with the links that a search found, where they are wanted.
+pub async fn whole(
+    gateway: &Gateway,
+    call: &Call,
+    links: bool,
+    trail: &mut Trail,
+) -> Result<Answer, ApiError> {
+    let mut answer = fetch(&gateway.dispatcher, call, trail).await?;
+    if links {
+        source::add_links(&mut answer);
+    }
+    Ok(answer)
+}
+
+/// The same as a stream, before anything has come.
+pub fn opening(gateway: &Gateway, call: Call, links: bool, mut journal: Journal) -> Opening {
+    let (dispatcher, is_fake) = (gateway.dispatcher.clone(), gateway.streams.fake.is_some());
+    Box::pin(async move {
+        let opened = open_source(&dispatcher, &call, &mut journal.trail, is_fake).await;
+        (opened.map(|source| vec![source.with_links(links)]), journal)
+    })
+}
+
+/// Google's method for an answer, told as it comes or whole.
+pub fn method(gateway: &Gateway, is_stream: bool) -> &'static str {
+    if is_stream && gateway.streams.fake.is_none() {
+        "streamGenerateContent?alt=sse"
+    } else {
+        "generateContent"
+    }
+}
+
+/// Reads an answer of Gemini's, whole or one event.
+pub fn answer_of(data: &Bytes) -> Result<GenerateContentResponse<'_>, ApiError> {
+    serde_json::from_slice(data).map_err(|_| unreadable())
+}
+
+/// JSON of Google's that is not what was asked for.
+pub fn unreadable() -> ApiError {
+    let fault = malformed("Gemini sent something that is not an answer");
+    UpstreamError::Refused(Box::new(Refusal::inside(fault))).into()
 }
 
 /// The call with a body that Google may take.

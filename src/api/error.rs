@@ -75,6 +75,14 @@ pub enum ApiError {
     UnknownResponse { id: String },
     #[error("Cannot cancel a synchronous response.")]
     NotInBackground,
+    #[error(
+        "too many of your responses are being made in the background; wait for one of them, or cancel it"
+    )]
+    TooManyInBackground,
+    #[error(
+        "the events of this response cannot be told again: it is not being made in the background; fetch it without `stream`"
+    )]
+    NoEvents,
     #[error(transparent)]
     Admin(#[from] AdminError),
     #[error(transparent)]
@@ -131,7 +139,9 @@ impl ApiError {
             | Self::Parameter { .. }
             | Self::ModelName { .. }
             | Self::NotInBackground
+            | Self::NoEvents
             | Self::Convert(_) => ErrorKind::InvalidRequest,
+            Self::TooManyInBackground => ErrorKind::RateLimited,
             Self::UnknownModel { .. } => ErrorKind::ModelNotFound,
             Self::UnknownResponse { .. } => ErrorKind::NotFound,
             Self::UnknownUpload => ErrorKind::ResourceNotFound,
@@ -179,6 +189,7 @@ impl ApiError {
             ErrorKind::ModelNotFound => "model_not_found",
             ErrorKind::NotFound => "not_found",
             ErrorKind::ResourceNotFound => "resource_not_found",
+            ErrorKind::RateLimited if matches!(self, Self::TooManyInBackground) => "too_many",
             ErrorKind::RateLimited if matches!(self, Self::OverLimit(_)) => "token_limit",
             ErrorKind::RateLimited => "all_cooling",
             ErrorKind::Internal => "internal",

@@ -11,8 +11,9 @@ use super::{
     admin::session::{Attempts, Sessions},
     archive::Responses,
     error::ApiError,
+    openai::passthrough::Forwarder,
     outbox::Outbox,
-    signatures::Signatures,
+    signatures::{Remembered, Signatures},
     source::Shape,
 };
 use crate::{
@@ -23,7 +24,7 @@ use crate::{
     },
     convert::switches::{Edits, Smoothing, Switches, Wanted},
     db::Database,
-    domain::{model::ModelName, network::Network},
+    domain::{client::TokenId, model::ModelName, network::Network},
     media::Fetcher,
     secrets::{Sealer, TokenSet},
     services::catalog::{Catalog, ModelList},
@@ -87,6 +88,8 @@ pub struct Gateway {
     pub signatures: Signatures,
     /// Those that clients asked to keep.
     pub responses: Responses,
+    /// Who does what is asked of `/openai/v1`.
+    pub forwarder: Forwarder,
     /// What names of models and the settings ask for.
     pub switches: Arc<Switches>,
     pub streams: Streams,
@@ -134,6 +137,11 @@ impl Gateway {
     pub fn shape(&self) -> Shape {
         let heartbeat = self.streams.fake.into_iter().chain(self.heartbeat).min();
         Shape { heartbeat, smoothing: self.streams.smoothing }
+    }
+
+    /// What is remembered of that client's conversations with the model.
+    pub fn remembered(&self, owner: &TokenId, model: &ModelName) -> Remembered {
+        self.signatures.of(owner.clone(), model.clone())
     }
 
     /// The model that a client's name stands for, unless it is hidden here.

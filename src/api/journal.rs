@@ -158,6 +158,8 @@ impl Journal {
 
     fn admit_as(&mut self, model: &ModelName, need: Need) -> Result<(), ApiError> {
         self.require_model(model)?;
+        // One request is one, however often it is let in.
+        self.admission = None;
         self.admission = Some(self.holder.admit(need, Now::read()).map_err(ApiError::OverLimit)?);
         self.images = need.images;
         Ok(())

@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 use crate::{
-    convert::gemini::memory::{CallKey, SignatureMemory},
+    convert::gemini::{
+        memory::{CallKey, SignatureMemory},
+        signatures::Signed,
+    },
     domain::{client::TokenId, model::ModelName},
 };
 
@@ -42,9 +45,15 @@ impl Signatures {
 }
 
 impl Remembered {
-    pub fn remember(&self, id: &str, function: &str, signature: &str) {
-        let now = Instant::now();
-        self.signatures.memory().remember(self.key(id, function), signature, now);
+    pub fn remember(&self, signed: &[Signed]) {
+        // Most answers have none, and need no lock.
+        if signed.is_empty() {
+            return;
+        }
+        let (mut memory, now) = (self.signatures.memory(), Instant::now());
+        for Signed { id, function, signature } in signed {
+            memory.remember(self.key(id, function), signature, now);
+        }
     }
 
     pub fn recall(&self, id: &str, function: &str) -> Option<String> {

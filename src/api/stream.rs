@@ -60,7 +60,10 @@ pub trait Writer: Unpin + 'static {
 }
 
 /// Opens the upstream's side; one source for each candidate that the client asked for.
-pub type Opening = LocalBoxFuture<'static, (Result<Vec<Source>, UpstreamError>, Journal)>;
+pub type Opening = LocalBoxFuture<'static, Opened>;
+
+/// What came of it.
+pub type Opened = (Result<Vec<Source>, UpstreamError>, Journal);
 
 /// Waits for the first content; an error until then has its own status. After a silence the answer begins with a
 /// heartbeat, and an error can only come as an event.
@@ -70,21 +73,55 @@ pub async fn respond<F: Envelope, W: Writer>(
     shape: impl Into<Shape>,
 ) -> Result<HttpResponse, Failure<F>> {
     let shape = shape.into();
-    let patience = shape.heartbeat.unwrap_or(Duration::MAX);
-    let body = match tokio::time::timeout(patience, &mut opening).await {
-        Ok((Ok(sources), journal)) => StreamBody::new(State::Open(sources), Some(journal), writer, shape),
-        Ok((Err(error), journal)) => {
+    match first(&mut opening, shape.heartbeat).await {
+        Some(opened) => respond_with(opened, writer, shape),
+        None => Ok(begin(opening, writer, shape)),
+    }
+}
+
+/// What the upstream's side comes to, if it does before a sign of life is due.
+pub async fn first(opening: &mut Opening, heartbeat: Option<Duration>) -> Option<Opened> {
+    tokio::time::timeout(heartbeat.unwrap_or(Duration::MAX), opening).await.ok()
+}
+
+/// The answer whose first content is there, or an error with its status.
+pub fn respond_with<F: Envelope, W: Writer>(
+    opened: Opened,
+    writer: W,
+    shape: Shape,
+) -> Result<HttpResponse, Failure<F>> {
+    match opened {
+        (Ok(sources), journal) => {
+            Ok(tell(StreamBody::new(State::Open(sources), Some(journal), writer, shape)))
+        }
+        (Err(error), journal) => {
             let failure = Failure::<F>::from(error);
             journal.fail(failure.status(), &failure.error);
-            return Err(failure);
+            Err(failure)
         }
-        Err(_) => StreamBody::new(State::Opening(opening), None, writer, shape),
-    };
+    }
+}
+
+/// The answer that begins with a sign of life, as nothing has come yet.
+pub fn begin<W: Writer>(opening: Opening, writer: W, shape: Shape) -> HttpResponse {
+    tell(StreamBody::new(State::Opening(opening), None, writer, shape))
+}
+
+fn tell<W: Writer>(body: StreamBody<W>) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     response.insert_header((CONTENT_TYPE, W::CONTENT_TYPE)).insert_header((CACHE_CONTROL, "no-cache"));
     // nginx would otherwise hold events back until a buffer is full.
     response.insert_header((HeaderName::from_static("x-accel-buffering"), "no"));
-    Ok(response.streaming(TimedBody::new(body)))
+    response.streaming(TimedBody::new(body))
+}
+
+/// The same answer for whoever asks for its bytes; an error is an event from the start.
+pub fn told<W: Writer>(
+    opening: Opening,
+    writer: W,
+    shape: Shape,
+) -> impl Stream<Item = Result<Bytes, Infallible>> + Unpin {
+    TimedBody::new(StreamBody::new(State::Opening(opening), None, writer, shape))
 }
 
 enum State {

@@ -20,6 +20,7 @@ use crate::{
         archive::Responses,
         gateway::{AdminDoor, Gateway, Limits, Streams},
         normalize::normalize_path,
+        openai::{background::Background, passthrough::Forwarder},
         outbox::Outbox,
         signatures::Signatures,
     },
@@ -42,6 +43,7 @@ pub struct Shared {
     pub database: Database,
     pub outbox_guard: mpsc::WeakSender<()>,
     pub signatures: Signatures,
+    pub background: Arc<Background>,
 }
 
 /// Lives on the thread that it was made on.
@@ -137,8 +139,10 @@ impl Shared {
                 archive: self.crew.archive.clone(),
                 unwritten: self.crew.unwritten.clone(),
                 database: self.database.clone(),
+                background: self.background.clone(),
                 is_on: config.responses.store,
             },
+            forwarder: Forwarder::new(config.gemini.openai_passthrough),
             switches: live.switches.clone(),
             streams: Streams { fake: config.streams.fake, smoothing: switches::smoothing(&config.streams) },
             heartbeat: config.upstream.stream_heartbeat,

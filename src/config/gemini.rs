@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::reader::Reader;
-use crate::domain::model::ModelName;
+use crate::domain::{forwarding::Forwarding, model::ModelName};
 
 /// Defaults for requests and answers.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,6 +12,8 @@ pub struct Gemini {
     pub safety_settings: Vec<SafetySetting>,
     /// Hidden and refused.
     pub filtered_models: Vec<ModelName>,
+    /// Who does what is asked of `/openai/v1`.
+    pub openai_passthrough: Forwarding,
     /// Whether OpenAI clients see thoughts.
     pub show_thinking_process: bool,
     /// Whether clients neither see nor use the files of others, nor what else they have made.
@@ -25,15 +27,13 @@ pub struct SafetySetting {
     pub threshold: String,
 }
 
-/// Whether each is what happens.
-pub(super) const PASSTHROUGH: [(&str, bool); 3] = [("forward", true), ("auto", false), ("convert", false)];
+pub(super) const PASSTHROUGH: [(&str, Forwarding); 3] =
+    [("auto", Forwarding::Auto), ("forward", Forwarding::Always), ("convert", Forwarding::Never)];
 
 impl Gemini {
     pub(super) fn read(reader: &mut Reader) -> Self {
-        if !reader.choice("OPENAI_PASSTHROUGH", &PASSTHROUGH) {
-            reader.notice("OPENAI_PASSTHROUGH knows only forward yet, which is used");
-        }
         Self {
+            openai_passthrough: reader.choice("OPENAI_PASSTHROUGH", &PASSTHROUGH),
             safety_settings: safety_settings(reader),
             filtered_models: filtered_models(reader),
             show_thinking_process: reader.flag("SHOW_THINKING_PROCESS"),

@@ -116,14 +116,16 @@ fn parts(content: &mut Map<String, Value>) -> impl Iterator<Item = &mut Map<Stri
     parts.into_iter().flatten().filter_map(Value::as_object_mut)
 }
 
-/// Every signature becomes the placeholder, and the first call of each of the model's turns has one.
+/// Signatures of calls become the placeholder, and the first call of each of the model's turns has one; others may be missing.
 fn forget_signatures(request: &mut Map<String, Value>) -> bool {
     let mut is_changed = false;
     for content in contents(request) {
         let mut is_first_call = true;
         for part in parts(content) {
             let is_call = part.contains_key("functionCall");
-            if part.contains_key("thoughtSignature") || is_call && is_first_call {
+            if !is_call {
+                is_changed |= part.remove("thoughtSignature").is_some();
+            } else if part.contains_key("thoughtSignature") || is_first_call {
                 let before = part.insert("thoughtSignature".to_owned(), SIGNATURE_PLACEHOLDER.into());
                 is_changed |= before.is_none_or(|before| before != SIGNATURE_PLACEHOLDER);
             }
@@ -261,7 +263,7 @@ mod tests {
         signed["thoughtSignature"] = "old".into();
         let body = json!({"contents": [
             {"role": "model", "parts": [signed, call("g")]},
-            {"role": "model", "parts": [{"text": "x"}, call("h"), call("i")]},
+            {"role": "model", "parts": [{"text": "x", "thoughtSignature": "old"}, call("h"), call("i")]},
         ]});
 
         let mended = mended(Cure::ForgetSignatures, &body).unwrap();

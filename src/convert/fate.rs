@@ -29,9 +29,12 @@ impl Fate {
     }
 }
 
+/// The table of a dialect; its rows come in several lists, as dialects share some.
+pub type Fates = [&'static [(&'static str, Fate)]];
+
 /// Fails on a refused field that asks for something; `null`, `false`, 0, `"none"` and empty lists ask for nothing.
-pub(super) fn refuse(request: &mut Object<'_>, fates: &[(&str, Fate)]) -> Result<(), ConvertError> {
-    for (name, fate) in fates {
+pub(super) fn refuse(request: &mut Object<'_>, fates: &Fates) -> Result<(), ConvertError> {
+    for (name, fate) in fates.iter().copied().flatten() {
         let Fate::Refused(reason) = fate else {
             continue;
         };

@@ -190,6 +190,11 @@ fn out_of_range<T: fmt::Display>(
     ConvertError::OutOfRange { param: at.to_string(), reason, code }
 }
 
+/// Appends a value to what goes to the client.
+pub(super) fn write<T: serde::Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, value).expect("strings and numbers serialise, and a vector takes every write");
+}
+
 pub(super) fn wrong_type(at: &At<'_>, expected: &'static str, got: &Value) -> ConvertError {
     ConvertError::InvalidType { param: at.to_string(), expected, got: kind(got) }
 }

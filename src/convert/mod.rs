@@ -11,10 +11,13 @@ pub mod fate;
 pub mod gemini;
 mod json;
 pub mod openai;
+mod schemas;
 pub mod switches;
 pub mod traits;
 
 #[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+mod testing;
 
 pub use error::ConvertError;

@@ -1,6 +1,7 @@
 //! The words that every layer shares. No I/O, no actors, no HTTP.
 
 pub mod client;
+pub mod forwarding;
 pub mod key;
 pub mod model;
 pub mod network;

@@ -10,6 +10,9 @@ pub fn is_public(address: IpAddr) -> bool {
     }
 }
 
+/// What a cloud's machines find their secrets at under a public number (Azure's WireServer).
+const METADATA: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
+
 fn is_public_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
     let is_special = match (a, b, c) {
@@ -23,7 +26,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
         (224..=255, _, _) => true,
         _ => false,
     };
-    !is_special
+    !is_special && address != METADATA
 }
 
 fn is_public_v6(address: Ipv6Addr) -> bool {

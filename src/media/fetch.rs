@@ -47,6 +47,8 @@ pub enum FetchError {
     Address,
     #[error("the address is not on the public internet, and no other is fetched")]
     NotPublic,
+    #[error("the port {0} is not one that pages are served at: 80, 443, or above 1023")]
+    Port(u16),
     #[error("the address could not be reached")]
     Unreachable,
     #[error("the server answered {0}")]
@@ -73,7 +75,7 @@ struct Guard {
 }
 
 /// What the guard says of a name that has no public address.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no public address")]
 struct NoPublicAddress;
 
@@ -86,13 +88,24 @@ impl Resolve for Guard {
         Box::pin(async move {
             let found = lookup_host((host, port)).await?;
             let may_be_private = self.private_hosts.contains(&host.to_ascii_lowercase());
-            let allowed: Vec<_> = found.filter(|found| may_be_private || is_public(found.ip())).collect();
-            if allowed.is_empty() {
-                return Err(NoPublicAddress.into());
-            }
-            Ok(allowed)
+            Ok(allowed(found, may_be_private)?)
         })
     }
+}
+
+/// What of the addresses of a name may be connected to. The connector gets these and asks nobody again, so that a name that
+/// means something else a moment later leads nowhere else.
+fn allowed(
+    found: impl Iterator<Item = SocketAddr>,
+    may_be_private: bool,
+) -> Result<Vec<SocketAddr>, NoPublicAddress> {
+    let allowed: Vec<_> = found.filter(|found| may_be_private || is_public(found.ip())).collect();
+    if allowed.is_empty() { Err(NoPublicAddress) } else { Ok(allowed) }
+}
+
+/// Services of the system's own (mail, shells, directories) listen below 1024, and understand a request in their own way.
+fn serves_pages(port: u16) -> bool {
+    matches!(port, 80 | 443 | 1024..)
 }
 
 impl Fetcher {
@@ -172,6 +185,8 @@ impl Fetcher {
             return Err(FetchError::Address);
         }
         let is_allowed = |host: &str| self.limits.private_hosts.contains(host);
+        let is_own = url.host_str().is_some_and(|host| is_allowed(host.trim_matches(['[', ']'])));
+        let port = url.port_or_known_default().filter(|port| !serves_pages(*port) && !is_own);
         match url.host() {
             None => Err(FetchError::Address),
             Some(Host::Domain(_)) => Ok(()),
@@ -182,7 +197,8 @@ impl Fetcher {
                 Ok(())
             }
             Some(Host::Ipv4(_) | Host::Ipv6(_)) => Err(FetchError::NotPublic),
-        }
+        }?;
+        port.map_or(Ok(()), |port| Err(FetchError::Port(port)))
     }
 
     fn too_large(&self) -> FetchError {
@@ -221,8 +237,18 @@ mod tests {
             "http://169.254.169.254/latest/meta-data",
             "http://10.0.0.1:8080/x.png",
             "https://100.64.0.1/",
-            "http://localhost:1/",
+            "http://localhost:8080/",
             "http://LOCALHOST/",
+            "http://0.0.0.0/",
+            "http://0/",
+            "http://127.1:22/",
+            "http://0x7f.0.0.2/",
+            "http://017700000002/",
+            "http://[::]/",
+            "http://[::ffff:0:127.0.0.1]/",
+            "http://[64:ff9b::7f00:1]/",
+            "http://[fe80::1]/",
+            "http://168.63.129.16/metadata/instance",
         ] {
             assert_eq!(fetcher.fetch(url, 1000).await.unwrap_err(), FetchError::NotPublic, "{url}");
         }
@@ -231,10 +257,44 @@ mod tests {
     #[actix_web::test]
     async fn only_plain_web_addresses_are_fetched() {
         let fetcher = fetcher();
-        for url in
-            ["file:///etc/passwd", "ftp://example.com/", "https://user:secret@example.com/", "nonsense"]
-        {
+        for url in [
+            "file:///etc/passwd",
+            "ftp://example.com/",
+            "https://user:secret@example.com/",
+            "http://user@example.com/",
+            "nonsense",
+        ] {
             assert_eq!(fetcher.fetch(url, 1000).await.unwrap_err(), FetchError::Address, "{url}");
         }
+    }
+
+    #[actix_web::test]
+    async fn ports_of_other_services_are_not_asked_but_for_the_operators_own() {
+        let fetcher = fetcher();
+        for (url, port) in [("http://example.com:22/x", 22), ("https://8.8.8.8:25/x", 25)] {
+            assert_eq!(fetcher.fetch(url, 1000).await.unwrap_err(), FetchError::Port(port), "{url}");
+        }
+
+        let private_hosts = Arc::new(HashSet::from(["127.0.0.1".to_owned()]));
+        let own = Fetcher::new(Limits { max_bytes: 1000, timeout: Duration::from_secs(5), private_hosts });
+        // Nothing listens there.
+        assert_eq!(own.fetch("http://127.0.0.1:9/x", 1000).await.unwrap_err(), FetchError::Unreachable);
+    }
+
+    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn of_a_name_with_several_addresses_only_the_public_ones_are_used() {
+        let mixed = addresses(&["127.0.0.1:80", "93.184.216.34:80", "[::1]:80", "[2606:4700::1]:80"]);
+        let private = addresses(&["10.0.0.1:80", "[::ffff:169.254.169.254]:80", "0.0.0.0:80"]);
+
+        assert_eq!(
+            allowed(mixed.clone().into_iter(), false),
+            Ok(addresses(&["93.184.216.34:80", "[2606:4700::1]:80"]))
+        );
+        assert_eq!(allowed(mixed.clone().into_iter(), true), Ok(mixed));
+        assert_eq!(allowed(private.into_iter(), false), Err(NoPublicAddress));
     }
 }

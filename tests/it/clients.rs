@@ -1,48 +1,29 @@
 //! Requests of real client versions, recorded, and replayed against the gateway.
 
-use std::{fs, path::PathBuf};
-
 use actix_web::http::Method;
 use serde_json::{Value, json};
 
-use crate::harness::TestApp;
+use crate::harness::{TOKEN, TestApp, client_requests};
 
-/// The recorded requests of OpenAI's SDKs with the names of their files; none on a machine without recordings.
-fn recorded() -> Vec<(String, Value)> {
-    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/fixtures/clients"));
-    let Ok(entries) = fs::read_dir(&folder) else {
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "CI needs the recorded fixtures");
-        println!("skipped: no recorded fixtures");
-        return Vec::new();
-    };
-    let paths = entries.map(|entry| entry.expect("a readable folder").path());
-    let mut files: Vec<_> = paths
-        .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
-        .filter(|name| name.starts_with("openai-") && name.ends_with(".json"))
-        .collect();
-    files.sort();
-    assert!(!files.is_empty(), "there are recordings of OpenAI's SDKs");
-    files
-        .into_iter()
-        .flat_map(|name| {
-            let text = fs::read_to_string(folder.join(&name)).expect("a text");
-            let file: Value = serde_json::from_str(&text).expect("recorded JSON");
-            let requests = file["requests"].as_array().cloned().expect("there are requests");
-            requests.into_iter().map(move |request| (name.clone(), request))
-        })
-        .collect()
+/// The recorded requests of these files, with their names; none on a machine without recordings.
+fn recorded<'a>(files: &'a [&'static str]) -> impl Iterator<Item = (&'static str, Value)> + 'a {
+    files.iter().flat_map(|file| {
+        let requests = client_requests(&format!("{file}.json")).unwrap_or_default();
+        requests.into_iter().map(move |request| (*file, request))
+    })
 }
 
 /// What the gateway answers; other paths of OpenAI's are told to be unknown.
 fn is_served(target: &str) -> bool {
     let path = target.split('?').next().unwrap_or(target);
-    matches!(path, "/v1/chat/completions" | "/v1/embeddings" | "/v1/models" | "/v1/responses")
+    matches!(path, "/v1/chat/completions" | "/v1/embeddings" | "/v1/responses")
+        || path.starts_with("/v1/models")
 }
 
 #[actix_web::test]
 async fn requests_of_openais_sdks_are_answered_as_they_were_recorded() {
     let app = TestApp::with_keys(["k1"]).await;
-    for (file, request) in recorded() {
+    for (file, request) in recorded(&["openai-python-3.54.0", "openai-js-6.49.0", "openai-js-7.57.0"]) {
         let text = |name: &str| request[name].as_str().unwrap_or_default();
         let (what, target) = (format!("{file} {}", text("call")), text("target"));
         let method: Method = text("method").parse().expect("a method");
@@ -60,7 +41,8 @@ async fn requests_of_openais_sdks_are_answered_as_they_were_recorded() {
         let reply = sending.send().await;
 
         if !is_served(target) {
-            assert!(reply.status() < 500, "{what}: {}", reply.text());
+            assert!([404, 405].contains(&reply.status()), "{what}: {}", reply.text());
+            assert_eq!(reply.json()["error"]["type"], "invalid_request_error", "{what}");
             continue;
         }
         // Nobody can turn OpenAI's token ids back into text for Gemini.
@@ -83,7 +65,59 @@ async fn requests_of_openais_sdks_are_answered_as_they_were_recorded() {
         match target {
             "/v1/chat/completions" => assert_eq!(answer["object"], "chat.completion", "{what}"),
             "/v1/responses" => assert_eq!(answer["object"], "response", "{what}"),
-            _ => assert_eq!(answer["object"], "list", "{what}"),
+            "/v1/embeddings" | "/v1/models" => assert_eq!(answer["object"], "list", "{what}"),
+            _ => assert_eq!(
+                (&answer["object"], &answer["owned_by"]),
+                (&json!("model"), &json!("google")),
+                "{what}"
+            ),
+        }
+    }
+}
+
+#[actix_web::test]
+async fn requests_of_googles_sdks_reach_google_as_they_were_recorded() {
+    let app =
+        TestApp::builder().setting("SAFETY_SETTINGS", "[]").token(TOKEN).token("test-key").start().await;
+    let files = [
+        "google-genai-python-1.75.0",
+        "google-genai-python-3.4.0",
+        "google-genai-js-2.32.0",
+        "google-genai-js-3.1.0",
+    ];
+    let is_served = |path: &str| {
+        let methods = ["generateContent", "streamGenerateContent", "countTokens", "batchEmbedContents"];
+        path.rsplit_once(':').is_some_and(|(model, method)| {
+            model.contains("/models/gemini-") && methods.contains(&method) && !path.contains("/publishers/")
+        })
+    };
+    for (file, request) in recorded(&files) {
+        let text = |name: &str| request[name].as_str().unwrap_or_default();
+        let (what, target) = (format!("{file} {}", text("call")), text("target"));
+        let path = target.split('?').next().unwrap_or(target);
+        let method: Method = text("method").parse().expect("a method");
+        let mut sending = app.client().anonymous().request(method, target);
+        for name in ["accept", "content-type", "user-agent", "x-goog-api-client", "x-goog-api-key"] {
+            if let Some(value) = request["headers"][name].as_str() {
+                sending = sending.header(name, value);
+            }
+        }
+        let before = app.upstream.requests().len();
+        let body = request["body"].is_object().then(|| request["body"].to_string());
+        let reply = body.iter().fold(sending, |sending, body| sending.body(body.clone())).send().await;
+
+        let sent = app.upstream.requests();
+        if is_served(path) {
+            assert_eq!(reply.status(), 200, "{what}: {}", reply.text());
+            let sent = sent.last().expect("Google was asked");
+            assert_eq!(Some(&sent.body[..]), body.as_deref().map(str::as_bytes), "{what}");
+            assert_eq!(sent.header("x-goog-api-key"), Some("k1"), "{what}");
+        } else if path.starts_with("/v1beta1/publishers/") {
+            // Vertex, which is not served.
+            assert_eq!((reply.status(), sent.len()), (404, before), "{what}");
+        } else {
+            assert_ne!(reply.status(), 401, "{what}");
+            assert!(reply.status() < 500, "{what}: {}", reply.text());
         }
     }
 }

@@ -8,6 +8,7 @@ mod clients;
 mod continuation;
 mod crash;
 mod dashboard;
+mod dialects;
 mod failover;
 mod hangup;
 mod harness;

@@ -14,7 +14,7 @@ use crate::harness::{Answer, MODEL, TestApp};
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n-and-the-rest";
 
 /// A server of pictures on this machine; gives its port.
-async fn pictures() -> u16 {
+pub async fn pictures() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let port = listener.local_addr().expect("it is bound").port();
     actix_web::rt::spawn(async move {
@@ -65,6 +65,7 @@ fn answer(path: &str, port: u16) -> Vec<u8> {
         "/by-name" => to(format!("http://localhost:{port}/picture")),
         "/metadata" => to("http://169.254.169.254/latest/meta-data/".to_owned()),
         "/file" => to("file:///etc/passwd".to_owned()),
+        "/mail" => to("http://8.8.8.8:25/".to_owned()),
         _ => b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".to_vec(),
     }
 }
@@ -75,7 +76,7 @@ async fn show(app: &TestApp, urls: &[&str]) -> Answer {
     app.client().post("/v1/chat/completions").json(&body).send().await
 }
 
-async fn gateway(private: &str) -> TestApp {
+pub async fn gateway(private: &str) -> TestApp {
     let builder = TestApp::builder().keys(["k1"]).setting("MEDIA_FETCH_PRIVATE_HOSTS", private);
     builder.setting("MEDIA_FETCH_MAX_MB", "1").setting("MEDIA_FETCH_TIMEOUT_SECONDS", "1").start().await
 }

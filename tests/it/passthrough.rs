@@ -3,7 +3,7 @@
 use actix_web::http::Method;
 use serde_json::json;
 
-use crate::harness::{MODEL, TOKEN, TestApp, chat, fixture, google_error, ms, secs};
+use crate::harness::{MODEL, Reply, TOKEN, TestApp, chat, fixture, google_error, ms, secs};
 
 const CHAT: &str = "/openai/v1/chat/completions";
 
@@ -175,4 +175,66 @@ async fn silence_is_filled_with_comments() {
 
     assert!(reply.text().starts_with(": keep-alive\n\n"), "{}", reply.text());
     assert_eq!(reply.data().len(), 3);
+}
+
+/// Google's OpenAI layer takes no key; the rest of Google is well.
+fn refuse_the_layer(app: &TestApp) {
+    let words = "Multiple authentication credentials received. Please pass only one.";
+    app.upstream.replies(move |request| {
+        let refusal = google_error(400, "INVALID_ARGUMENT", words);
+        request.target.contains("/openai/").then(|| Reply::json(400, &refusal))
+    });
+}
+
+fn layers_calls(app: &TestApp) -> usize {
+    app.upstream.requests().iter().filter(|request| request.target.contains("/openai/")).count()
+}
+
+#[actix_web::test]
+async fn where_the_layer_takes_no_key_the_gateway_converts_and_nobody_is_blamed() {
+    let app = TestApp::with_keys(["k1", "k2"]).await;
+    refuse_the_layer(&app);
+    for stream in [true, false] {
+        let mut body = chat(MODEL, "hello");
+        body["stream"] = stream.into();
+
+        let reply = app.client().post(CHAT).json(&body).send().await;
+
+        assert_eq!(reply.status(), 200, "{}", reply.text());
+        assert!(reply.text().contains("Hello"), "{}", reply.text());
+        let row = app.log_of(&reply).await;
+        assert_eq!((row.status, &*row.endpoint, row.error), (200, "pass-through", None));
+    }
+    assert_eq!(layers_calls(&app), 2, "one look with each key, and then it is left alone");
+
+    let embedded = json!({"model": "gemini-embedding-2", "input": "3", "encoding_format": "float"});
+    let embedded = app.client().post("/openai/v1/embeddings").json(&embedded).send().await;
+    assert_eq!(embedded.json()["data"][0]["embedding"], json!([3.0, 1.0]));
+    assert_eq!(app.client().get("/openai/v1/models").send().await.json()["object"], "list");
+    let one = app.client().get(&format!("/openai/v1/models/{MODEL}")).send().await;
+    assert_eq!(one.json()["id"], MODEL);
+    assert_eq!(layers_calls(&app), 2);
+    // What only Google can do is still its own.
+    assert!(app.client().get("/openai/v1/files").send().await.status() >= 400);
+    assert!(layers_calls(&app) > 2);
+    for key in ["k1", "k2"] {
+        assert_eq!(app.settled(key).await.tally.failures, 0);
+    }
+}
+
+#[actix_web::test]
+async fn the_operator_may_forward_always_or_never() {
+    let forward = TestApp::builder().setting("OPENAI_PASSTHROUGH", "forward").start().await;
+    refuse_the_layer(&forward);
+    let convert = TestApp::builder().setting("OPENAI_PASSTHROUGH", "convert").start().await;
+
+    let forwarded = forward.client().post(CHAT).json(&chat(MODEL, "hello")).send().await;
+    let converted = convert.client().post(CHAT).json(&chat(MODEL, "hello")).send().await;
+
+    assert!(forwarded.status() >= 400 && forwarded.json()["error"]["message"].is_string());
+    assert_eq!(converted.json()["choices"][0]["message"]["content"], "Hello there");
+    assert_eq!(layers_calls(&convert), 0);
+    assert!(convert.upstream.last_request().target.ends_with(":generateContent"));
+    convert.client().get("/openai/v1/files").send().await;
+    assert_eq!(layers_calls(&convert), 1);
 }

@@ -3,7 +3,7 @@
 use actix_web::http::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, MODEL, TestApp, event, google_error, last_event, ms};
+use crate::harness::{Answer, MODEL, TestApp, event, eventually, google_error, last_event, ms};
 
 const RESPONSES: &str = "/v1/responses";
 const GEMINI_3: &str = "gemini-3.8-flash";
@@ -438,7 +438,7 @@ async fn every_split_of_the_upstreams_bytes_tells_the_same() {
 async fn what_gemini_cannot_do_is_refused_by_name() {
     let app = TestApp::with_keys(["k1"]).await;
     for (more, param) in [
-        (json!({"background": true}), "background"),
+        (json!({"background": true, "store": false}), "background"),
         (json!({"conversation": "conv_1"}), "conversation"),
         (json!({"tools": [{"type": "file_search", "vector_store_ids": []}]}), "tools[0].type"),
         (
@@ -469,4 +469,156 @@ async fn tokens_of_an_input_are_counted_with_what_came_before() {
     let counted = &sent.json()["generateContentRequest"];
     assert_eq!(counted["model"], format!("models/{GEMINI_3}"));
     assert_eq!(counted["contents"].as_array().map(Vec::len), Some(3));
+}
+
+/// The response as it stands, once it has that status.
+async fn becomes(app: &TestApp, path: &str, status: &str) -> Value {
+    eventually(&format!("the response becomes {status}"), async || {
+        Some(app.client().get(path).send().await.json()).filter(|response| response["status"] == status)
+    })
+    .await
+}
+
+async fn in_background(app: &TestApp, more: Value) -> (Value, String) {
+    let mut fields = json!({"background": true});
+    fields.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+    let reply = ask(app, fields).await;
+    assert_eq!(reply.status(), 200, "{}", reply.text());
+    let told = reply.json();
+    let path = format!("{RESPONSES}/{}", told["id"].as_str().expect("an id"));
+    (told, path)
+}
+
+#[actix_web::test]
+async fn a_response_in_the_background_is_made_while_nobody_waits() {
+    let app = TestApp::with_keys(["k1"]).await;
+    app.upstream.on("k1").stream().text("Hel").silence(ms(300)).finish("lo");
+
+    let (told, path) = in_background(&app, json!({})).await;
+
+    assert_eq!((&told["status"], &told["background"]), (&json!("in_progress"), &json!(true)));
+    assert_eq!((&told["output"], &told["usage"]), (&json!([]), &Value::Null));
+    assert_eq!(app.client().get(&path).send().await.json()["status"], "in_progress");
+    let done = becomes(&app, &path, "completed").await;
+    assert_eq!(done["output"][0]["content"][0]["text"], "Hello");
+    assert_eq!(done["id"], told["id"]);
+    // What has ended is not cancelled, and is told as it is.
+    let cancelled = app.client().post(&format!("{path}/cancel")).send().await;
+    assert_eq!((cancelled.status(), cancelled.json()), (200, done.clone()));
+    app.upstream.on("k1").says("Yes.");
+    let next = ask(&app, json!({"previous_response_id": done["id"], "input": "sure?"})).await;
+    assert_eq!(next.json()["output"][0]["content"][0]["text"], "Yes.");
+    let logs = app
+        .logs("both are logged", |rows| rows.iter().filter(|row| row.endpoint == "responses").count() == 2);
+    assert!(logs.await.iter().all(|row| row.status == 200));
+}
+
+#[actix_web::test]
+async fn its_events_are_told_from_any_place_to_whoever_comes_back() {
+    let app = TestApp::with_keys(["k1"]).await;
+    app.upstream.on("k1").stream().text("Hel").silence(ms(300)).finish("lo");
+    let mut fields = body(GEMINI_3, json!({"background": true, "stream": true}));
+    fields["input"] = "hello".into();
+
+    let mut begun = app.client().post(RESPONSES).json(&fields).open().await;
+    begun.until("Hel").await;
+    let first: Value = serde_json::from_str(
+        begun.so_far().lines().find_map(|line| line.strip_prefix("data: ")).expect("an event"),
+    )
+    .expect("JSON");
+    drop(begun);
+    let path = format!("{RESPONSES}/{}", first["response"]["id"].as_str().expect("an id"));
+    let all = app.client().get(&format!("{path}?stream=true")).send().await;
+    let rest = app.client().get(&format!("{path}?stream=true&starting_after=4")).send().await;
+
+    let events = all.events();
+    assert_numbered(&events);
+    assert_eq!(events.last().expect("an end")["type"], "response.completed");
+    assert_eq!(events.last().expect("an end")["response"]["output"][0]["content"][0]["text"], "Hello");
+    assert_eq!(rest.events(), events[5..]);
+    assert_eq!(app.upstream.closings().len(), 0, "who leaves does not cancel it");
+    let wrong = app.client().get(&format!("{path}?stream=true&starting_after=x")).send().await;
+    assert_eq!((wrong.status(), &wrong.json()["error"]["param"]), (400, &json!("starting_after")));
+
+    app.upstream.on("k1").says("usual");
+    let usual = ask(&app, json!({})).await.json();
+    let path = format!("{RESPONSES}/{}", usual["id"].as_str().expect("an id"));
+    let never = app.client().get(&format!("{path}?stream=true")).send().await;
+    assert_eq!((never.status(), &never.json()["error"]["param"]), (400, &json!("stream")));
+}
+
+#[actix_web::test]
+async fn it_can_be_cancelled_which_hangs_up_on_google_at_once() {
+    let app = TestApp::with_keys(["k1"]).await;
+    app.upstream.on("k1").stream().text("Hel").hang();
+    let (_, path) = in_background(&app, json!({})).await;
+    eventually("Google has begun", async || (!app.upstream.requests().is_empty()).then_some(())).await;
+
+    let cancelled = app.client().post(&format!("{path}/cancel")).send().await;
+
+    assert_eq!((cancelled.status(), &cancelled.json()["status"]), (200, &json!("cancelled")));
+    assert_eq!(app.client().get(&path).send().await.json()["status"], "cancelled");
+    eventually("Google is hung up on", async || (app.upstream.closings().len() == 1).then_some(())).await;
+    assert_eq!(app.settled("k1").await.in_flight, 0);
+    assert_eq!(app.client().post(&format!("{path}/cancel")).send().await.json()["status"], "cancelled");
+
+    let (_, path) = in_background(&app, json!({})).await;
+    let deleted = app.client().request(Method::DELETE, &path).send().await;
+    assert_eq!(deleted.json()["deleted"], true);
+    for path in [path.clone(), format!("{path}?stream=true")] {
+        assert_eq!(app.client().get(&path).send().await.status(), 404);
+    }
+}
+
+#[actix_web::test]
+async fn a_failure_in_the_background_is_the_responses_own() {
+    let app = TestApp::with_keys(["k1"]).await;
+    app.upstream.on("k1").reply(400);
+
+    let (_, path) = in_background(&app, json!({})).await;
+
+    let failed = becomes(&app, &path, "failed").await;
+    assert_eq!(failed["error"]["code"], "invalid_prompt");
+}
+
+#[actix_web::test]
+async fn what_is_made_when_the_gateway_stops_has_failed() {
+    let app = TestApp::with_keys(["k1"]).await;
+    app.upstream.on("k1").stream().text("Hel").hang();
+    let (_, path) = in_background(&app, json!({})).await;
+    eventually("Google has begun", async || (!app.upstream.requests().is_empty()).then_some(())).await;
+
+    let app = app.stop().await.start().await;
+
+    let failed = becomes(&app, &path, "failed").await;
+    assert_eq!(failed["error"]["code"], "server_error");
+}
+
+#[actix_web::test]
+async fn what_one_client_makes_in_the_background_does_not_exist_for_another() {
+    let app = TestApp::builder().keys(["k1"]).token(ONE).token(TWO).start().await;
+    app.upstream.on("k1").stream().text("Hel").hang();
+    let told = send(&app, ONE, Method::POST, RESPONSES, Some(json!({"background": true}))).await.json();
+    let path = format!("{RESPONSES}/{}", told["id"].as_str().expect("an id"));
+
+    for (method, path) in [
+        (Method::GET, path.clone()),
+        (Method::GET, format!("{path}?stream=true")),
+        (Method::POST, format!("{path}/cancel")),
+        (Method::DELETE, path.clone()),
+    ] {
+        assert_eq!(send(&app, TWO, method, &path, None).await.status(), 404);
+    }
+    assert_eq!(send(&app, ONE, Method::GET, &path, None).await.json()["status"], "in_progress");
+}
+
+#[actix_web::test]
+async fn references_that_lead_everywhere_are_refused() {
+    let app = TestApp::with_keys(["k1"]).await;
+    let item = |n: usize| json!({"type": "item_reference", "id": format!("msg_{n:032x}000")});
+
+    let reply = ask(&app, json!({"input": (0..51).map(item).collect::<Vec<_>>()})).await;
+
+    assert_eq!((reply.status(), &reply.json()["error"]["param"]), (400, &json!("input")));
+    assert!(reply.text().contains("51 other responses"), "{}", reply.text());
 }

@@ -5,12 +5,13 @@ use serde_json::{Value, json};
 
 use super::{
     Anthropic,
-    messages::{options, own_name, unreadable},
+    messages::{options, own_name},
 };
 use crate::{
     api::{
         auth::ClientToken,
         body::Body,
+        converted::unreadable,
         error::{ApiError, Failure},
         gateway::Gateway,
         journal::{Asked, Journal},
@@ -58,7 +59,6 @@ async fn prepare(
 
 async fn count(gateway: &Gateway, call: &Call, journal: &mut Journal) -> Result<Value, ApiError> {
     let answer = gateway.dispatcher.fetch(call, &mut journal.trail).await?;
-    let count: CountTokensResponse = serde_json::from_slice(&answer.body)
-        .map_err(|_| unreadable("Gemini's count has an unknown shape"))?;
+    let count: CountTokensResponse = serde_json::from_slice(&answer.body).map_err(|_| unreadable())?;
     Ok(json!({"input_tokens": count.total_tokens}))
 }

@@ -15,17 +15,17 @@ use crate::{
         journal::{Asked, Journal},
         media::fetch_remote,
         openai::chat::{gemini_call, read},
-        source, stream,
+        signatures::Remembered,
+        stream,
     },
     convert::{
         anthropic::{MessageMeta, MessageStream, MessagesOptions, messages_request, to_anthropic, to_gemini},
-        gemini::GenerateContentResponse,
         traits::ModelTraits,
     },
-    domain::model::ModelName,
+    domain::{client::TokenId, model::ModelName},
     upstream::{
         call::{AnswerKind, Call},
-        dispatch::{Answer, Refusal, UpstreamError, malformed},
+        dispatch::Answer,
     },
 };
 
@@ -37,17 +37,14 @@ pub async fn create_message(
 ) -> Result<HttpResponse, Failure<Anthropic>> {
     let asked = Asked::of("anthropic", "messages");
     let mut journal = Journal::begin(&gateway, &request, token.holder, asked, &body.bytes);
-    let prepared = match prepare(&request, &gateway, body.bytes, &mut journal).await {
+    let prepared = match prepare(&request, &gateway, token.id, body.bytes, &mut journal).await {
         Ok(prepared) => prepared,
         Err(error) => return journal.conclude(Err(error)),
     };
-    let Prepared { call, meta, is_stream, links } = prepared;
-    if is_stream {
-        let stream = MessageStream::new(meta);
-        let writer = MessageEvents { stream, request_id: request_id(&request) };
-        open_stream(&gateway, call, links, writer, journal).await
+    if prepared.is_stream {
+        open_stream(&gateway, prepared, request_id(&request), journal).await
     } else {
-        fetch(&gateway, call, links, &meta, journal).await
+        fetch(&gateway, prepared, journal).await
     }
 }
 
@@ -58,12 +55,14 @@ struct Prepared {
     is_stream: bool,
     /// The answer ends with the links that a search found.
     links: bool,
+    remembered: Remembered,
 }
 
 /// Everything that can be refused before Google is asked. A large body is held no longer than it is needed.
 async fn prepare(
     request: &HttpRequest,
     gateway: &Gateway,
+    owner: TokenId,
     body: Bytes,
     journal: &mut Journal,
 ) -> Result<Prepared, ApiError> {
@@ -72,16 +71,17 @@ async fn prepare(
     journal.asks_for(&wanted.model, wanted.stream);
     let asked = gateway.asked(own_name(&wanted.model))?;
     journal.admit(&asked.model)?;
-    fetch_remote(gateway.media.as_deref(), wanted.media_mut()).await?;
+    let remembered = gateway.remembered(&owner, &asked.model);
     let traits = ModelTraits::of(asked.model.as_str());
+    wanted.recall_signatures(&traits, |id, function| remembered.recall(id, function));
+    fetch_remote(gateway.media.as_deref(), wanted.media_mut()).await?;
     let body = to_gemini(&wanted, &options(gateway, &asked.model, &traits))?.to_json();
-    let is_event_stream = wanted.stream && gateway.streams.fake.is_none();
-    let method = if is_event_stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
+    let method = converted::method(gateway, wanted.stream);
     let mut call = gemini_call(&asked.model, method, body.into(), AnswerKind::Generation);
     asked.change(&mut call);
     let id = format!("msg_{}", Uuid::now_v7().simple());
     let meta = MessageMeta::new(&wanted, id, asked.model.as_str());
-    Ok(Prepared { call, meta, is_stream: wanted.stream, links: asked.wanted.links })
+    Ok(Prepared { call, meta, is_stream: wanted.stream, links: asked.wanted.links, remembered })
 }
 
 /// A model's name without what agents mark a larger context with, which Gemini's models have anyway.
@@ -105,43 +105,30 @@ pub fn options<'a>(
 
 async fn fetch(
     gateway: &Gateway,
-    call: Call,
-    links: bool,
-    meta: &MessageMeta,
+    prepared: Prepared,
     mut journal: Journal,
 ) -> Result<HttpResponse, Failure<Anthropic>> {
-    let answer = converted::fetch(&gateway.dispatcher, &call, &mut journal.trail).await;
-    let converted = answer.map_err(ApiError::from).and_then(|mut answer| {
-        if links {
-            source::add_links(&mut answer);
-        }
-        convert(&answer, meta)
-    });
+    let Prepared { call, meta, links, remembered, .. } = prepared;
+    let answer = converted::whole(gateway, &call, links, &mut journal.trail).await;
+    let converted = answer.and_then(|answer| convert(&answer, &meta, &remembered));
     journal.conclude(converted.map(|json| HttpResponse::Ok().content_type(ContentType::json()).body(json)))
 }
 
-fn convert(answer: &Answer, meta: &MessageMeta) -> Result<Vec<u8>, ApiError> {
-    let response: GenerateContentResponse = serde_json::from_slice(&answer.body)
-        .map_err(|_| unreadable("Gemini's answer has an unknown shape"))?;
-    Ok(to_anthropic(&response, meta).to_json())
-}
-
-/// JSON of Google's that is not what was asked for.
-pub fn unreadable(what: &str) -> ApiError {
-    UpstreamError::Refused(Box::new(Refusal::inside(malformed(what)))).into()
+fn convert(answer: &Answer, meta: &MessageMeta, remembered: &Remembered) -> Result<Vec<u8>, ApiError> {
+    let response = converted::answer_of(&answer.body)?;
+    let (message, signed) = to_anthropic(&response, meta);
+    remembered.remember(&signed);
+    Ok(message.to_json())
 }
 
 async fn open_stream(
     gateway: &Gateway,
-    call: Call,
-    links: bool,
-    writer: MessageEvents,
-    mut journal: Journal,
+    prepared: Prepared,
+    request_id: String,
+    journal: Journal,
 ) -> Result<HttpResponse, Failure<Anthropic>> {
-    let (dispatcher, is_fake) = (gateway.dispatcher.clone(), gateway.streams.fake.is_some());
-    let opening = Box::pin(async move {
-        let opened = converted::open_source(&dispatcher, &call, &mut journal.trail, is_fake).await;
-        (opened.map(|source| vec![source.with_links(links)]), journal)
-    });
+    let Prepared { call, meta, links, remembered, .. } = prepared;
+    let writer = MessageEvents { stream: MessageStream::new(meta), remembered, request_id };
+    let opening = converted::opening(gateway, call, links, journal);
     stream::respond::<Anthropic, _>(opening, writer, gateway.shape()).await
 }

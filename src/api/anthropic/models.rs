@@ -14,6 +14,7 @@ use crate::{
         gateway::Gateway,
         gemini::models::catalogue,
         journal::{Asked, Journal},
+        openai::models::describe,
     },
     convert::anthropic::models::{self, Cursor, Paging},
 };
@@ -35,7 +36,8 @@ pub async fn list_models(
 async fn list(gateway: &Gateway, query: &str) -> Result<HttpResponse, ApiError> {
     let paging = paging(query)?;
     let list = catalogue(gateway).await?;
-    Ok(HttpResponse::Ok().json(models::models_list(&list.models, &paging)))
+    let all = gateway.switches.with_derived(&list.models);
+    Ok(HttpResponse::Ok().json(models::models_list(&all, &paging)))
 }
 
 /// Reads `limit`, `after_id` and `before_id`; an empty one counts as absent.
@@ -70,10 +72,8 @@ pub async fn find_model(
 }
 
 async fn find(gateway: &Gateway, id: String) -> Result<HttpResponse, ApiError> {
-    let name = gateway.model(&id)?;
-    let list = catalogue(gateway).await?;
-    let model = list.find(&name).ok_or(ApiError::UnknownModel { model: id })?;
-    Ok(HttpResponse::Ok().json(models::model(model)))
+    let model = describe(gateway, id).await?;
+    Ok(HttpResponse::Ok().json(models::model(&model)))
 }
 
 #[cfg(test)]

@@ -2,19 +2,21 @@
 
 use bytes::Bytes;
 
-use super::{Anthropic, envelope, messages::unreadable};
+use super::{Anthropic, envelope};
 use crate::{
     api::{
+        converted::answer_of,
         error::{ApiError, Envelope},
+        signatures::Remembered,
         stream::Writer,
     },
-    convert::{anthropic::MessageStream, gemini::GenerateContentResponse},
+    convert::anthropic::MessageStream,
 };
 
 /// Gemini's events as those of a message.
-#[derive(Debug)]
 pub struct MessageEvents {
     pub stream: MessageStream,
+    pub remembered: Remembered,
     /// As in the header `request-id`.
     pub request_id: String,
 }
@@ -23,9 +25,8 @@ impl Writer for MessageEvents {
     const CONTENT_TYPE: &'static str = "text/event-stream; charset=utf-8";
 
     fn event(&mut self, _: usize, data: &Bytes, out: &mut Vec<u8>) -> Result<(), ApiError> {
-        let response: GenerateContentResponse = serde_json::from_slice(data)
-            .map_err(|_| unreadable("Gemini sent an event that is not an answer"))?;
-        self.stream.event(&response, out);
+        self.stream.event(&answer_of(data)?, out);
+        self.remembered.remember(&self.stream.take_signed());
         Ok(())
     }
 
@@ -35,6 +36,7 @@ impl Writer for MessageEvents {
 
     fn end(&mut self, out: &mut Vec<u8>) {
         self.stream.finish(out);
+        self.remembered.remember(&self.stream.take_signed());
     }
 
     fn failure(&mut self, error: &ApiError, out: &mut Vec<u8>) {

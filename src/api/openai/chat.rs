@@ -27,7 +27,6 @@ use crate::{
     },
     convert::{
         ConvertError,
-        gemini::GenerateContentResponse,
         openai::{
             chat::{ChatRequest, chat_request},
             request::{ChatOptions, to_gemini},
@@ -39,7 +38,7 @@ use crate::{
     domain::{client::TokenId, model::ModelName, time::Now},
     upstream::{
         call::{AnswerKind, Call, Credential},
-        dispatch::{Answer, Refusal, UpstreamError, malformed},
+        dispatch::Answer,
     },
 };
 
@@ -50,15 +49,26 @@ pub async fn create_chat_completion(
     body: Body<OpenAi>,
 ) -> Result<HttpResponse, Failure<OpenAi>> {
     let asked = Asked::of("openai", "chat/completions");
-    let mut journal = Journal::begin(&gateway, &request, token.holder, asked, &body.bytes);
-    let prepared = match prepare(&request, &gateway, token.id, body.bytes, &mut journal).await {
+    let journal = Journal::begin(&gateway, &request, token.holder, asked, &body.bytes);
+    complete(&request, &gateway, token.id, body.bytes, journal).await
+}
+
+/// Answers a chat whose record has begun.
+pub async fn complete(
+    request: &HttpRequest,
+    gateway: &Gateway,
+    owner: TokenId,
+    body: Bytes,
+    mut journal: Journal,
+) -> Result<HttpResponse, Failure<OpenAi>> {
+    let prepared = match prepare(request, gateway, owner, body, &mut journal).await {
         Ok(prepared) => prepared,
         Err(error) => return journal.conclude(Err(error)),
     };
     if prepared.is_stream {
-        open_stream(&gateway, prepared, journal).await
+        open_stream(gateway, prepared, journal).await
     } else {
-        fetch(&gateway, prepared, journal).await
+        fetch(gateway, prepared, journal).await
     }
 }
 
@@ -89,13 +99,14 @@ async fn prepare(
     journal.asks_for(&chat.model, chat.stream);
     let asked = gateway.asked(&chat.model)?;
     journal.admit(&asked.model)?;
-    let remembered = gateway.signatures.of(owner, asked.model.clone());
-    chat.recall_signatures(|id, function| remembered.recall(id, function));
+    let remembered = gateway.remembered(&owner, &asked.model);
+    let traits = ModelTraits::of(asked.model.as_str());
+    chat.recall_signatures(&traits, |id, function| remembered.recall(id, function));
     fetch_remote(gateway.media.as_deref(), chat.media_mut()).await?;
     let mut call = to_call(gateway, &chat, &asked.model, size)?;
     asked.change(&mut call);
     let id = format!("chatcmpl-{}", Uuid::now_v7().simple());
-    let meta = ChatMeta::new(&chat, id, Now::read().utc.timestamp(), gateway.show_thoughts);
+    let meta = ChatMeta::new(&chat, id, Now::read().utc.timestamp(), gateway.show_thoughts, &traits);
     let (n, is_stream, include_usage) = (chat.n(), chat.stream, chat.include_usage);
     Ok(Prepared { call, n, is_stream, include_usage, links: asked.wanted.links, meta, remembered })
 }
@@ -122,11 +133,7 @@ fn to_call(gateway: &Gateway, chat: &ChatRequest, model: &ModelName, size: usize
         model: ModelTraits::of(model.as_str()),
     };
     let body = to_gemini(chat, &options)?.to_json_like(size);
-    let method = if chat.stream && gateway.streams.fake.is_none() {
-        "streamGenerateContent?alt=sse"
-    } else {
-        "generateContent"
-    };
+    let method = converted::method(gateway, chat.stream);
     Ok(gemini_call(model, method, body.into(), AnswerKind::Generation))
 }
 
@@ -163,16 +170,10 @@ async fn fetch(
 }
 
 fn convert(answers: &[Answer], meta: &ChatMeta, remembered: &Remembered) -> Result<Vec<u8>, ApiError> {
-    let parsed: Result<Vec<_>, _> = answers
-        .iter()
-        .map(|answer| serde_json::from_slice::<GenerateContentResponse>(&answer.body))
-        .collect();
-    let parsed = parsed.map_err(|_| {
-        let fault = malformed("Gemini's answer has an unknown shape");
-        UpstreamError::Refused(Box::new(Refusal::inside(fault)))
-    })?;
+    let parsed: Result<Vec<_>, _> = answers.iter().map(|answer| converted::answer_of(&answer.body)).collect();
+    let parsed = parsed?;
     let (completion, signed) = to_openai_signed(&parsed, meta);
-    signed.iter().for_each(|call| remembered.remember(&call.id, &call.function, &call.signature));
+    remembered.remember(&signed);
     Ok(completion.to_json())
 }
 

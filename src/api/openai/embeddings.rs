@@ -30,9 +30,19 @@ pub async fn create_embeddings(
     body: Body<OpenAi>,
 ) -> Result<HttpResponse, Failure<OpenAi>> {
     let asked = Asked::of("openai", "embeddings");
-    let mut journal = Journal::begin(&gateway, &request, token.holder, asked, &body.bytes);
-    let embedded = match prepare(&request, &gateway, &body.bytes, &mut journal) {
-        Ok((wanted, model)) => embed(&gateway, &wanted, &model, &mut journal).await,
+    let journal = Journal::begin(&gateway, &request, token.holder, asked, &body.bytes);
+    embed_inputs(&request, &gateway, &body.bytes, journal).await
+}
+
+/// Answers a request whose record has begun.
+pub async fn embed_inputs(
+    request: &HttpRequest,
+    gateway: &Gateway,
+    body: &[u8],
+    mut journal: Journal,
+) -> Result<HttpResponse, Failure<OpenAi>> {
+    let embedded = match prepare(request, gateway, body, &mut journal) {
+        Ok((wanted, model)) => embed(gateway, &wanted, &model, &mut journal).await,
         Err(error) => Err(error),
     };
     journal.conclude(embedded.map(|json| HttpResponse::Ok().content_type(ContentType::json()).body(json)))

@@ -81,6 +81,7 @@ fn param(error: &ApiError) -> Option<&str> {
     match error {
         ApiError::Convert(error) => error.param(),
         ApiError::Parameter { name, .. } => Some(name),
+        ApiError::NoEvents => Some("stream"),
         ApiError::ModelName { .. } | ApiError::UnknownModel { .. } | ApiError::ModelNotAllowed { .. } => {
             Some("model")
         }

@@ -1,5 +1,6 @@
 //! OpenAI's dialect: converted under `/v1` and `/hf/v1`, passed through under `/openai/v1`.
 
+pub mod background;
 pub mod chat;
 pub mod embeddings;
 mod envelope;

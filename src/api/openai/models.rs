@@ -4,8 +4,8 @@ use actix_web::{
     HttpRequest, HttpResponse,
     web::{Data, Path},
 };
-
 use bytes::Bytes;
+use serde_json::Value;
 
 use super::OpenAi;
 use crate::{
@@ -26,12 +26,14 @@ pub async fn list_models(
 ) -> Result<HttpResponse, Failure<OpenAi>> {
     let asked = Asked::of("openai", "models.list");
     let journal = Journal::begin(&gateway, &request, token.holder, asked, &Bytes::new());
-    let list = catalogue(&gateway).await;
-    journal.conclude(list.map(|list| {
-        let all = gateway.switches.with_derived(&list.models);
-        let names = all.iter().filter_map(|model| model["name"].as_str());
-        HttpResponse::Ok().json(models::models_list(names))
-    }))
+    journal.conclude(list(&gateway).await)
+}
+
+pub async fn list(gateway: &Gateway) -> Result<HttpResponse, ApiError> {
+    let list = catalogue(gateway).await?;
+    let all = gateway.switches.with_derived(&list.models);
+    let names = all.iter().filter_map(|model| model["name"].as_str());
+    Ok(HttpResponse::Ok().json(models::models_list(names)))
 }
 
 pub async fn find_model(
@@ -46,17 +48,21 @@ pub async fn find_model(
     journal.conclude(find(&gateway, id).await)
 }
 
-async fn find(gateway: &Gateway, id: String) -> Result<HttpResponse, ApiError> {
+pub async fn find(gateway: &Gateway, id: String) -> Result<HttpResponse, ApiError> {
+    let model = describe(gateway, id).await?;
+    Ok(HttpResponse::Ok().json(models::model(model["name"].as_str().unwrap_or_default())))
+}
+
+/// Google's description of a model that is listed, also of one that only exists here.
+pub async fn describe(gateway: &Gateway, id: String) -> Result<Value, ApiError> {
     let name = id.strip_prefix("google/").unwrap_or(&id);
     let hidden = gateway.model(name);
     let list = catalogue(gateway).await?;
     let all = gateway.switches.with_derived(&list.models);
     let resource = format!("models/{}", name.strip_prefix("models/").unwrap_or(name));
-    match all.iter().filter_map(|model| model["name"].as_str()).find(|name| *name == resource) {
-        Some(name) => Ok(HttpResponse::Ok().json(models::model(name))),
-        // A name that no model can have is told as such.
-        None => Err(hidden.err().unwrap_or(ApiError::UnknownModel { model: id })),
-    }
+    let found = all.into_iter().find(|model| model["name"] == resource.as_str());
+    // A name that no model can have is told as such.
+    found.ok_or_else(|| hidden.err().unwrap_or(ApiError::UnknownModel { model: id }))
 }
 
 /// `GET /v1/models` belongs to two dialects; the credential tells which one is spoken.

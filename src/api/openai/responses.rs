@@ -1,28 +1,35 @@
 //! `POST /v1/responses`: converted to Gemini and back, and kept if the client wants to go on from it.
 
-use actix_web::{HttpRequest, HttpResponse, http::header::ContentType, web::Data};
+use std::{sync::Arc, time::Duration};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{CACHE_CONTROL, CONTENT_TYPE, ContentType},
+    web::Data,
+};
 use bytes::Bytes;
 use serde_json::json;
 use uuid::Uuid;
 
 use super::{
     OpenAi,
+    background::{self, Task},
     chat::{gemini_call, read},
-    responses_writer::Events,
-    writer::{answer_of, unreadable},
+    responses_writer::{Events, SharedEvents},
 };
 use crate::{
     api::{
         archive::ToKeep,
         auth::ClientToken,
         body::Body,
-        converted,
+        converted::{self, answer_of, unreadable},
         error::{ApiError, Failure},
         gateway::Gateway,
         journal::{Asked, Journal},
         media::fetch_remote,
         signatures::Remembered,
-        source, stream,
+        source::Shape,
+        stream::{self, Opening, Writer as _},
     },
     convert::{
         gemini::count_tokens::{CountTokensRequest, CountTokensResponse, CountedRequest},
@@ -51,7 +58,9 @@ pub async fn create_response(
         Ok(prepared) => prepared,
         Err(error) => return journal.conclude(Err(error)),
     };
-    if prepared.is_stream {
+    if prepared.is_background {
+        begin_in_background(&gateway, prepared, journal)
+    } else if prepared.is_stream {
         open_stream(&gateway, prepared, journal).await
     } else {
         fetch(&gateway, prepared, journal).await
@@ -62,6 +71,8 @@ pub async fn create_response(
 struct Prepared {
     call: Call,
     is_stream: bool,
+    is_background: bool,
+    owner: TokenId,
     /// The answer ends with the links that a search found.
     links: bool,
     meta: ResponseMeta,
@@ -80,7 +91,7 @@ async fn prepare(
     let mut wanted = read(request, &body, journal, responses_request)?;
     journal.asks_for(&wanted.chat.model, wanted.chat.stream);
     if !gateway.responses.takes(&body) {
-        wanted.keep_nothing();
+        wanted.keep_nothing()?;
     }
     let id = format!("resp_{}", Uuid::now_v7().simple());
     // What is not kept is let go: with pictures in it, it is large.
@@ -89,27 +100,29 @@ async fn prepare(
         .then(|| gateway.responses.to_keep(id.clone(), &owner, wanted.previous_response_id.clone(), body));
     let asked = gateway.asked(&wanted.chat.model)?;
     journal.admit(&asked.model)?;
-    let remembered = complete(gateway, &mut wanted, owner, &asked.model).await?;
+    let remembered = complete(gateway, &mut wanted, &owner, &asked.model).await?;
     let mut call = to_call(gateway, &wanted, &asked.model)?;
     asked.change(&mut call);
     let meta = ResponseMeta::new(&wanted, id, Now::read().utc.timestamp(), asked.model.as_str());
-    let (is_stream, links) = (wanted.chat.stream, asked.wanted.links);
-    Ok(Prepared { call, is_stream, links, meta, remembered, to_keep })
+    let (is_stream, is_background) = (wanted.chat.stream, wanted.background);
+    let links = asked.wanted.links;
+    Ok(Prepared { call, is_stream, is_background, owner, links, meta, remembered, to_keep })
 }
 
 /// Brings what the request refers to: responses before it, items, signatures, and media by their address.
 async fn complete(
     gateway: &Gateway,
     wanted: &mut ResponsesRequest,
-    owner: TokenId,
+    owner: &TokenId,
     model: &ModelName,
 ) -> Result<Remembered, ApiError> {
     let references = wanted.references().map(str::to_owned).collect();
     let previous_id = wanted.previous_response_id.clone();
-    let earlier = gateway.responses.earlier(&owner, previous_id, references).await?;
+    let earlier = gateway.responses.earlier(owner, previous_id, references).await?;
     wanted.complete(earlier, model.as_str())?;
-    let remembered = gateway.signatures.of(owner, model.clone());
-    wanted.chat.recall_signatures(|id, function| remembered.recall(id, function));
+    let remembered = gateway.remembered(owner, model);
+    let traits = ModelTraits::of(model.as_str());
+    wanted.chat.recall_signatures(&traits, |id, function| remembered.recall(id, function));
     fetch_remote(gateway.media.as_deref(), wanted.chat.media_mut()).await?;
     Ok(remembered)
 }
@@ -124,11 +137,7 @@ fn options<'a>(gateway: &'a Gateway, wanted: &ResponsesRequest, model: &ModelNam
 
 fn to_call(gateway: &Gateway, wanted: &ResponsesRequest, model: &ModelName) -> Result<Call, ApiError> {
     let body = wanted.to_gemini(&options(gateway, wanted, model))?.to_json();
-    let method = if wanted.chat.stream && gateway.streams.fake.is_none() {
-        "streamGenerateContent?alt=sse"
-    } else {
-        "generateContent"
-    };
+    let method = converted::method(gateway, wanted.chat.stream || wanted.background);
     Ok(gemini_call(model, method, body.into(), AnswerKind::Generation))
 }
 
@@ -138,13 +147,8 @@ async fn fetch(
     mut journal: Journal,
 ) -> Result<HttpResponse, Failure<OpenAi>> {
     let Prepared { call, links, meta, remembered, to_keep, .. } = prepared;
-    let answer = converted::fetch(&gateway.dispatcher, &call, &mut journal.trail).await;
-    let told = answer.map_err(ApiError::from).and_then(|mut answer| {
-        if links {
-            source::add_links(&mut answer);
-        }
-        tell(&answer, &meta, &remembered, to_keep)
-    });
+    let answer = converted::whole(gateway, &call, links, &mut journal.trail).await;
+    let told = answer.and_then(|answer| tell(&answer, &meta, &remembered, to_keep));
     journal.conclude(told.map(|json| HttpResponse::Ok().content_type(ContentType::json()).body(json)))
 }
 
@@ -155,7 +159,7 @@ fn tell(
     to_keep: Option<ToKeep>,
 ) -> Result<Vec<u8>, ApiError> {
     let told = to_response(&answer_of(&answer.body)?, meta, Now::read().utc.timestamp());
-    told.signed.iter().for_each(|call| remembered.remember(&call.id, &call.function, &call.signature));
+    remembered.remember(&told.signed);
     if let Some(to_keep) = to_keep {
         to_keep.keep(told.kept);
     }
@@ -165,16 +169,46 @@ fn tell(
 async fn open_stream(
     gateway: &Gateway,
     prepared: Prepared,
-    mut journal: Journal,
+    journal: Journal,
 ) -> Result<HttpResponse, Failure<OpenAi>> {
-    let Prepared { call, links, meta, remembered, to_keep, .. } = prepared;
-    let (dispatcher, is_fake) = (gateway.dispatcher.clone(), gateway.streams.fake.is_some());
-    let opening = Box::pin(async move {
-        let opened = converted::open_source(&dispatcher, &call, &mut journal.trail, is_fake).await;
-        (opened.map(|source| vec![source.with_links(links)]), journal)
-    });
-    let writer = Events { stream: ResponseStream::new(meta), remembered, to_keep };
+    let (opening, writer) = open(gateway, prepared, journal);
     stream::respond::<OpenAi, _>(opening, writer, gateway.shape()).await
+}
+
+/// The answer as a stream, before anything has come.
+fn open(gateway: &Gateway, prepared: Prepared, journal: Journal) -> (Opening, Events) {
+    let Prepared { call, links, meta, remembered, to_keep, .. } = prepared;
+    let opening = converted::opening(gateway, call, links, journal);
+    (opening, Events { stream: ResponseStream::new(meta), remembered, to_keep })
+}
+
+/// Answers at once with a response that is not there yet, or with its events as they come; it is made in either case.
+fn begin_in_background(
+    gateway: &Gateway,
+    prepared: Prepared,
+    journal: Journal,
+) -> Result<HttpResponse, Failure<OpenAi>> {
+    let background = gateway.responses.background.clone();
+    let (is_stream, owner) = (prepared.is_stream, prepared.owner.clone());
+    let (id, begun) = (prepared.meta.id.clone(), ResponseStream::new(prepared.meta.clone()).begun());
+    let Some(task) = background.begin(&id, owner, begun.clone().into()) else {
+        return journal.conclude(Err(ApiError::TooManyInBackground));
+    };
+    let (opening, events) = open(gateway, prepared, journal);
+    let events = SharedEvents::new(events);
+    let told = stream::told(opening, events.clone(), Shape::default());
+    actix_web::rt::spawn(background::run(background, id, task.clone(), told, events));
+    if is_stream {
+        return Ok(tell_events(task, None, gateway.heartbeat));
+    }
+    Ok(HttpResponse::Ok().content_type(ContentType::json()).body(begun))
+}
+
+/// The events of a response behind a number, and those that come.
+pub fn tell_events(task: Arc<Task>, after: Option<usize>, heartbeat: Option<Duration>) -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    response.insert_header((CONTENT_TYPE, Events::CONTENT_TYPE)).insert_header((CACHE_CONTROL, "no-cache"));
+    response.streaming(Box::pin(task.follow(after, heartbeat)))
 }
 
 /// `POST /v1/responses/input_tokens`: counted by Gemini, which uses no quota for generation.
@@ -203,7 +237,7 @@ async fn count(
     journal.asks_for(&wanted.chat.model, false);
     let model = gateway.asked(&wanted.chat.model)?.model;
     journal.admit_free(&model)?;
-    complete(gateway, &mut wanted, owner, &model).await?;
+    complete(gateway, &mut wanted, &owner, &model).await?;
     let (options, resource) = (options(gateway, &wanted, &model), model.resource());
     let request = CountedRequest { model: &resource, request: wanted.to_gemini(&options)? };
     let body = CountTokensRequest { generate_content_request: request }.to_json();

@@ -1,13 +1,16 @@
 //! `/v1/responses/{id}`: responses that were kept, for the client that they belong to. Another client's do not exist.
 
+use std::sync::Arc;
+
 use actix_web::{
     HttpRequest, HttpResponse,
+    http::header::ContentType,
     web::{Data, Path, Query},
 };
 use bytes::Bytes;
 use serde_json::json;
 
-use super::OpenAi;
+use super::{OpenAi, background::Task, responses::tell_events};
 use crate::{
     api::{
         auth::ClientToken,
@@ -34,14 +37,41 @@ pub async fn find_response(
     token: ClientToken<OpenAi>,
 ) -> Result<HttpResponse, Failure<OpenAi>> {
     let journal = begin(&gateway, &request, &token, "responses.get");
-    let found = find(&gateway, &token.id, path.into_inner()).await;
+    let id = path.into_inner();
+    let task = task(&gateway, &token.id, &id);
+    if let Some(task) = task.clone().filter(|_| wants_events(&parameters)) {
+        let after = starting_after(&parameters);
+        return journal.conclude(after.map(|after| tell_events(task, after, gateway.heartbeat)));
+    }
+    if let Some(running) = task.and_then(|task| task.running()) {
+        let running = HttpResponse::Ok().content_type(ContentType::json()).body(running);
+        return journal.conclude(Ok::<_, ApiError>(running));
+    }
+    let found = find(&gateway, &token.id, id).await;
     journal.conclude(found.and_then(|row| tell(&row, &parameters)))
 }
 
+/// A response that is being made in the background, or was a moment ago.
+fn task(gateway: &Gateway, owner: &TokenId, id: &str) -> Option<Arc<Task>> {
+    gateway.responses.background.find(owner, id)
+}
+
+fn wants_events(parameters: &Parameters) -> bool {
+    parameters.iter().any(|(name, value)| name == "stream" && value == "true")
+}
+
+/// The number of the last event that the client has.
+fn starting_after(parameters: &Parameters) -> Result<Option<usize>, ApiError> {
+    let Some((_, value)) = parameters.iter().find(|(name, _)| name == "starting_after") else {
+        return Ok(None);
+    };
+    let wrong = |_| ApiError::Parameter { name: "starting_after", value: value.clone() };
+    value.parse().map(Some).map_err(wrong)
+}
+
 fn tell(row: &StoredResponse, parameters: &Parameters) -> Result<HttpResponse, ApiError> {
-    if let Some((_, value)) = parameters.iter().find(|(name, value)| name == "stream" && value == "true") {
-        // A stream is told once, while the answer is made.
-        return Err(ApiError::Parameter { name: "stream", value: value.clone() });
+    if wants_events(parameters) {
+        return Err(ApiError::NoEvents);
     }
     let includes = |(name, value): &(String, String)| {
         name.starts_with("include") && value == "reasoning.encrypted_content"
@@ -58,6 +88,10 @@ pub async fn delete_response(
 ) -> Result<HttpResponse, Failure<OpenAi>> {
     let journal = begin(&gateway, &request, &token, "responses.delete");
     let id = path.into_inner();
+    if let Some(task) = task(&gateway, &token.id, &id) {
+        task.cancel().await;
+        gateway.responses.background.forget(&id);
+    }
     let deleted = gateway.responses.delete(&token.id, id.clone()).await;
     journal.conclude(deleted.and_then(|was_there| {
         if !was_there {
@@ -102,7 +136,7 @@ fn page(parameters: &Parameters) -> Result<Page, ApiError> {
     Ok(page)
 }
 
-/// No answer is made in the background, so there is none that could be cancelled: whoever waits for one hangs up.
+/// Only what is made in the background can be cancelled: whoever waits for an answer hangs up. What has ended stays as it is.
 pub async fn cancel_response(
     request: HttpRequest,
     path: Path<String>,
@@ -110,8 +144,16 @@ pub async fn cancel_response(
     token: ClientToken<OpenAi>,
 ) -> Result<HttpResponse, Failure<OpenAi>> {
     let journal = begin(&gateway, &request, &token, "responses.cancel");
-    let found = find(&gateway, &token.id, path.into_inner()).await;
-    journal.conclude(found.and_then(|_| Err(ApiError::NotInBackground)))
+    let id = path.into_inner();
+    if let Some(task) = task(&gateway, &token.id, &id) {
+        task.cancel().await;
+    }
+    let found = find(&gateway, &token.id, id).await;
+    let told = found.and_then(|row| stored::to_tell(&row.response, false).ok_or(ApiError::Internal));
+    journal.conclude(told.and_then(|response| {
+        let was_in_background = response["background"] == true;
+        was_in_background.then(|| HttpResponse::Ok().json(response)).ok_or(ApiError::NotInBackground)
+    }))
 }
 
 fn begin(

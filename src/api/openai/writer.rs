@@ -5,26 +5,16 @@ use bytes::Bytes;
 use super::{OpenAi, envelope::words};
 use crate::{
     api::{
+        converted::answer_of,
         error::{ApiError, Envelope},
         signatures::Remembered,
         stream::Writer,
     },
-    convert::{gemini::GenerateContentResponse, openai::stream::ChatStream},
-    upstream::dispatch::{Refusal, UpstreamError, malformed},
+    convert::openai::stream::ChatStream,
 };
 
 /// Ignored by every SDK, as the specification of server-sent events says.
 pub(super) const HEARTBEAT: &[u8] = b": keep-alive\n\n";
-
-/// Reads one event of Gemini's.
-pub(super) fn answer_of(data: &Bytes) -> Result<GenerateContentResponse<'_>, ApiError> {
-    serde_json::from_slice(data).map_err(|_| unreadable())
-}
-
-pub(super) fn unreadable() -> ApiError {
-    let fault = malformed("Gemini sent something that is not an answer");
-    UpstreamError::Refused(Box::new(Refusal::inside(fault))).into()
-}
 
 /// Gemini's events as chunks of a chat completion.
 pub struct Chunks {
@@ -37,14 +27,13 @@ impl Writer for Chunks {
 
     fn event(&mut self, index: usize, data: &Bytes, out: &mut Vec<u8>) -> Result<(), ApiError> {
         self.stream.event(index, &answer_of(data)?, out);
-        for call in self.stream.take_signed() {
-            self.remembered.remember(&call.id, &call.function, &call.signature);
-        }
+        self.remembered.remember(&self.stream.take_signed());
         Ok(())
     }
 
     fn source_ends(&mut self, index: usize, out: &mut Vec<u8>) {
         self.stream.finish(index, out);
+        self.remembered.remember(&self.stream.take_signed());
     }
 
     fn heartbeat(&mut self, out: &mut Vec<u8>) {

@@ -8,14 +8,15 @@ use super::{
     citations::Citations,
     response::MessageMeta,
     signature::mark,
-    stops::Stops,
     types::{Citation, StopDetails, TokenCounts, ToolUse},
 };
 use crate::convert::gemini::{
     call_ids,
-    finish::{FinishKind, block_reason},
+    finish::{Ending, Verdict},
     markdown,
     response::{Candidate, GenerateContentResponse, Part},
+    signatures::{Signed, SignedText},
+    stops::Stops,
     turns::to_raw,
 };
 
@@ -60,23 +61,17 @@ pub(super) struct Answer {
     after_block: bool,
     stops: Stops,
     citations: Citations,
-    finish: Option<Finish>,
-    /// Why the prompt was blocked.
-    block: Option<String>,
+    ending: Ending,
+    text: SignedText,
+    /// What has a signature, for whoever remembers it.
+    pub signed: Vec<Signed>,
     pub usage: TokenCounts,
-}
-
-#[derive(Debug)]
-struct Finish {
-    kind: FinishKind,
-    /// Google's name and words for it.
-    name: String,
-    message: Option<String>,
 }
 
 impl Answer {
     pub fn new(meta: &MessageMeta) -> Self {
-        Self { stops: Stops::new(&meta.own_stops), ..Self::default() }
+        let (stops, text) = (Stops::new(&meta.own_stops), SignedText::new(meta.is_signed));
+        Self { stops, text, ..Self::default() }
     }
 
     /// Takes the counts of an event; the last ones count.
@@ -96,12 +91,10 @@ impl Answer {
         each: &mut impl FnMut(Step<'a>),
     ) {
         self.count(response);
-        if let Some(reason) = response.prompt_feedback.as_ref().and_then(block_reason) {
-            self.block = Some(reason);
-        }
         if let Some(candidate) = response.candidates.first() {
             self.read_candidate(candidate, meta, each);
         }
+        self.ending.read(response);
     }
 
     fn read_candidate<'a>(
@@ -118,16 +111,14 @@ impl Answer {
         {
             self.citations.read(grounding).into_iter().for_each(|citation| each(Step::Citation(citation)));
         }
-        let name = candidate.finish_reason.as_deref();
-        if let Some(name) = name.filter(|name| *name != "FINISH_REASON_UNSPECIFIED") {
-            let message = candidate.finish_message.as_deref().map(str::to_owned);
-            self.finish = Some(Finish { kind: FinishKind::of(name), name: name.to_owned(), message });
-        }
     }
 
     fn read_part<'a>(&mut self, part: &'a Part<'a>, meta: &'a MessageMeta, each: &mut impl FnMut(Step<'a>)) {
         if self.stops.hit().is_some() {
             return;
+        }
+        if let Some(text) = part.text.as_deref().filter(|_| !part.thought) {
+            self.text.add(text, part.thought_signature.as_deref());
         }
         if let Some(text) = part.text.as_deref().filter(|text| !text.is_empty()) {
             if !part.thought {
@@ -161,12 +152,16 @@ impl Answer {
             return self.say(Cow::Borrowed(text), meta, each);
         }
         let sure = self.stops.push(text);
+        if self.stops.hit().is_some() {
+            self.text.mix();
+        }
         self.say(Cow::Owned(sure), meta, each);
     }
 
     /// Content on lines of its own.
     fn write_block<'a>(&mut self, block: String, meta: &MessageMeta, each: &mut impl FnMut(Step<'a>)) {
         self.let_out(meta, each);
+        self.text.mix();
         if self.wrote {
             self.say(Cow::Borrowed("\n\n"), meta, each);
         }
@@ -223,6 +218,7 @@ impl Answer {
         let own_id = call.id.as_deref().filter(|id| call_ids::fits(id));
         let mint = || Cow::Owned(call_ids::mint("toolu_", &meta.id, 0, self.calls));
         let id = own_id.map_or_else(mint, Cow::Borrowed);
+        self.signed.extend(Signed::call(&id, name, Some(signature)));
         let input = call.args.filter(|args| args.get().starts_with('{'));
         let input = input.map_or_else(|| to_raw(&json!({})), Cow::Borrowed);
         each(Step::Call(ToolUse { id, name: meta.names.to_client(name), input }));
@@ -232,43 +228,29 @@ impl Answer {
     /// Ends the content; more events must not follow.
     pub fn finish<'a>(&mut self, meta: &MessageMeta, each: &mut impl FnMut(Step<'a>)) -> End {
         self.let_out(meta, each);
-        let end = self.end();
-        let words = self.finish.as_mut().filter(|finish| finish.kind == FinishKind::Malformed);
-        if let Some(words) = words.and_then(|finish| finish.message.take())
-            && !self.wrote
-            && self.calls == 0
-        {
-            self.say(Cow::Owned(words), meta, each);
+        self.signed.extend(self.text.finish());
+        let ending = std::mem::take(&mut self.ending);
+        let verdict = ending.verdict(self.calls > 0, self.wrote);
+        if let Verdict::Failed(Some(words)) = verdict {
+            self.say(Cow::Owned(words.to_owned()), meta, each);
         }
         self.close("", meta, each);
-        end
+        self.end(verdict)
     }
 
-    /// Calls decide, whatever Gemini's own reason says.
-    fn end(&self) -> End {
+    fn end(&self, verdict: Verdict<'_>) -> End {
         let end = |reason| End { reason, stop_sequence: None, details: None };
-        let refusal = |explanation| {
-            let details = StopDetails { kind: "refusal", category: (), explanation };
-            End { details: Some(details), ..end("refusal") }
-        };
-        if let Some(reason) = &self.block {
-            return refusal(format!("Gemini blocked the prompt: {reason}"));
-        }
         if let Some(stop) = self.stops.hit() {
             return End { stop_sequence: Some(stop.to_owned()), ..end("stop_sequence") };
         }
-        if self.calls > 0 {
-            return end("tool_use");
-        }
-        let Some(finish) = &self.finish else {
-            return end("end_turn");
-        };
-        let reason = finish.message.as_deref().unwrap_or(&finish.name);
-        match finish.kind {
-            FinishKind::Length => end("max_tokens"),
-            FinishKind::Filter => refusal(format!("Gemini ended its answer: {reason}")),
-            FinishKind::Unclear if !self.wrote => refusal(format!("Gemini gave no answer: {reason}")),
-            FinishKind::Stop | FinishKind::Malformed | FinishKind::Unclear => end("end_turn"),
+        match verdict {
+            Verdict::Whole | Verdict::Failed(_) => end("end_turn"),
+            Verdict::Calls => end("tool_use"),
+            Verdict::Length => end("max_tokens"),
+            Verdict::Filtered(explanation) | Verdict::Refused(explanation) => {
+                let details = StopDetails { kind: "refusal", category: (), explanation };
+                End { details: Some(details), ..end("refusal") }
+            }
         }
     }
 }
@@ -276,6 +258,7 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::convert::testing;
 
     fn end_of(json: &str) -> End {
         let response = serde_json::from_str(json).unwrap();
@@ -285,25 +268,23 @@ mod tests {
         answer.finish(&meta, &mut |_| {})
     }
 
-    fn ended(reason: &str, parts: &str) -> &'static str {
-        end_of(&format!(r#"{{"candidates":[{{"content":{{"parts":{parts}}},"finishReason":"{reason}"}}]}}"#))
-            .reason
-    }
-
     #[test]
-    fn every_finish_reason_has_its_counterpart() {
-        let text = r#"[{"text":"a"}]"#;
-        let call = r#"[{"functionCall":{"name":"f"}}]"#;
+    fn every_ending_has_its_word() {
+        let words = testing::endings().map(|answer| end_of(&answer).reason);
 
-        assert_eq!(ended("STOP", text), "end_turn");
-        assert_eq!(ended("STOP", call), "tool_use");
-        assert_eq!(ended("MAX_TOKENS", text), "max_tokens");
-        assert_eq!(ended("MAX_TOKENS", "[]"), "max_tokens");
-        assert_eq!(ended("SAFETY", text), "refusal");
-        assert_eq!(ended("LANGUAGE", text), "end_turn");
-        assert_eq!(ended("LANGUAGE", "[]"), "refusal");
-        assert_eq!(ended("MALFORMED_FUNCTION_CALL", "[]"), "end_turn");
-        assert_eq!(ended("NEVER_HEARD_OF", text), "end_turn");
+        assert_eq!(
+            words,
+            [
+                "end_turn",
+                "tool_use",
+                "max_tokens",
+                "max_tokens",
+                "refusal",
+                "refusal",
+                "end_turn",
+                "end_turn"
+            ]
+        );
     }
 
     #[test]

@@ -13,27 +13,17 @@ impl Citations {
     /// The citations of one event that no earlier event had.
     pub fn read(&mut self, grounding: &GroundingMetadata<'_>) -> Vec<Citation> {
         let before = self.known.len();
-        for support in &grounding.grounding_supports {
-            let cited =
-                support.segment.as_ref().and_then(|segment| segment.text.as_deref()).unwrap_or_default();
-            let chunks = support
-                .grounding_chunk_indices
-                .iter()
-                .filter_map(|index| grounding.grounding_chunks.get(*index));
-            for web in chunks.filter_map(|chunk| chunk.web.as_ref()) {
-                let Some(url) = web.uri.as_deref().map(str::to_owned) else {
-                    continue;
-                };
-                let citation = Citation {
-                    kind: "web_search_result_location",
-                    cited_text: cited.to_owned(),
-                    url,
-                    title: web.title.as_deref().map(str::to_owned),
-                    encrypted_index: "",
-                };
-                if !self.known.contains(&citation) {
-                    self.known.push(citation);
-                }
+        for (segment, url, title) in grounding.cited() {
+            let cited = segment.and_then(|segment| segment.text.as_deref()).unwrap_or_default();
+            let citation = Citation {
+                kind: "web_search_result_location",
+                cited_text: cited.to_owned(),
+                url: url.to_owned(),
+                title: title.map(str::to_owned),
+                encrypted_index: "",
+            };
+            if !self.known.contains(&citation) {
+                self.known.push(citation);
             }
         }
         self.known[before..].to_vec()

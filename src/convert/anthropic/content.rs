@@ -11,12 +11,17 @@ use super::{
     json::{At, Object, array, wrong_type},
     source,
 };
-use crate::convert::{ConvertError, gemini::media::Media};
+use crate::convert::{
+    ConvertError,
+    gemini::{media::Media, signatures::TextSignature},
+};
 
 #[derive(Debug)]
 pub struct Message {
     pub role: Role,
     pub blocks: Vec<Block>,
+    /// Of the one text of an assistant's, as far as it is remembered.
+    pub signature: Option<TextSignature>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +44,8 @@ pub enum Block {
         name: String,
         /// A JSON object.
         input: Box<RawValue>,
+        /// The signature, where it is remembered.
+        remembered: Option<String>,
     },
     ToolResult {
         id: String,
@@ -49,6 +56,13 @@ pub enum Block {
 }
 
 impl Block {
+    pub(super) fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Media(_) | Self::Thinking { .. } | Self::ToolUse { .. } | Self::ToolResult { .. } => None,
+        }
+    }
+
     fn media(&mut self) -> &mut [Media] {
         match self {
             Self::Media(media) => std::slice::from_mut(media),
@@ -85,7 +99,7 @@ impl Message {
             list @ Value::Array(_) => blocks_of(list, at, read, &mut blocks)?,
             other => return Err(wrong_type(&at, "a valid string or list", &other)),
         }
-        Ok(Self { role, blocks })
+        Ok(Self { role, blocks, signature: None })
     }
 }
 
@@ -205,7 +219,7 @@ fn tool_use(block: &mut Object<'_>) -> Result<Block, ConvertError> {
         input @ Value::Object(_) => to_raw_value(&input).expect("what was read from JSON is JSON"),
         other => return Err(wrong_type(&at.key("input"), "an object", &other)),
     };
-    Ok(Block::ToolUse { id, name, input })
+    Ok(Block::ToolUse { id, name, input, remembered: None })
 }
 
 fn tool_result(block: &mut Object<'_>) -> Result<Block, ConvertError> {

@@ -3,13 +3,13 @@
 use super::json::Object;
 use crate::convert::{
     ConvertError,
-    fate::{self, Fate},
+    fate::{self, Fate, Fates},
 };
 
 use Fate::{Honoured, Ignored, Mapped, Refused};
 
 /// All fields that Anthropic's SDKs can express, those of beta versions included. Others are ignored as unknown.
-pub const FIELD_FATES: &[(&str, Fate)] = &[
+pub const FIELD_FATES: &Fates = &[&[
     ("model", Honoured),
     ("messages", Mapped("blocks of hosted tools and thoughts of other models are passed over")),
     ("max_tokens", Mapped("at most what the model can write")),
@@ -55,7 +55,7 @@ pub const FIELD_FATES: &[(&str, Fate)] = &[
     ("user_profile_id", Ignored("a label of Anthropic's")),
     ("workspace_id", Ignored("a label of Anthropic's")),
     ("betas", Ignored("what is there is always on")),
-];
+]];
 
 /// Fails on a refused field that asks for something.
 pub(super) fn refuse(request: &mut Object<'_>) -> Result<(), ConvertError> {
@@ -69,6 +69,7 @@ mod tests {
     use super::*;
     use crate::convert::{
         anthropic::{MessagesOptions, messages_request, to_gemini},
+        testing::{assert_fates, assert_printed, with},
         traits::ModelTraits,
     };
 
@@ -90,13 +91,17 @@ mod tests {
         })
     }
 
-    fn convert(extra: &[(&str, &Value)]) -> Result<Vec<u8>, ConvertError> {
-        let mut body =
-            json!({"model": MODEL, "max_tokens": 2000, "messages": [{"role": "user", "content": "hi"}]});
-        for (name, value) in extra {
-            body[*name] = (*value).clone();
+    fn beside(name: &str) -> Value {
+        match name {
+            "tool_choice" => json!({"tools": [{"name": "f", "input_schema": {"type": "object"}}]}),
+            _ => json!({}),
         }
-        let request = messages_request(body.to_string().as_bytes())?;
+    }
+
+    fn convert(fields: &Value) -> Result<Vec<u8>, ConvertError> {
+        let body =
+            json!({"model": MODEL, "max_tokens": 2000, "messages": [{"role": "user", "content": "hi"}]});
+        let request = messages_request(with(body, fields).to_string().as_bytes())?;
         let traits = ModelTraits::of(MODEL);
         let options =
             MessagesOptions { safety_settings: None, model: MODEL, traits: &traits, output_limit: None };
@@ -105,46 +110,11 @@ mod tests {
 
     #[test]
     fn every_field_of_the_sdk_has_a_fate_and_meets_it() {
-        let plain = convert(&[]).unwrap();
-        // These do not show in the body that goes to Google.
-        let elsewhere = ["model", "stream", "tool_choice"];
-        for (name, value) in sdk_fields().as_object().unwrap() {
-            let fate = FIELD_FATES.iter().find(|(field, _)| field == name).map(|(_, fate)| fate);
-
-            let outcome = convert(&[(name, value)]);
-
-            match fate.unwrap_or_else(|| panic!("{name} has no fate")) {
-                Honoured | Mapped(_) => {
-                    let is_seen = outcome.unwrap_or_else(|error| panic!("{name}: {error}")) != plain;
-                    assert!(is_seen || elsewhere.contains(&name.as_str()), "{name} is lost");
-                }
-                Ignored(_) => assert_eq!(outcome.as_ref(), Ok(&plain), "{name}"),
-                Refused(_) => assert_eq!(outcome.unwrap_err().param(), Some(name.as_str())),
-            }
-        }
-        assert_eq!(
-            sdk_fields().as_object().unwrap().len(),
-            FIELD_FATES.len(),
-            "a fate without a field of the SDK"
-        );
+        assert_fates(FIELD_FATES, &sdk_fields(), &["model", "stream"], beside, convert);
     }
 
     #[test]
     fn the_documents_print_this_table() {
-        let row = |(name, fate): &(&str, Fate)| {
-            let (word, text) = fate.words();
-            format!("| `{name}` | {word} | {text} |\n")
-        };
-        let table: String = FIELD_FATES.iter().map(row).collect();
-        let document = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/FIELDS.md")).unwrap();
-
-        assert!(document.contains(&table), "FIELDS.md has to hold these rows:\n{table}");
-    }
-
-    #[test]
-    fn a_refused_field_may_be_empty() {
-        for value in [json!(null), json!([]), json!({})] {
-            assert!(convert(&[("mcp_servers", &value)]).is_ok());
-        }
+        assert_printed(FIELD_FATES);
     }
 }

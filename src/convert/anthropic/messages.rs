@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{
-    content::{self, Block, Message},
+    content::{self, Block, Message, Role},
     fields,
     json::{self, At, Object, array, string},
     thinking::{self, Amount, Thinking},
@@ -15,12 +15,18 @@ use super::{
 };
 use crate::convert::{
     ConvertError,
-    gemini::{effort::Effort, media::Media, tool_names::ToolNames},
+    gemini::{
+        effort::Effort,
+        media::Media,
+        signatures::{TextSignature, text_id},
+        stops::StopSequences,
+        tool_names::ToolNames,
+    },
+    schemas,
+    traits::ModelTraits,
 };
 
-/// Stop sequences that Gemini takes; the gateway looks for the others itself.
-const GEMINIS_STOPS: usize = 5;
-/// A bound on the work of looking for them.
+/// A bound on the work of looking for stop sequences.
 const MAX_STOPS: usize = 100;
 
 #[derive(Debug)]
@@ -46,7 +52,7 @@ pub struct MessagesRequest {
     pub effort: Option<Effort>,
     /// JSON Schema of the answer.
     pub schema: Option<Value>,
-    stops: Vec<String>,
+    pub stops: StopSequences,
 }
 
 /// Reads the body of `messages`.
@@ -109,14 +115,20 @@ impl MessagesRequest {
         self.messages.iter_mut().flat_map(|message| &mut message.blocks).flat_map(Block::media_mut)
     }
 
-    /// The stop sequences that Gemini looks for.
-    pub fn geminis_stops(&self) -> &[String] {
-        &self.stops[..self.stops.len().min(GEMINIS_STOPS)]
-    }
-
-    /// The stop sequences that are left to the gateway.
-    pub fn own_stops(&self) -> &[String] {
-        &self.stops[self.stops.len().min(GEMINIS_STOPS)..]
+    /// Gives what came back without its signature the one that `recall` knows, by id and Gemini's name. Texts have none but
+    /// those of models that sign what they say.
+    pub fn recall_signatures(&mut self, traits: &ModelTraits, recall: impl Fn(&str, &str) -> Option<String>) {
+        for message in self.messages.iter_mut().filter(|message| message.role == Role::Assistant) {
+            let texts = message.blocks.iter().filter_map(Block::text).collect::<Vec<_>>();
+            if let ([text], true) = (texts.as_slice(), traits.signatures) {
+                message.signature = recall(&text_id(text), "").as_deref().and_then(TextSignature::read);
+            }
+            for block in &mut message.blocks {
+                if let Block::ToolUse { id, name, remembered, .. } = block {
+                    *remembered = recall(id, &self.names.to_gemini(name));
+                }
+            }
+        }
     }
 }
 
@@ -147,14 +159,14 @@ fn says_nothing(content: &Value) -> bool {
     *content == "" || content.as_array().is_some_and(Vec::is_empty)
 }
 
-fn stop_sequences(request: &mut Object<'_>) -> Result<Vec<String>, ConvertError> {
+fn stop_sequences(request: &mut Object<'_>) -> Result<StopSequences, ConvertError> {
     let at = request.at();
     let at = at.key("stop_sequences");
     let list = request.take("stop_sequences").map_or(Ok(Vec::new()), |list| array(list, &at))?;
     if list.len() > MAX_STOPS {
         return Err(ConvertError::ArrayTooLong { param: at.to_string(), max: MAX_STOPS, length: list.len() });
     }
-    let mut stops = Vec::new();
+    let mut stops = StopSequences::default();
     for (index, text) in list.into_iter().enumerate() {
         let at = at.index(index);
         let text = string(text, &at)?;
@@ -162,9 +174,7 @@ fn stop_sequences(request: &mut Object<'_>) -> Result<Vec<String>, ConvertError>
             let reason = "each stop sequence must contain non-whitespace".to_owned();
             return Err(ConvertError::InvalidValue { param: at.to_string(), reason });
         }
-        if !stops.contains(&text) {
-            stops.push(text);
-        }
+        stops.add(text);
     }
     Ok(stops)
 }
@@ -194,8 +204,9 @@ fn json_schema(value: Value, at: At<'_>) -> Result<Option<Value>, ConvertError> 
         let param = at.key("type").to_string();
         return Err(ConvertError::UnknownValue { param, value: kind, supported: "'json_schema'" });
     }
-    let schema = Object::read(format.require("schema")?, at.key("schema"))?;
-    Ok(Some(Value::Object(schema.into_fields())))
+    let at = at.key("schema");
+    let schema = Object::read(format.require("schema")?, at)?;
+    schemas::schema(Value::Object(schema.into_fields()), &at).map(Some)
 }
 
 /// It has no effect, but what is malformed is told.
@@ -287,7 +298,7 @@ mod tests {
     fn stop_sequences_beyond_geminis_number_are_left_to_the_gateway() {
         let request = read(json!({"stop_sequences": ["a", "b", "a", "c", "d", "e", "f", "g"]})).unwrap();
 
-        assert_eq!(request.geminis_stops(), ["a", "b", "c", "d", "e"]);
-        assert_eq!(request.own_stops(), ["f", "g"]);
+        assert_eq!(request.stops.geminis(), ["a", "b", "c", "d", "e"]);
+        assert_eq!(request.stops.own(), ["f", "g"]);
     }
 }

@@ -4,10 +4,10 @@
 //! way back are fed by the same steps of one `Answer`, so that a stream says what the whole answer would have said.
 
 mod answer;
+mod catalogue;
 mod citations;
 pub mod content;
 pub mod fields;
-mod hosted;
 pub mod messages;
 pub mod models;
 #[cfg(test)]
@@ -16,7 +16,6 @@ pub mod request;
 pub mod response;
 mod signature;
 mod source;
-mod stops;
 pub mod stream;
 pub mod thinking;
 pub mod tools;

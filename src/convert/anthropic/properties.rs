@@ -1,83 +1,24 @@
 //! Properties that hold for every request and answer, however odd.
 
 use proptest::prelude::*;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{
     MessageMeta, MessagesOptions, count_request, fields::FIELD_FATES, messages_request,
     stream::tests::assert_adds_up, to_anthropic, to_count, to_gemini, words,
 };
-use crate::convert::{gemini::GenerateContentResponse, traits::ModelTraits};
+use crate::convert::{
+    gemini::GenerateContentResponse,
+    testing::{self, answer_part, any_json, assert_nothing_is_lost, assert_well_formed, events},
+    traits::ModelTraits,
+};
 
 const MODELS: [&str; 4] = ["gemini-2.0-flash", "gemini-2.5-flash", "gemini-3.8-flash", "gemma-4-31b-it"];
 
-/// Words that mean something somewhere, so that odd JSON gets past the first check.
-const WORDS: &[&str] = &[
-    "",
-    "type",
-    "text",
-    "user",
-    "system",
-    "assistant",
-    "tool_use",
-    "tool_result",
-    "thinking",
-    "signature",
-    "image",
-    "document",
-    "source",
-    "base64",
-    "url",
-    "content",
-    "role",
-    "name",
-    "id",
-    "tool_use_id",
-    "input",
-    "a",
-    "é😀",
-    "image/png",
-    "AA==",
-    "http://x",
-    "enabled",
-    "auto",
-    "tool",
-    "gemini:gemini-3.8-flash:c2ln",
-];
-
-fn word() -> impl Strategy<Value = String> {
-    prop::sample::select(WORDS).prop_map(str::to_owned)
-}
-
-fn any_json() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        any::<f64>().prop_map(Value::from),
-        word().prop_map(Value::from),
-    ];
-    leaf.prop_recursive(5, 40, 6, |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
-            prop::collection::vec((word(), inner), 0..6)
-                .prop_map(|fields| Value::Object(fields.into_iter().collect::<Map<_, _>>())),
-        ]
-    })
-}
-
 /// A request with the fields of Anthropic's API, each absent or with any value.
 fn odd_request() -> impl Strategy<Value = Value> {
-    let names: Vec<&str> = FIELD_FATES.iter().map(|(name, _)| *name).collect();
-    let field = (prop::sample::select(names), any_json());
-    prop::collection::vec(field, 0..4).prop_map(|fields| {
-        let mut body =
-            json!({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]});
-        for (name, value) in fields {
-            body[name] = value;
-        }
-        body
-    })
+    let body = json!({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]});
+    testing::with_odd_fields(body, FIELD_FATES)
 }
 
 /// A block that a client could send, each text with a number of its own to find it again.
@@ -132,27 +73,6 @@ fn history() -> impl Strategy<Value = Vec<Value>> {
     })
 }
 
-fn count(content: &Value, field: &str) -> usize {
-    let parts = content["parts"].as_array();
-    parts.map_or(0, |parts| parts.iter().filter(|part| part.get(field).is_some()).count())
-}
-
-/// What Gemini refuses, whatever the client sent.
-fn assert_well_formed(request: &Value) {
-    let contents = request["contents"].as_array().unwrap();
-    assert_eq!(contents[0]["role"], "user");
-    for (index, content) in contents.iter().enumerate() {
-        let parts = content["parts"].as_array().unwrap();
-        assert!(!parts.is_empty());
-        let next = contents.get(index + 1).unwrap_or(&Value::Null);
-        assert_eq!(count(content, "functionCall"), count(next, "functionResponse"));
-        assert_ne!(content["role"], next["role"]);
-        let first = parts.iter().position(|part| part.get("functionResponse").is_some());
-        let behind = &parts[first.unwrap_or(parts.len())..];
-        assert!(behind.iter().all(|part| part.get("functionResponse").is_some()), "text behind a response");
-    }
-}
-
 /// The request as it goes to Gemini, or the message of the error, which begins with a path.
 fn convert(body: &Value, model: &str) -> Result<Value, String> {
     let traits = ModelTraits::of(model);
@@ -163,23 +83,6 @@ fn convert(body: &Value, model: &str) -> Result<Value, String> {
         Ok(to_gemini(&request, &options)?.to_json())
     });
     converted.map(|json| serde_json::from_slice(&json).unwrap()).map_err(|error| words::message(&error))
-}
-
-/// A part of an answer, also of kinds that a client never sees.
-fn part() -> impl Strategy<Value = Value> {
-    prop_oneof![
-        word().prop_map(|text| json!({ "text": text })),
-        word().prop_map(|text| json!({"text": text, "thoughtSignature": "dGV4dA=="})),
-        word().prop_map(|text| json!({"text": text, "thought": true})),
-        word().prop_map(
-            |name| json!({"functionCall": {"name": name, "args": {"a b": " c "}}, "thoughtSignature": "c2ln"})
-        ),
-        word().prop_map(|name| json!({"functionCall": {"name": name}})),
-        Just(json!({"inlineData": {"mimeType": "image/png", "data": "AA=="}})),
-        Just(json!({"executableCode": {"language": "PYTHON", "code": "1"}})),
-        Just(json!({"toolCall": {}})),
-        Just(json!({})),
-    ]
 }
 
 proptest! {
@@ -199,7 +102,7 @@ proptest! {
                 Ok(request) => assert_well_formed(&request),
                 Err(message) => {
                     let field = message.split([':', '.']).next().unwrap_or_default();
-                    prop_assert!(FIELD_FATES.iter().any(|(name, _)| *name == field), "{}", message);
+                    prop_assert!(FIELD_FATES.iter().copied().flatten().any(|(name, _)| *name == field), "{}", message);
                 }
             }
         }
@@ -211,14 +114,11 @@ proptest! {
         for model in MODELS {
             let request = convert(&body, model).unwrap();
             assert_well_formed(&request);
-            let sent = request.to_string();
-            for block in messages.iter().flat_map(|message| message["content"].as_array().unwrap()) {
-                for word in [&block["text"], &block["title"], &block["source"], &block["name"], &block["input"]["a"], &block["content"]] {
-                    prop_assert!(word.as_str().is_none_or(|word| sent.contains(word)), "{} is lost in {}", word, sent);
-                }
-                let data = block["source"]["data"].as_str();
-                prop_assert!(data.is_none_or(|data| sent.contains(data)), "a medium is lost in {}", sent);
-            }
+            let fields = ["text", "title", "source", "name", "a", "content", "data"];
+            let thoughts_and_others = |block: &Value| block["type"] != "redacted_thinking";
+            let said = messages.iter().flat_map(|message| message["content"].as_array().unwrap());
+            let said = said.filter(|block| thoughts_and_others(block)).cloned().collect();
+            assert_nothing_is_lost(&said, &request.to_string(), &fields);
         }
     }
 
@@ -227,20 +127,17 @@ proptest! {
         let body = json!({"candidates": [{"content": {"parts": parts}, "groundingMetadata": body}]}).to_string();
         if let Ok(response) = serde_json::from_str::<GenerateContentResponse>(&body) {
             let meta = MessageMeta::test();
-            let _ = to_anthropic(&response, &meta).to_json();
+            let _ = to_anthropic(&response, &meta).0.to_json();
         }
     }
 
     #[test]
     fn a_stream_says_what_the_whole_answer_says(
-        parts in prop::collection::vec(part(), 0..8), cuts in prop::collection::vec(0_usize..8, 0..4),
+        parts in prop::collection::vec(answer_part(), 0..8), cuts in prop::collection::vec(0_usize..8, 0..4),
         show_thoughts in any::<bool>(), parallel_tool_use in any::<bool>(), stops in prop::collection::vec("[ae]", 0..2),
     ) {
         let meta = MessageMeta { show_thoughts, parallel_tool_use, own_stops: stops, ..MessageMeta::test() };
-        let mut cuts: Vec<_> = cuts.into_iter().filter(|cut| *cut < parts.len()).chain([0, parts.len()]).collect();
-        cuts.sort_unstable();
-        let event = |parts: &[Value]| json!({"candidates": [{"content": {"parts": parts}}]}).to_string();
-        let events: Vec<_> = cuts.windows(2).map(|cut| event(&parts[cut[0]..cut[1]])).collect();
+        let events = events(&parts, &cuts);
         let events: Vec<_> = events.iter().map(|event| serde_json::from_str(event).unwrap()).collect();
 
         assert_adds_up(&events, &meta, "odd parts");

@@ -15,7 +15,6 @@ use crate::convert::{
     gemini::{
         Content, GenerateContentRequest, Part,
         count_tokens::{CountTokensRequest, CountedRequest},
-        markdown,
         request::{GenerationConfig, SafetySettings, Tool, ToolConfig},
         schema,
         turns::{Conversation, Orphan, PastCall, PastResult, object_or_result, to_raw},
@@ -53,7 +52,7 @@ pub fn to_gemini<'a>(
             top_p: request.top_p,
             top_k: request.top_k,
             max_output_tokens: request.max_tokens.map(|max| max.min(options.output_limit.unwrap_or(max))),
-            stop_sequences: request.geminis_stops(),
+            stop_sequences: request.stops.geminis(),
             response_mime_type: schema.map(|_| "application/json"),
             response_json_schema: schema.map(schema::clean),
             thinking_config: thinking::config(request.thinking, request.effort, options.traits),
@@ -145,7 +144,7 @@ fn read_user<'a>(message: &'a Message, index: usize, conversation: &mut Conversa
     }
 }
 
-/// A signature belongs to the call directly behind its block. Pictures are shown as the user's, see `without_pictures`.
+/// A signature belongs to the call directly behind its block; that of a client that drops such blocks is remembered.
 fn read_assistant<'a>(
     request: &'a MessagesRequest,
     message: &'a Message,
@@ -157,17 +156,13 @@ fn read_assistant<'a>(
         let signed = signature.take();
         match block {
             Block::Thinking { signature: marked } => signature = unmark(marked, model),
-            Block::Text(text) => {
-                let (texts, drawn) = markdown::without_pictures(std::slice::from_ref(text));
-                texts.into_iter().for_each(|text| conversation.model(text));
-                pictures.extend(drawn);
-            }
+            Block::Text(text) => conversation.said(text, message.signature.as_ref(), &mut pictures),
             Block::Media(media) => pictures.push(media.to_part()),
-            Block::ToolUse { id, name, input } => conversation.call(PastCall {
+            Block::ToolUse { id, name, input, remembered } => conversation.call(PastCall {
                 id,
                 name: request.names.to_gemini(name),
                 args: Cow::Borrowed(input),
-                signature: signed,
+                signature: signed.or(remembered.as_deref()),
             }),
             Block::ToolResult { .. } => {}
         }

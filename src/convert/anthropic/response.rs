@@ -7,7 +7,10 @@ use super::{
     messages::MessagesRequest,
     types::{ContentBlock, Message},
 };
-use crate::convert::gemini::{GenerateContentResponse, tool_names::ToolNames};
+use crate::convert::{
+    gemini::{GenerateContentResponse, signatures::Signed, tool_names::ToolNames},
+    traits::ModelTraits,
+};
 
 /// What an answer needs to know of its request.
 #[derive(Debug, Clone)]
@@ -25,6 +28,8 @@ pub struct MessageMeta {
     pub names: Arc<ToolNames>,
     /// Stop sequences that Gemini does not know of.
     pub own_stops: Vec<String>,
+    /// The model signs what it says.
+    pub is_signed: bool,
 }
 
 impl MessageMeta {
@@ -36,7 +41,8 @@ impl MessageMeta {
             show_thoughts: request.thinking.is_shown,
             parallel_tool_use: request.parallel_tool_use,
             names: Arc::clone(&request.names),
-            own_stops: request.own_stops().to_vec(),
+            own_stops: request.stops.own().to_vec(),
+            is_signed: ModelTraits::of(gemini_model).signatures,
         }
     }
 
@@ -50,15 +56,20 @@ impl MessageMeta {
             parallel_tool_use: true,
             names: Arc::default(),
             own_stops: Vec::new(),
+            is_signed: true,
         }
     }
 }
 
-pub fn to_anthropic<'a>(response: &'a GenerateContentResponse<'a>, meta: &'a MessageMeta) -> Message<'a> {
+/// The message, with what has a signature, for whoever remembers it.
+pub fn to_anthropic<'a>(
+    response: &'a GenerateContentResponse<'a>,
+    meta: &'a MessageMeta,
+) -> (Message<'a>, Vec<Signed>) {
     let (mut answer, mut content) = (Answer::new(meta), Vec::new());
     answer.read(response, meta, &mut |step| add(step, &mut content));
     let end = answer.finish(meta, &mut |step| add(step, &mut content));
-    Message {
+    let message = Message {
         id: &meta.id,
         kind: "message",
         role: "assistant",
@@ -68,7 +79,8 @@ pub fn to_anthropic<'a>(response: &'a GenerateContentResponse<'a>, meta: &'a Mes
         stop_sequence: end.stop_sequence,
         stop_details: end.details,
         usage: answer.usage.into(),
-    }
+    };
+    (message, answer.signed)
 }
 
 fn add<'a>(step: Step<'a>, content: &mut Vec<ContentBlock<'a>>) {
@@ -111,7 +123,7 @@ mod tests {
 
     fn convert_with(body: &str, meta: &MessageMeta) -> Value {
         let response = serde_json::from_str(body).unwrap();
-        serde_json::from_slice(&to_anthropic(&response, meta).to_json()).unwrap()
+        serde_json::from_slice(&to_anthropic(&response, meta).0.to_json()).unwrap()
     }
 
     fn convert(body: &str) -> Value {
@@ -243,7 +255,7 @@ mod tests {
             };
             let meta = MessageMeta::test();
 
-            let message = to_anthropic(&response, &meta);
+            let (message, _) = to_anthropic(&response, &meta);
 
             let reasons = ["end_turn", "max_tokens", "tool_use", "refusal"];
             assert!(message.stop_reason.is_some_and(|reason| reasons.contains(&reason)), "{path}");

@@ -67,11 +67,10 @@ pub(super) fn document(block: &mut Object<'_>, into: &mut Vec<Block>) -> Result<
 fn base64(source: &mut Object<'_>, mime_type: &str) -> Result<Media, ConvertError> {
     let at = source.at();
     let data = source.require_string("data")?;
-    if data.is_empty() {
-        let reason = "the data is empty".to_owned();
-        return Err(ConvertError::InvalidValue { param: at.key("data").to_string(), reason });
-    }
-    Media::of_type(mime_type, data).map_err(|error| media_error(error, &at.key("media_type")))
+    Media::of_type(mime_type, data).map_err(|error| {
+        let place = if error == MediaError::Format { "media_type" } else { "data" };
+        media_error(error, &at.key(place))
+    })
 }
 
 fn url(source: &mut Object<'_>) -> Result<Media, ConvertError> {
@@ -92,7 +91,8 @@ fn file(source: &mut Object<'_>) -> Result<Media, ConvertError> {
 
 fn media_error(error: MediaError, at: &At<'_>) -> ConvertError {
     let reason = match error {
-        MediaError::Remote | MediaError::Malformed => "not an address of a picture or document",
+        MediaError::Remote => "not an address of a picture or document",
+        MediaError::Malformed => "this is no base64, or empty",
         MediaError::Format => "Gemini does not read this format; send png, jpeg, webp, heic or heif",
         MediaError::NoPicture => "this is a text and no picture",
     };

@@ -10,10 +10,11 @@ use serde_json::json;
 
 use super::{
     answer::{Answer, Kind, Step},
+    json,
     response::MessageMeta,
     types::Message,
 };
-use crate::convert::gemini::GenerateContentResponse;
+use crate::convert::gemini::{GenerateContentResponse, signatures::Signed};
 
 /// One message to a client.
 #[derive(Debug)]
@@ -45,6 +46,11 @@ impl MessageStream {
         answer.read(response, meta, &mut |step| blocks.step(step, out));
     }
 
+    /// What came with a signature since this was last asked.
+    pub fn take_signed(&mut self) -> Vec<Signed> {
+        std::mem::take(&mut self.answer.signed)
+    }
+
     /// Appends the end of the message; more events must not follow.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         self.start(out);
@@ -53,9 +59,9 @@ impl MessageStream {
         let delta = json!({"stop_reason": end.reason, "stop_sequence": end.stop_sequence, "stop_details": end.details});
         event(out, "message_delta", |out| {
             out.extend_from_slice(b",\"delta\":");
-            write_json(&delta, out);
+            json::write(&delta, out);
             out.extend_from_slice(b",\"usage\":");
-            write_json(&answer.usage, out);
+            json::write(&answer.usage, out);
         });
         event(out, "message_stop", |_| {});
     }
@@ -69,9 +75,9 @@ impl MessageStream {
     pub fn error(out: &mut Vec<u8>, kind: &str, message: &str, request_id: &str) {
         event(out, "error", |out| {
             out.extend_from_slice(b",\"error\":");
-            write_json(&json!({"type": kind, "message": message}), out);
+            json::write(&json!({"type": kind, "message": message}), out);
             out.extend_from_slice(b",\"request_id\":");
-            write_json(request_id, out);
+            json::write(request_id, out);
         });
     }
 
@@ -93,7 +99,7 @@ impl MessageStream {
         };
         event(out, "message_start", |out| {
             out.extend_from_slice(b",\"message\":");
-            write_json(&message, out);
+            json::write(&message, out);
         });
     }
 }
@@ -134,7 +140,7 @@ impl Blocks {
         self.event("content_block_delta", out, |out| {
             out.extend_from_slice(b",\"delta\":");
             out.extend_from_slice(beginning);
-            write_json(value, out);
+            json::write(value, out);
             out.push(b'}');
         });
     }
@@ -159,26 +165,22 @@ fn event(out: &mut Vec<u8>, name: &str, rest: impl FnOnce(&mut Vec<u8>)) {
     out.extend_from_slice(b"}\n\n");
 }
 
-fn write_json<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
-    serde_json::to_writer(out, value).expect("strings and numbers serialise, and a vector takes every write");
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::convert::{anthropic::to_anthropic, fixtures, gemini::response};
+    use crate::convert::{anthropic::to_anthropic, fixtures, testing::merge};
 
     fn read(event: &str) -> Option<GenerateContentResponse<'_>> {
         serde_json::from_str(event).ok()
     }
 
-    fn stream(events: &[GenerateContentResponse<'_>], meta: &MessageMeta) -> Vec<Value> {
+    fn stream(events: &[GenerateContentResponse<'_>], meta: &MessageMeta) -> (Vec<Value>, Vec<Signed>) {
         let (mut stream, mut out) = (MessageStream::new(meta.clone()), Vec::new());
         events.iter().for_each(|event| stream.event(event, &mut out));
         stream.finish(&mut out);
-        parse(&out)
+        (parse(&out), stream.take_signed())
     }
 
     /// The data of all events, whose names are those of their lines.
@@ -244,34 +246,13 @@ pub(super) mod tests {
         block[field] = format!("{before}{}", delta[field].as_str().unwrap()).into();
     }
 
-    /// The answer that would have come in one piece: all parts in order, the last of everything else.
-    fn merge<'a>(events: &[GenerateContentResponse<'a>]) -> GenerateContentResponse<'a> {
-        let mut whole = GenerateContentResponse::default();
-        let mut candidate = response::Candidate::default();
-        for event in events {
-            whole.prompt_feedback = event.prompt_feedback.clone().or(whole.prompt_feedback);
-            let counted = event.usage_metadata.clone();
-            let counted = counted.filter(|usage| usage.prompt_token_count + usage.total_token_count > 0);
-            whole.usage_metadata = counted.or(whole.usage_metadata);
-            let Some(part) = event.candidates.first() else {
-                continue;
-            };
-            candidate.content.parts.extend(part.content.parts.iter().cloned());
-            candidate.finish_reason = part.finish_reason.clone().or(candidate.finish_reason);
-            candidate.finish_message = part.finish_message.clone().or(candidate.finish_message);
-            let grounding =
-                part.grounding_metadata.clone().filter(|found| !found.grounding_supports.is_empty());
-            candidate.grounding_metadata = grounding.or(candidate.grounding_metadata);
-        }
-        whole.candidates.push(candidate);
-        whole
-    }
-
-    /// The stream adds up to the same answer converted whole.
+    /// The stream adds up to the same answer converted whole, and remembers the same.
     pub fn assert_adds_up(events: &[GenerateContentResponse<'_>], meta: &MessageMeta, name: &str) {
-        let mut streamed = add_up(&stream(events, meta));
+        let (told, remembered) = stream(events, meta);
+        let mut streamed = add_up(&told);
         let merged = merge(events);
-        let mut whole: Value = serde_json::from_slice(&to_anthropic(&merged, meta).to_json()).unwrap();
+        let (whole, signed) = to_anthropic(&merged, meta);
+        let mut whole: Value = serde_json::from_slice(&whole.to_json()).unwrap();
         // A stream leaves out what is nothing, and nobody told a whole block from one without citations.
         for message in [&mut streamed, &mut whole] {
             for block in message["content"].as_array_mut().unwrap() {
@@ -281,6 +262,7 @@ pub(super) mod tests {
             }
         }
         assert_eq!(streamed, whole, "{name}");
+        assert_eq!(remembered, signed, "{name}");
     }
 
     #[test]
@@ -307,7 +289,7 @@ pub(super) mod tests {
         ]
         .map(|event| read(event).unwrap());
 
-        let told = stream(&events, &MessageMeta::test());
+        let (told, _) = stream(&events, &MessageMeta::test());
 
         let usage = |output: u64| {
             json!({"input_tokens": 3, "output_tokens": output, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0,

@@ -1,36 +1,30 @@
 //! Tools and the choice among them.
 
-use std::borrow::Cow;
-
 use serde_json::Value;
 
 use super::{
-    hosted::{self, Hosted},
+    catalogue::{self, Place},
     json::{At, Object, array, wrong_type},
     messages::MessagesRequest,
 };
 use crate::convert::{
     ConvertError,
     gemini::{
-        references,
-        request::{CallingMode, Empty, FunctionCallingConfig, FunctionDeclaration, Tool, ToolConfig},
+        hosted::{Hosted, calling},
+        request::{CallingMode, FunctionDeclaration, Tool, ToolConfig},
         schema,
         tool_names::ToolNames,
     },
+    schemas::{self, tool_list},
     traits::ModelTraits,
 };
-
-/// More tools than any client sends; a bound on the work that one request can cause.
-const MAX_TOOLS: usize = 1024;
 
 #[derive(Debug, Default)]
 pub struct Tools {
     pub functions: Vec<Function>,
-    pub search: bool,
-    pub url_context: bool,
-    pub code_execution: bool,
+    pub hosted: Hosted,
     /// Names of the tools that run at Google.
-    hosted: Vec<String>,
+    hosted_names: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -53,13 +47,8 @@ pub enum ToolChoice {
 
 impl Tools {
     pub(super) fn read(value: Value, at: At<'_>) -> Result<Self, ConvertError> {
-        let list = array(value, &at)?;
-        if list.len() > MAX_TOOLS {
-            let (param, length) = (at.to_string(), list.len());
-            return Err(ConvertError::ArrayTooLong { param, max: MAX_TOOLS, length });
-        }
         let mut tools = Self::default();
-        for (index, tool) in list.into_iter().enumerate() {
+        for (index, tool) in tool_list(value, &at)?.into_iter().enumerate() {
             tools.add(tool, at.index(index))?;
         }
         Ok(tools)
@@ -85,15 +74,15 @@ impl Tools {
             self.functions.push(Function { name, description, input_schema });
             return Ok(());
         }
-        match hosted::find(&kind) {
-            Some(Hosted::Client(description, input_schema)) => {
+        match catalogue::find(&kind) {
+            Some(Place::Client(description, input_schema)) => {
                 let description = Some(description.to_owned());
                 self.functions.push(Function { name, description, input_schema });
                 return Ok(());
             }
-            Some(Hosted::Search) => self.search = true,
-            Some(Hosted::UrlContext) => self.url_context = true,
-            Some(Hosted::CodeExecution) => self.code_execution = true,
+            Some(Place::Search) => self.hosted.search = true,
+            Some(Place::UrlContext) => self.hosted.url_context = true,
+            Some(Place::CodeExecution) => self.hosted.code_execution = true,
             None => {
                 let supported = "'custom', or a version of 'web_search', 'web_fetch', 'code_execution', 'bash', \
                                  'text_editor', 'memory' or 'computer'";
@@ -105,7 +94,7 @@ impl Tools {
             }
         }
         refuse_domains(&mut tool)?;
-        self.hosted.push(name);
+        self.hosted_names.push(name);
         Ok(())
     }
 
@@ -115,16 +104,10 @@ impl Tools {
 
     fn has(&self, name: &str) -> bool {
         self.functions.iter().any(|function| function.name == name)
-            || self.hosted.iter().any(|known| known == name)
-    }
-
-    /// Whether something runs at Google itself.
-    fn has_hosted(&self) -> bool {
-        self.search || self.url_context || self.code_execution
+            || self.hosted_names.iter().any(|known| known == name)
     }
 }
 
-/// Without references; fails on one that only references can express.
 fn input_schema(tool: &mut Object<'_>) -> Result<Value, ConvertError> {
     let at = tool.at();
     let at = at.key("input_schema");
@@ -138,9 +121,7 @@ fn input_schema(tool: &mut Object<'_>) -> Result<Value, ConvertError> {
             value: kind.as_str().unwrap_or_default().to_owned(),
             supported: "'object'",
         }),
-        Some(_) | None => references::resolve(&schema)
-            .map(Cow::into_owned)
-            .map_err(|error| ConvertError::InvalidValue { param: at.to_string(), reason: error.to_string() }),
+        Some(_) | None => schemas::schema(schema, &at),
     }
 }
 
@@ -184,7 +165,7 @@ impl ToolChoice {
     fn check(&self, tools: &Tools, at: &At<'_>) -> Result<(), ConvertError> {
         let reason = match self {
             Self::Auto | Self::None => return Ok(()),
-            Self::Any if tools.functions.is_empty() && !tools.has_hosted() => {
+            Self::Any if tools.functions.is_empty() && !tools.hosted.is_any() => {
                 "'any' may only be specified while providing tools".to_owned()
             }
             Self::Named(name) if !tools.has(name) => format!("Tool '{name}' not found in provided tools"),
@@ -199,29 +180,15 @@ pub(super) fn to_gemini<'a>(
     request: &'a MessagesRequest,
     traits: &ModelTraits,
 ) -> Result<(Vec<Tool<'a>>, Option<ToolConfig<'a>>), ConvertError> {
-    let Tools { functions, search, url_context, code_execution, .. } = &request.tools;
-    if request.tools.has_hosted() && !functions.is_empty() && !traits.functions_with_search {
+    let Tools { functions, hosted, .. } = &request.tools;
+    if hosted.is_any() && !functions.is_empty() && !traits.functions_with_search {
         let reason =
             "with this model: it cannot combine web search, web fetch or code execution with functions";
         return Err(ConvertError::Unsupported { param: "tools".to_owned(), reason: reason.to_owned() });
     }
-    let mut tools = Vec::new();
-    if !functions.is_empty() {
-        let function_declarations = functions.iter().map(|function| declaration(request, function)).collect();
-        tools.push(Tool { function_declarations, ..Tool::default() });
-    }
-    let wanted = |is_wanted: &bool| is_wanted.then_some(Empty {});
-    let hosted = [
-        Tool { google_search: wanted(search), ..Tool::default() },
-        Tool { url_context: wanted(url_context), ..Tool::default() },
-        Tool { code_execution: wanted(code_execution), ..Tool::default() },
-    ];
-    let is_set = |tool: &Tool<'_>| {
-        tool.google_search.is_some() || tool.url_context.is_some() || tool.code_execution.is_some()
-    };
-    tools.extend(hosted.into_iter().filter(is_set));
+    let declarations = functions.iter().map(|function| declaration(request, function)).collect();
     let config = if functions.is_empty() { None } else { tool_config(request) };
-    Ok((tools, config))
+    Ok((hosted.beside(declarations), config))
 }
 
 fn declaration<'a>(request: &'a MessagesRequest, function: &'a Function) -> FunctionDeclaration<'a> {
@@ -238,11 +205,10 @@ fn tool_config(request: &MessagesRequest) -> Option<ToolConfig<'_>> {
         ToolChoice::Auto => return None,
         ToolChoice::None => (CallingMode::None, None),
         ToolChoice::Any => (CallingMode::Any, None),
-        ToolChoice::Named(name) if request.tools.hosted.contains(name) => return None,
+        ToolChoice::Named(name) if request.tools.hosted_names.contains(name) => return None,
         ToolChoice::Named(name) => (CallingMode::Any, Some(request.names.to_gemini(name))),
     };
-    let allowed_function_names = only.into_iter().collect();
-    Some(ToolConfig { function_calling_config: FunctionCallingConfig { mode, allowed_function_names } })
+    Some(calling(mode, only))
 }
 
 #[cfg(test)]
@@ -313,27 +279,6 @@ mod tests {
             convert(unknown, "gemini-2.5-flash")
                 .unwrap_err()
                 .starts_with("tools.0.type: Input should be 'custom'")
-        );
-    }
-
-    #[test]
-    fn a_thousand_tools_and_deep_schemas_pass_and_more_is_refused() {
-        let deep = (0..50).fold(
-            json!({"type": "string"}),
-            |inner, _| json!({"type": "object", "properties": {"a": inner}}),
-        );
-        let tools = |count: usize| {
-            let tools = (0..count).map(|n| json!({"name": format!("f{n}"), "input_schema": deep}));
-            json!({"tools": tools.collect::<Vec<_>>()})
-        };
-
-        let declared =
-            convert(tools(1000), "gemini-2.5-flash").unwrap()["tools"][0]["functionDeclarations"].clone();
-        assert_eq!(declared.as_array().map(Vec::len), Some(1000));
-        assert_eq!(declared[999]["parametersJsonSchema"], deep);
-        assert_eq!(
-            convert(tools(1025), "gemini-2.5-flash").unwrap_err(),
-            "tools: List should have at most 1024 items, not 1025"
         );
     }
 

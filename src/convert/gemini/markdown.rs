@@ -80,10 +80,9 @@ pub fn fenced(language: &str, code: &str) -> String {
 /// What the model said, and the pictures that it drew, which come back inside its text as Markdown.
 ///
 /// They are shown to it as the user's, since Gemini 3 refuses pictures of its own whose signatures are lost.
-pub fn without_pictures(texts: &[String]) -> (Vec<Part<'_>>, Vec<Part<'_>>) {
-    let pieces = texts.iter().flat_map(|text| split(text));
+pub fn without_pictures(text: &str) -> (Vec<Part<'_>>, Vec<Part<'_>>) {
     let (mut said, mut drawn) = (Vec::new(), Vec::new());
-    for piece in pieces {
+    for piece in split(text) {
         match piece {
             Piece::Text(text) if text.trim().is_empty() => {}
             Piece::Text(text) => said.push(Part::text(text)),

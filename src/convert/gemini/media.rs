@@ -20,7 +20,7 @@ pub enum Media {
 pub enum MediaError {
     /// An http address that somebody would have to fetch.
     Remote,
-    /// Neither a data URL in base64 nor an address.
+    /// Neither base64 nor an address, or nothing at all.
     Malformed,
     /// A picture in a format that Gemini refuses.
     Format,
@@ -64,13 +64,13 @@ impl Media {
     }
 
     /// Bare base64 of a known type.
-    pub fn from_base64(mime_type: &str, data: String) -> Self {
+    fn from_base64(mime_type: &str, data: String) -> Self {
         Self::Inline { mime_type: mime_type.to_owned(), text: data, data_at: 0 }
     }
 
     /// Bare base64 of the type that the client names.
     pub fn of_type(mime: &str, data: String) -> Result<Self, MediaError> {
-        Ok(Self::Inline { mime_type: mime_type(mime)?, text: data, data_at: 0 })
+        Ok(Self::from_base64(&true_type(mime, &data)?, data))
     }
 
     pub fn to_part(&self) -> Part<'_> {
@@ -88,14 +88,14 @@ fn is_remote(url: &str) -> bool {
     has_scheme("http://") || has_scheme("https://")
 }
 
-/// The type of a data URL: what its bytes are, where the client calls them a picture or nothing in particular.
+/// The type of base64 data: what its bytes are, where the client calls them a picture or nothing in particular.
 fn true_type(declared: &str, data: &str) -> Result<String, MediaError> {
     let declared = mime_type(declared)?;
+    let head = sniff::head(data).filter(|head| !head.is_empty()).ok_or(MediaError::Malformed)?;
     let is_picture = declared.starts_with("image/");
     if !is_picture && declared != "application/octet-stream" {
         return Ok(declared);
     }
-    let head = sniff::head(data).ok_or(MediaError::Malformed)?;
     match sniff::sniff(&head) {
         Some(known) => mime_type(known),
         None if is_picture && sniff::is_text(&head) => Err(MediaError::NoPicture),
@@ -186,8 +186,22 @@ mod tests {
         );
         assert_eq!(mime_type("data:image/png;base64,R0lGODlh"), Err(MediaError::Format));
         assert_eq!(mime_type("data:image/png;base64,PGh0bWw+PC9odG1sPg=="), Err(MediaError::NoPicture));
-        assert_eq!(mime_type("data:image/png;base64,%%%%"), Err(MediaError::Malformed));
+        for nothing in
+            ["image/png;base64,%%%%", "image/png;base64,", "audio/wav;base64,%%%%", "application/pdf;base64,"]
+        {
+            assert_eq!(mime_type(&format!("data:{nothing}")), Err(MediaError::Malformed), "{nothing}");
+        }
         assert_eq!(mime_type("data:image/new;base64,AA=="), Ok("image/new".into()), "Google may know it");
+    }
+
+    #[test]
+    fn bare_base64_is_looked_at_as_well() {
+        let of_type = |mime: &str, data: &str| Media::of_type(mime, data.to_owned());
+
+        assert_eq!(of_type("image/png", "/9j/4AAQ"), Ok(Media::from_base64("image/jpeg", "/9j/4AAQ".into())));
+        assert_eq!(of_type("image/jpeg", "PGh0bWw+PC9odG1sPg=="), Err(MediaError::NoPicture));
+        assert_eq!(of_type("image/gif", "R0lGODlh"), Err(MediaError::Format));
+        assert_eq!(of_type("audio/wav", "no base64"), Err(MediaError::Malformed));
     }
 
     #[test]

@@ -3,8 +3,6 @@
 //! Google reads `$ref` and `$defs` in some places and refuses them in others, so none is sent. A schema that names itself has
 //! no such form and is refused, as is one that would grow beyond all measure.
 
-use std::borrow::Cow;
-
 use serde_json::{Map, Value};
 
 /// Most schemas that references may unfold to; a bound on the work that one request can cause.
@@ -25,13 +23,32 @@ pub enum ReferenceError {
     TooLarge,
 }
 
-/// The schema without references; borrowed when it has none.
-pub fn resolve(schema: &Value) -> Result<Cow<'_, Value>, ReferenceError> {
-    if !has_references(schema) {
-        return Ok(Cow::Borrowed(schema));
+/// The schema without references; one that has none stays as it is.
+pub fn resolve(schema: Value) -> Result<Value, ReferenceError> {
+    if !has_references(&schema) {
+        return Ok(schema);
     }
-    let mut unfolding = Unfolding { root: schema, open: vec!["#".to_owned()], left: MAX_SCHEMAS };
-    unfolding.schema(schema, 0).map(Cow::Owned)
+    let mut unfolding = Unfolding { root: &schema, open: vec!["#".to_owned()], left: MAX_SCHEMAS };
+    unfolding.schema(&schema, 0)
+}
+
+/// How deep schemas are nested; 1 for one without others inside.
+pub fn levels(schema: &Value) -> usize {
+    let Value::Object(fields) = schema else { return 1 };
+    let inside = fields.iter().map(|(keyword, value)| match (keyword.as_str(), value) {
+        (
+            "properties" | "patternProperties" | "dependentSchemas" | "$defs" | "definitions",
+            Value::Object(named),
+        ) => deepest(named.values()),
+        ("items" | "prefixItems" | "anyOf" | "oneOf" | "allOf", Value::Array(list)) => deepest(list.iter()),
+        ("items" | "additionalProperties" | "contains" | "not", Value::Object(_)) => levels(value),
+        _ => 0,
+    });
+    1 + inside.max().unwrap_or(0)
+}
+
+fn deepest<'v>(schemas: impl Iterator<Item = &'v Value>) -> usize {
+    schemas.map(levels).max().unwrap_or(0)
 }
 
 /// Also where a property is merely called `$ref`: then nothing is replaced.
@@ -125,7 +142,7 @@ mod tests {
         let mut from = city.clone();
         from["description"] = "start".into();
         assert_eq!(
-            resolve(&schema).unwrap().into_owned(),
+            resolve(schema).unwrap(),
             json!({"type": "object", "properties": {"from": from, "to": {"anyOf": [city, {"type": "null"}]}}})
         );
     }
@@ -134,7 +151,7 @@ mod tests {
     fn a_schema_without_references_is_not_touched() {
         let schema = json!({"properties": {"$ref": {"type": "string"}}, "$defs": {"unused": {}}});
 
-        assert!(matches!(resolve(&schema), Ok(Cow::Borrowed(_))));
+        assert_eq!(resolve(schema.clone()), Ok(schema));
     }
 
     #[test]
@@ -144,16 +161,16 @@ mod tests {
         }}}});
         let root = json!({"properties": {"next": {"$ref": "#"}}});
 
-        assert_eq!(resolve(&tree), Err(ReferenceError::Recursive("#/$defs/Tree".into())));
-        assert_eq!(resolve(&root), Err(ReferenceError::Recursive("#".into())));
+        assert_eq!(resolve(tree), Err(ReferenceError::Recursive("#/$defs/Tree".into())));
+        assert_eq!(resolve(root), Err(ReferenceError::Recursive("#".into())));
     }
 
     #[test]
     fn a_reference_to_nothing_and_an_avalanche_are_refused() {
         let gone = json!({"items": {"$ref": "#/$defs/Gone"}});
         let other = json!({"items": {"$ref": "https://example.com/schema"}});
-        assert_eq!(resolve(&gone), Err(ReferenceError::Unknown("#/$defs/Gone".into())));
-        assert!(matches!(resolve(&other), Err(ReferenceError::Unknown(_))));
+        assert_eq!(resolve(gone), Err(ReferenceError::Unknown("#/$defs/Gone".into())));
+        assert!(matches!(resolve(other), Err(ReferenceError::Unknown(_))));
 
         let twice = |next: usize| {
             let next = json!({"$ref": format!("#/$defs/D{next}")});
@@ -162,16 +179,16 @@ mod tests {
         let definitions: Map<String, Value> = (0..40).map(|at| (format!("D{at}"), twice(at + 1))).collect();
         let mut schema = json!({"$ref": "#/$defs/D0", "$defs": definitions});
         schema["$defs"]["D40"] = json!({});
-        assert_eq!(resolve(&schema), Err(ReferenceError::TooLarge));
+        assert_eq!(resolve(schema), Err(ReferenceError::TooLarge));
     }
 
     #[test]
-    fn fifty_levels_are_no_problem() {
+    fn fifty_levels_can_be_unfolded() {
         let deep =
             (0..50).fold(json!({"$ref": "#/$defs/Leaf"}), |inner, _| json!({"properties": {"a": inner}}));
         let mut schema = deep;
         schema["$defs"] = json!({"Leaf": {"type": "string"}});
 
-        assert!(!resolve(&schema).unwrap().to_string().contains("$ref"));
+        assert!(!resolve(schema).unwrap().to_string().contains("$ref"));
     }
 }

@@ -222,6 +222,19 @@ pub struct ModalityCount<'a> {
     pub token_count: u64,
 }
 
+impl<'a> GroundingMetadata<'a> {
+    /// Each stretch of the answer, where Google tells it, with each page that it rests on and that has an address.
+    pub fn cited(&self) -> impl Iterator<Item = (Option<&Segment<'a>>, &str, Option<&str>)> {
+        self.grounding_supports.iter().flat_map(|support| {
+            let chunks =
+                support.grounding_chunk_indices.iter().filter_map(|at| self.grounding_chunks.get(*at));
+            let pages = chunks.filter_map(|chunk| chunk.web.as_ref());
+            pages
+                .filter_map(|web| Some((support.segment.as_ref(), web.uri.as_deref()?, web.title.as_deref())))
+        })
+    }
+}
+
 impl UsageMetadata<'_> {
     pub fn counts(&self) -> Usage {
         Usage {

@@ -13,8 +13,9 @@ use std::{
 use serde_json::{json, value::RawValue};
 
 use super::{
+    markdown,
     request::{Content, FunctionCall, FunctionResponse, Part, Role},
-    signatures,
+    signatures::{self, TextSignature},
 };
 use crate::convert::traits::ModelTraits;
 
@@ -72,8 +73,12 @@ struct CallName<'a> {
 }
 
 impl<'a> Conversation<'a> {
+    /// An empty text says nothing, and some of Google's services refuse it.
     pub fn system(&mut self, text: impl Into<Cow<'a, str>>) {
-        self.system.push(Part::text(text));
+        let text = text.into();
+        if !text.is_empty() {
+            self.system.push(Part::text(text));
+        }
     }
 
     pub fn user(&mut self, part: Part<'a>) {
@@ -86,6 +91,16 @@ impl<'a> Conversation<'a> {
 
     pub fn model(&mut self, part: Part<'a>) {
         self.turn(Role::Model).parts.push(part);
+    }
+
+    /// What the model said, with the pictures in it that it drew, which are left for the user to show.
+    pub fn said(&mut self, text: &'a str, signature: Option<&'a TextSignature>, drawn: &mut Vec<Part<'a>>) {
+        let (said, pictures) = markdown::without_pictures(text);
+        match signature.filter(|_| pictures.is_empty()) {
+            Some(signature) => signature.parts(text).for_each(|part| self.model(part)),
+            None => said.into_iter().for_each(|part| self.model(part)),
+        }
+        drawn.extend(pictures);
     }
 
     pub fn call(&mut self, call: PastCall<'a>) {

@@ -12,8 +12,10 @@ use super::{
     usage,
 };
 use crate::convert::gemini::{
-    finish::{FinishKind, block_reason},
+    finish::{Ending, Verdict},
     response::{Blob, Candidate, GenerateContentResponse, Part},
+    signatures::{Signed, SignedText},
+    stops::Stops,
 };
 
 /// What one event adds to the answer, in order.
@@ -27,31 +29,11 @@ pub(super) enum Piece<'a> {
     Citations(Vec<Annotation>),
 }
 
-/// A call of the model's that has a signature.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SignedCall {
-    /// As the client knows it.
-    pub id: String,
-    /// Gemini's name of the function.
-    pub function: String,
-    pub signature: String,
-}
-
-impl SignedCall {
-    fn of(part: &Part<'_>, id: &str) -> Option<Self> {
-        let signature = part.thought_signature.as_deref().filter(|signature| !signature.is_empty())?;
-        let function = part.function_call.as_ref()?.name.as_deref()?;
-        Some(Self { id: id.to_owned(), function: function.to_owned(), signature: signature.to_owned() })
-    }
-}
-
 /// How an answer ended.
 #[derive(Debug)]
 pub(super) struct End {
     /// OpenAI's `finish_reason`.
     pub reason: &'static str,
-    /// Content that takes the place of a missing answer.
-    pub text: Option<String>,
     pub refusal: Option<String>,
 }
 
@@ -64,26 +46,20 @@ pub(super) struct Answer {
     wrote: bool,
     /// The last content was a picture or a block of code, which the next text must not stick to.
     after_block: bool,
+    stops: Stops,
     citations: Citations,
-    finish: Option<Finish>,
-    block: Option<String>,
-    /// Calls with signatures, for whoever remembers them.
-    pub signed: Vec<SignedCall>,
+    ending: Ending,
+    text: SignedText,
+    /// What has a signature, for whoever remembers it.
+    pub signed: Vec<Signed>,
     pub usage: ChatUsage,
     pub service_tier: Option<&'static str>,
 }
 
-#[derive(Debug)]
-struct Finish {
-    kind: FinishKind,
-    /// Google's name and words for it.
-    name: String,
-    message: Option<String>,
-}
-
 impl Answer {
-    pub fn new(choice: usize) -> Self {
-        Self { choice, ..Self::default() }
+    pub fn new(choice: usize, meta: &ChatMeta) -> Self {
+        let (stops, text) = (Stops::new(&meta.own_stops), SignedText::new(meta.is_signed));
+        Self { choice, stops, text, ..Self::default() }
     }
 
     /// Hands over what an event says; a unary answer is one event.
@@ -99,12 +75,10 @@ impl Answer {
             self.usage = usage::of(counts);
             self.service_tier = usage::service_tier(counts);
         }
-        if let Some(reason) = response.prompt_feedback.as_ref().and_then(block_reason) {
-            self.block = Some(reason);
-        }
         if let Some(candidate) = response.candidates.first() {
             self.read_candidate(candidate, meta, each);
         }
+        self.ending.read(response);
     }
 
     fn read_candidate<'a>(
@@ -120,26 +94,22 @@ impl Answer {
             each(Piece::Logprobs(logprobs::read(result, alternatives)));
         }
         if let Some(grounding) = &candidate.grounding_metadata {
+            if candidate.finish_reason.is_some() {
+                self.let_out(each);
+            }
             let found = self.citations.read(grounding);
             if !found.is_empty() {
                 each(Piece::Citations(found));
             }
         }
-        if let Some(name) =
-            candidate.finish_reason.as_deref().filter(|name| *name != "FINISH_REASON_UNSPECIFIED")
-        {
-            let message = candidate.finish_message.as_deref().map(str::to_owned);
-            self.finish = Some(Finish { kind: FinishKind::of(name), name: name.to_owned(), message });
-        }
     }
 
     fn read_part<'a>(&mut self, part: &'a Part<'a>, meta: &'a ChatMeta, each: &mut impl FnMut(Piece<'a>)) {
-        if let Some(text) = part.text.as_deref().filter(|text| !text.is_empty()) {
-            if !part.thought {
-                self.write(text, each);
-            } else if meta.show_thoughts {
-                each(Piece::Thought(text));
-            }
+        if self.stops.hit().is_some() {
+            return;
+        }
+        if let Some(text) = part.text.as_deref() {
+            self.read_text(text, part, meta, each);
         }
         if let Some(image) = part.inline_data.as_ref().and_then(markdown::picture) {
             self.write_block(image, each);
@@ -158,10 +128,32 @@ impl Answer {
             self.write_block(markdown::fenced("", output), each);
         }
         let wanted = self.calls == 0 || meta.parallel_tool_calls && !meta.are_functions;
-        if let Some(call) = tool_call::read(part, meta, self.choice, self.calls).filter(|_| wanted) {
+        if let Some((function, call)) =
+            tool_call::read(part, meta, self.choice, self.calls).filter(|_| wanted)
+        {
+            self.let_out(each);
             self.calls += 1;
-            self.signed.extend(SignedCall::of(part, &call.id));
+            self.signed.extend(Signed::call(&call.id, function, part.thought_signature.as_deref()));
             each(Piece::Call(call));
+        }
+    }
+
+    fn read_text<'a>(
+        &mut self,
+        text: &'a str,
+        part: &'a Part<'a>,
+        meta: &ChatMeta,
+        each: &mut impl FnMut(Piece<'a>),
+    ) {
+        if part.thought {
+            if meta.show_thoughts && !text.is_empty() {
+                each(Piece::Thought(text));
+            }
+            return;
+        }
+        self.text.add(text, part.thought_signature.as_deref());
+        if !text.is_empty() {
+            self.write(text, each);
         }
     }
 
@@ -169,13 +161,35 @@ impl Answer {
         if self.after_block {
             self.write_break(each);
         }
-        (self.wrote, self.after_block) = (true, false);
-        self.citations.add_text(text);
-        each(Piece::Text(Cow::Borrowed(text)));
+        self.after_block = false;
+        if self.stops.is_idle() {
+            return self.say(Cow::Borrowed(text), each);
+        }
+        let sure = self.stops.push(text);
+        if self.stops.hit().is_some() {
+            self.text.mix();
+        }
+        self.say(Cow::Owned(sure), each);
+    }
+
+    /// Text that was held back, since other content follows it.
+    fn let_out<'a>(&mut self, each: &mut impl FnMut(Piece<'a>)) {
+        let held = self.stops.flush();
+        self.say(Cow::Owned(held), each);
+    }
+
+    fn say<'a>(&mut self, text: Cow<'a, str>, each: &mut impl FnMut(Piece<'a>)) {
+        if !text.is_empty() {
+            self.wrote = true;
+            self.citations.add_text(&text);
+            each(Piece::Text(text));
+        }
     }
 
     /// Content on lines of its own.
     fn write_block<'a>(&mut self, block: String, each: &mut impl FnMut(Piece<'a>)) {
+        self.let_out(each);
+        self.text.mix();
         if self.wrote {
             self.write_break(each);
         }
@@ -189,30 +203,23 @@ impl Answer {
         each(Piece::Text(Cow::Borrowed("\n\n")));
     }
 
-    /// How the answer ended; calls decide, whatever Gemini's own reason says.
-    pub fn end(&self, meta: &ChatMeta) -> End {
-        let end = |reason| End { reason, text: None, refusal: None };
-        if let Some(reason) = &self.block {
-            return End {
-                refusal: Some(format!("Gemini blocked the prompt: {reason}")),
-                ..end("content_filter")
-            };
-        }
-        if self.calls > 0 {
-            return end(if meta.are_functions { "function_call" } else { "tool_calls" });
-        }
-        let Some(finish) = &self.finish else {
+    /// Ends the content; more events must not follow.
+    pub fn finish<'a>(&mut self, meta: &ChatMeta, each: &mut impl FnMut(Piece<'a>)) -> End {
+        self.let_out(each);
+        self.signed.extend(self.text.finish());
+        let end = |reason| End { reason, refusal: None };
+        if self.stops.hit().is_some() && self.calls == 0 {
             return end("stop");
-        };
-        match finish.kind {
-            FinishKind::Length => end("length"),
-            FinishKind::Filter if self.wrote => end("content_filter"),
-            FinishKind::Malformed if !self.wrote => End { text: finish.message.clone(), ..end("stop") },
-            FinishKind::Filter | FinishKind::Unclear if !self.wrote => {
-                let reason = finish.message.as_deref().unwrap_or(&finish.name);
-                End { refusal: Some(format!("Gemini gave no answer: {reason}")), ..end("content_filter") }
-            }
-            FinishKind::Stop | FinishKind::Filter | FinishKind::Malformed | FinishKind::Unclear => {
+        }
+        match self.ending.verdict(self.calls > 0, self.wrote) {
+            Verdict::Calls if meta.are_functions => end("function_call"),
+            Verdict::Calls => end("tool_calls"),
+            Verdict::Whole => end("stop"),
+            Verdict::Length => end("length"),
+            Verdict::Filtered(_) => end("content_filter"),
+            Verdict::Refused(refusal) => End { refusal: Some(refusal), ..end("content_filter") },
+            Verdict::Failed(words) => {
+                each(Piece::Text(Cow::Owned(words.unwrap_or_default().to_owned())));
                 end("stop")
             }
         }
@@ -226,34 +233,24 @@ fn is_sound(blob: &Blob<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::convert::testing;
 
     fn end_of(json: &str) -> End {
         let response = serde_json::from_str(json).unwrap();
-        let mut answer = Answer::new(0);
         let meta = ChatMeta::test();
+        let mut answer = Answer::new(0, &meta);
         answer.read(&response, &meta, &mut |_| {});
-        answer.end(&meta)
-    }
-
-    fn ended(reason: &str, parts: &str) -> &'static str {
-        end_of(&format!(r#"{{"candidates":[{{"content":{{"parts":{parts}}},"finishReason":"{reason}"}}]}}"#))
-            .reason
+        answer.finish(&meta, &mut |_| {})
     }
 
     #[test]
-    fn every_finish_reason_has_its_counterpart() {
-        let text = r#"[{"text":"a"}]"#;
-        let call = r#"[{"functionCall":{"name":"f"}}]"#;
+    fn every_ending_has_its_word() {
+        let words = testing::endings().map(|answer| end_of(&answer).reason);
 
-        assert_eq!(ended("STOP", text), "stop");
-        assert_eq!(ended("STOP", call), "tool_calls");
-        assert_eq!(ended("MAX_TOKENS", text), "length");
-        assert_eq!(ended("MAX_TOKENS", "[]"), "length");
-        assert_eq!(ended("SAFETY", text), "content_filter");
-        assert_eq!(ended("LANGUAGE", text), "stop");
-        assert_eq!(ended("LANGUAGE", "[]"), "content_filter");
-        assert_eq!(ended("MALFORMED_FUNCTION_CALL", "[]"), "stop");
-        assert_eq!(ended("NEVER_HEARD_OF", text), "stop");
+        assert_eq!(
+            words,
+            ["stop", "tool_calls", "length", "length", "content_filter", "content_filter", "stop", "stop"]
+        );
     }
 
     #[test]
@@ -273,7 +270,7 @@ mod tests {
         let response = serde_json::from_str(json).unwrap();
         let (meta, mut text) = (ChatMeta::test(), String::new());
 
-        Answer::new(0).read(&response, &meta, &mut |piece| {
+        Answer::new(0, &meta).read(&response, &meta, &mut |piece| {
             if let Piece::Text(more) = piece {
                 text.push_str(&more);
             }

@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use super::{chat::AudioFormat, response::ChatMeta, types::Audio};
+use super::{outputs::AudioFormat, response::ChatMeta, types::Audio};
 use crate::convert::gemini::{
     audio::{sample_rate, wav},
     response::Blob,

@@ -10,18 +10,26 @@ use super::{
     fields,
     json::{self, At, Object, array, string, wrong_type},
     message::Message,
+    outputs::{Modality, Speech, modalities, speech},
     thinking::{Effort, ThinkingOverride},
-    tools::{ToolChoice, Tools, without_references},
+    tools::{ToolChoice, Tools},
 };
 use crate::convert::{
     ConvertError,
-    gemini::{media::Media, tool_names::ToolNames, voices::voice},
+    gemini::{
+        media::Media,
+        signatures::{TextSignature, text_id},
+        stops::StopSequences,
+        tool_names::ToolNames,
+    },
+    schemas,
+    traits::ModelTraits,
 };
 
 /// Most answers to one request; each is a request of its own to Gemini.
 const MAX_N: u64 = 8;
-/// Most stop sequences that Gemini takes; OpenAI itself takes 4.
-const MAX_STOPS: usize = 5;
+/// More stop sequences than any client sends, OpenAI itself takes 4; a bound on the work of looking for them.
+const MAX_STOPS: usize = 100;
 
 #[derive(Debug, Default)]
 pub struct ChatRequest {
@@ -43,7 +51,7 @@ pub struct ChatRequest {
     /// -2 to 2.
     pub frequency_penalty: Option<f64>,
     pub seed: Option<i32>,
-    pub stop: Vec<String>,
+    pub stop: StopSequences,
     pub response_format: ResponseFormat,
     pub tools: Tools,
     pub tool_choice: ToolChoice,
@@ -73,22 +81,6 @@ pub enum ResponseFormat {
     Json,
     /// A JSON Schema, as the client wrote it.
     Schema(Value),
-}
-
-/// A spoken answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Speech {
-    /// Gemini's name.
-    pub voice: &'static str,
-    pub format: AudioFormat,
-}
-
-/// What can be made of Gemini's samples without an encoder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AudioFormat {
-    Wav,
-    /// The samples alone: 16 bits, 24 kHz, one channel.
-    Pcm16,
 }
 
 /// `extra_body.google` or `google`, as Google's own OpenAI layer takes them.
@@ -154,10 +146,14 @@ impl ChatRequest {
         self.messages.iter_mut().flat_map(Message::media_mut)
     }
 
-    /// Gives calls that came back without their signature the one that `recall` knows, by id and Gemini's name.
-    pub fn recall_signatures(&mut self, recall: impl Fn(&str, &str) -> Option<String>) {
+    /// Gives what came back without its signature the one that `recall` knows, by id and Gemini's name. Texts have none but
+    /// those of models that sign what they say.
+    pub fn recall_signatures(&mut self, traits: &ModelTraits, recall: impl Fn(&str, &str) -> Option<String>) {
         for message in &mut self.messages {
-            let Message::Assistant { calls, .. } = message else { continue };
+            let Message::Assistant { texts, calls, signature } = message else { continue };
+            if let ([text], true) = (texts.as_slice(), traits.signatures) {
+                *signature = recall(&text_id(text), "").as_deref().and_then(TextSignature::read);
+            }
             for call in calls.iter_mut().filter(|call| call.signature.is_none()) {
                 call.signature = recall(&call.id, &self.names.to_gemini(&call.name));
             }
@@ -197,28 +193,23 @@ fn seed(request: &mut Object<'_>) -> Result<Option<i32>, ConvertError> {
     seed.map(|seed| Some(seed as i32)).ok_or_else(|| wrong_type(&at.key("seed"), "an integer", &value))
 }
 
-fn stop(request: &mut Object<'_>) -> Result<Vec<String>, ConvertError> {
+fn stop(request: &mut Object<'_>) -> Result<StopSequences, ConvertError> {
     let at = request.at();
     let at = at.key("stop");
     let list = match request.take("stop") {
-        None => return Ok(Vec::new()),
+        None => return Ok(StopSequences::default()),
         Some(Value::String(text)) => vec![Value::String(text)],
         Some(Value::Array(list)) => list,
         Some(other) => return Err(wrong_type(&at, "a string or an array of strings", &other)),
     };
-    let mut stops: Vec<String> = Vec::new();
+    if list.len() > MAX_STOPS {
+        return Err(ConvertError::ArrayTooLong { param: at.to_string(), max: MAX_STOPS, length: list.len() });
+    }
+    let mut stops = StopSequences::default();
     for (index, text) in list.into_iter().enumerate() {
         let text = string(text, &at.index(index))?;
-        if text.is_empty() || stops.contains(&text) {
-            continue;
-        }
-        stops.push(text);
-        if stops.len() > MAX_STOPS {
-            return Err(ConvertError::ArrayTooLong {
-                param: at.to_string(),
-                max: MAX_STOPS,
-                length: stops.len(),
-            });
+        if !text.is_empty() {
+            stops.add(text);
         }
     }
     Ok(stops)
@@ -239,7 +230,7 @@ fn response_format(request: &mut Object<'_>) -> Result<ResponseFormat, ConvertEr
             let mut named = Object::read(format.require("json_schema")?, at.key("json_schema"))?;
             let Some(schema) = named.object("schema")? else { return Ok(ResponseFormat::Json) };
             let place = at.key("json_schema");
-            without_references(Value::Object(schema), &place.key("schema")).map(ResponseFormat::Schema)
+            schemas::schema(Value::Object(schema), &place.key("schema")).map(ResponseFormat::Schema)
         }
         _ => {
             let supported = "'text', 'json_object', and 'json_schema'";
@@ -279,61 +270,6 @@ fn log_probabilities(request: &mut Object<'_>) -> Result<Option<u64>, ConvertErr
         return Err(ConvertError::InvalidValue { param: "top_logprobs".to_owned(), reason });
     }
     Ok(wanted.then(|| alternatives.unwrap_or(0)))
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Modality {
-    Text,
-    Image,
-    Audio,
-}
-
-fn modalities(request: &mut Object<'_>) -> Result<Vec<Modality>, ConvertError> {
-    let at = request.at();
-    let at = at.key("modalities");
-    let list = request.take("modalities").map_or(Ok(Vec::new()), |list| array(list, &at))?;
-    let read = |(index, modality): (usize, Value)| {
-        let modality = string(modality, &at.index(index))?;
-        match modality.as_str() {
-            "text" => Ok(Modality::Text),
-            "image" => Ok(Modality::Image),
-            "audio" => Ok(Modality::Audio),
-            _ => Err(ConvertError::UnknownValue {
-                param: at.index(index).to_string(),
-                value: modality,
-                supported: "'text', 'audio', and 'image'",
-            }),
-        }
-    };
-    list.into_iter().enumerate().map(read).collect()
-}
-
-fn speech(request: &mut Object<'_>) -> Result<Speech, ConvertError> {
-    let at = request.at();
-    let at = at.key("audio");
-    let is_stream = request.peek("stream") == Some(&Value::Bool(true));
-    let mut audio = Object::read(request.require("audio")?, at)?;
-    let name = match audio.require("voice")? {
-        Value::Object(voice) => Object::read(Value::Object(voice), at.key("voice"))?.require_string("id")?,
-        name => string(name, &at.key("voice"))?,
-    };
-    let unknown = |name, value, supported| ConvertError::UnknownValue {
-        param: at.key(name).to_string(),
-        value,
-        supported,
-    };
-    let voice = voice(&name);
-    let voice = voice.ok_or_else(|| {
-        unknown("voice", name, "the voices of OpenAI and of Gemini, such as 'alloy' or 'Kore'")
-    })?;
-    let format = audio.require_string("format")?;
-    let format = match (format.as_str(), is_stream) {
-        ("pcm16" | "pcm", _) => AudioFormat::Pcm16,
-        ("wav", false) => AudioFormat::Wav,
-        (_, false) => return Err(unknown("format", format, "'wav' and 'pcm16'")),
-        (_, true) => return Err(unknown("format", format, "'pcm16' when 'stream' is true")),
-    };
-    Ok(Speech { voice, format })
 }
 
 pub(super) fn service_tier(request: &mut Object<'_>) -> Result<Option<&'static str>, ConvertError> {
@@ -416,11 +352,16 @@ mod tests {
     }
 
     #[test]
-    fn stops_are_counted_without_doubles_and_empty_ones() {
-        assert_eq!(read(json!({"stop": "a"})).unwrap().stop, ["a"]);
-        assert_eq!(read(json!({"stop": ["a", "", "a", "b"]})).unwrap().stop, ["a", "b"]);
-        assert!(read(json!({"stop": ["a", "b", "c", "d", "e"]})).is_ok());
-        let error = read(json!({"stop": ["a", "b", "c", "d", "e", "f"]})).unwrap_err();
+    fn gemini_looks_for_five_stops_and_the_gateway_for_the_others() {
+        let stops = |stop: Value| {
+            let stops = read(json!({ "stop": stop })).unwrap().stop;
+            [stops.geminis().to_vec(), stops.own().to_vec()]
+        };
+
+        assert_eq!(stops(json!("a")), [vec!["a"], vec![]]);
+        assert_eq!(stops(json!(["a", "", "a", "b"])), [vec!["a", "b"], vec![]]);
+        assert_eq!(stops(json!(["a", "b", "c", "d", "e", "f"])), [vec!["a", "b", "c", "d", "e"], vec!["f"]]);
+        let error = read(json!({"stop": vec!["a"; 101]})).unwrap_err();
         assert_eq!((error.param(), error.code()), (Some("stop"), Some("array_above_max_length")));
     }
 
@@ -448,31 +389,6 @@ mod tests {
             assert_eq!(request.google.thinking.budget, Some(800));
             assert!(request.shows_thoughts(false));
         }
-    }
-
-    #[test]
-    fn a_voice_and_a_format_belong_to_spoken_answers() {
-        let spoken = |audio: Value, stream: bool| {
-            read(json!({"modalities": ["text", "audio"], "audio": audio, "stream": stream}))
-                .map(|request| request.speech)
-        };
-
-        let wav = Speech { voice: "Kore", format: AudioFormat::Wav };
-        assert_eq!(spoken(json!({"voice": "alloy", "format": "wav"}), false), Ok(Some(wav)));
-        assert_eq!(
-            spoken(json!({"voice": "alloy", "format": "wav"}), true).unwrap_err().param(),
-            Some("audio.format")
-        );
-        assert_eq!(
-            spoken(json!({"voice": "alloy", "format": "mp3"}), false).unwrap_err().param(),
-            Some("audio.format")
-        );
-        assert_eq!(
-            spoken(json!({"voice": "x", "format": "wav"}), false).unwrap_err().param(),
-            Some("audio.voice")
-        );
-        assert_eq!(read(json!({"modalities": ["audio"]})).unwrap_err().param(), Some("audio"));
-        assert_eq!(read(json!({"modalities": ["smell"]})).unwrap_err().param(), Some("modalities[0]"));
     }
 
     #[test]

@@ -25,25 +25,15 @@ impl Citations {
     /// The citations of one event that no earlier event had.
     pub fn read(&mut self, grounding: &GroundingMetadata<'_>) -> Vec<Annotation> {
         let before = self.known.len();
-        for support in &grounding.grounding_supports {
-            let stretch = support.segment.as_ref().and_then(|segment| self.stretch(segment));
-            let Some((start_index, end_index)) = stretch else {
+        for (segment, url, title) in grounding.cited() {
+            let Some((start_index, end_index)) = segment.and_then(|segment| self.stretch(segment)) else {
                 continue;
             };
-            let chunks = support
-                .grounding_chunk_indices
-                .iter()
-                .filter_map(|index| grounding.grounding_chunks.get(*index));
-            for web in chunks.filter_map(|chunk| chunk.web.as_ref()) {
-                let Some(url) = web.uri.as_deref().map(str::to_owned) else {
-                    continue;
-                };
-                let title = web.title.as_deref().unwrap_or_default().to_owned();
-                let url_citation = UrlCitation { start_index, end_index, title, url };
-                let annotation = Annotation { kind: "url_citation", url_citation };
-                if !self.known.contains(&annotation) {
-                    self.known.push(annotation);
-                }
+            let (title, url) = (title.unwrap_or_default().to_owned(), url.to_owned());
+            let url_citation = UrlCitation { start_index, end_index, title, url };
+            let annotation = Annotation { kind: "url_citation", url_citation };
+            if !self.known.contains(&annotation) {
+                self.known.push(annotation);
             }
         }
         self.known[before..].to_vec()

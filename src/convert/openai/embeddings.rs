@@ -8,6 +8,7 @@ use super::json::{self, At, Object, string, wrong_type};
 use crate::{
     convert::{
         ConvertError,
+        fate::{Fate, Fates},
         gemini::{
             Part,
             embeddings::{
@@ -21,6 +22,15 @@ use crate::{
 
 /// Most inputs of one request, as OpenAI has it.
 const MAX_INPUTS: usize = 2048;
+
+/// All fields that OpenAI's SDKs can express. Others are ignored as unknown.
+pub const FIELD_FATES: &Fates = &[&[
+    ("model", Fate::Honoured),
+    ("input", Fate::Mapped("texts, at most 2,048, in batches of 100; arrays of token ids are refused")),
+    ("dimensions", Fate::Honoured),
+    ("encoding_format", Fate::Honoured),
+    ("user", Fate::Ignored("an abuse label of OpenAI's")),
+]];
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct EmbeddingsRequest {
@@ -196,12 +206,25 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::convert::{fixtures, gemini::embeddings::ContentEmbedding};
+    use crate::convert::{
+        fixtures,
+        gemini::embeddings::ContentEmbedding,
+        testing::{assert_fates, assert_printed, with},
+    };
 
     fn read(fields: Value) -> Result<EmbeddingsRequest, ConvertError> {
-        let mut body = json!({"model": "m"});
-        body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-        embeddings_request(body.to_string().as_bytes())
+        embeddings_request(with(json!({"model": "m"}), &fields).to_string().as_bytes())
+    }
+
+    #[test]
+    fn every_field_of_the_sdk_has_a_fate_and_meets_it() {
+        let sdk_fields = json!({"model": "n", "input": "hello", "dimensions": 256, "encoding_format": "base64", "user": "u"});
+        let convert = |fields: &Value| {
+            let request = read(with(json!({"input": "hi"}), fields))?;
+            Ok(request.to_gemini(&model(&request.model))[0].to_json())
+        };
+        assert_fates(FIELD_FATES, &sdk_fields, &["encoding_format"], |_| json!({}), convert);
+        assert_printed(FIELD_FATES);
     }
 
     fn answer(vectors: usize) -> BatchEmbedContentsResponse {

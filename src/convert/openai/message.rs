@@ -7,7 +7,10 @@ use serde_json::{Value, json, value::RawValue};
 use super::json::{At, Object, array, string, wrong_type};
 use crate::convert::{
     ConvertError,
-    gemini::media::{Media, MediaError, mime_type_of_file},
+    gemini::{
+        media::{Media, MediaError, mime_type_of_file},
+        signatures::TextSignature,
+    },
 };
 
 #[derive(Debug)]
@@ -18,6 +21,8 @@ pub enum Message {
     Assistant {
         texts: Vec<String>,
         calls: Vec<ToolCall>,
+        /// Of the one text, as far as it is remembered.
+        signature: Option<TextSignature>,
     },
     Tool {
         id: String,
@@ -93,7 +98,7 @@ fn read_assistant(message: &mut Object<'_>) -> Result<Message, ConvertError> {
     if let Some(call) = function_call {
         calls.push(ToolCall::read_function(call, at.key("function_call"))?);
     }
-    Ok(Message::Assistant { texts, calls })
+    Ok(Message::Assistant { texts, calls, signature: None })
 }
 
 fn read_tool(message: &mut Object<'_>) -> Result<Message, ConvertError> {
@@ -201,6 +206,9 @@ fn user_parts_or_none(message: &mut Object<'_>) -> Result<Option<Vec<UserPart>>,
     match message.take("content") {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(vec![UserPart::Text(text)])),
+        Some(Value::Array(parts)) if parts.is_empty() => {
+            Err(ConvertError::EmptyArray { param: at.to_string() })
+        }
         Some(Value::Array(parts)) => {
             let read = |(index, part)| user_part(part, at.index(index));
             parts.into_iter().enumerate().map(read).collect::<Result<_, _>>().map(Some)
@@ -238,7 +246,7 @@ pub fn media_error(error: MediaError, param: &str) -> ConvertError {
     let param = param.to_owned();
     let reason = match error {
         MediaError::Remote => "a remote address cannot stand here; send a data URL.",
-        MediaError::Malformed => "expected a base64 data URL such as data:image/png;base64,....",
+        MediaError::Malformed => "expected base64, in a data URL such as data:image/png;base64,....",
         MediaError::Format => {
             "Gemini does not read this format; of pictures send png, jpeg, webp, heic or heif."
         }
@@ -256,7 +264,8 @@ pub(super) fn audio(part: &mut Object<'_>) -> Result<Media, ConvertError> {
         let param = at.key("format").to_string();
         return Err(ConvertError::UnknownValue { param, value: format, supported: "'wav' and 'mp3'" });
     }
-    Ok(Media::from_base64(&format!("audio/{}", format.to_ascii_lowercase()), audio.require_string("data")?))
+    let (kind, data) = (format!("audio/{}", format.to_ascii_lowercase()), audio.require_string("data")?);
+    Media::of_type(&kind, data).map_err(|error| media_error(error, &at.key("data").to_string()))
 }
 
 fn file(part: &mut Object<'_>) -> Result<Media, ConvertError> {
@@ -268,12 +277,13 @@ fn file(part: &mut Object<'_>) -> Result<Media, ConvertError> {
 pub(super) fn file_content(file: &mut Object<'_>) -> Result<Media, ConvertError> {
     let at = file.at();
     if let Some(data) = file.string("file_data")? {
-        if data.starts_with("data:") {
-            return Media::from_url(data)
-                .map_err(|error| media_error(error, &at.key("file_data").to_string()));
-        }
         let name = file.string_or_none("filename").unwrap_or_default();
-        return Ok(Media::from_base64(mime_type_of_file(&name), data));
+        let read = if data.starts_with("data:") {
+            Media::from_url(data)
+        } else {
+            Media::of_type(mime_type_of_file(&name), data)
+        };
+        return read.map_err(|error| media_error(error, &at.key("file_data").to_string()));
     }
     let id = string(file.require("file_id")?, &at.key("file_id"))?;
     let unknown = || ConvertError::InvalidValue {

@@ -12,6 +12,7 @@ pub mod fields;
 mod logprobs;
 pub mod message;
 pub mod models;
+pub mod outputs;
 #[cfg(test)]
 mod properties;
 pub mod request;
@@ -25,7 +26,6 @@ pub mod types;
 mod usage;
 
 use super::{gemini::markdown, json};
-pub use answer::SignedCall;
 pub use chat::{ChatRequest, chat_request};
 pub use embeddings::{EmbeddingsRequest, embeddings_request, embeddings_response};
 pub use models::{model, models_list};

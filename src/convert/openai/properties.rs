@@ -1,76 +1,25 @@
 //! What holds for every request and answer, however odd.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::{ChatMeta, ChatOptions, ChatStream, chat_request, embeddings_request, to_gemini, to_openai};
+use super::{
+    ChatMeta, ChatOptions, chat_request, embeddings_request, fields::FIELD_FATES,
+    stream::tests::assert_adds_up, to_gemini, to_openai,
+};
 use crate::convert::{
     gemini::{GenerateContentResponse, schema},
+    testing::{self, answer_part, any_json, assert_nothing_is_lost, assert_well_formed, events, word},
     traits::ModelTraits,
 };
 
 const MODELS: [&str; 4] = ["gemini-2.0-flash", "gemini-2.5-flash", "gemini-3.8-flash", "gemma-4-31b-it"];
 
-/// Words that mean something somewhere, so that odd JSON gets past the first check.
-const WORDS: &[&str] = &[
-    "",
-    "type",
-    "text",
-    "user",
-    "system",
-    "assistant",
-    "tool",
-    "function",
-    "image_url",
-    "content",
-    "role",
-    "name",
-    "a",
-    "é😀",
-    "data:image/png;base64,AA==",
-    "data:,",
-    "http://x",
-    "properties",
-    "items",
-    "$ref",
-    "allOf",
-    "required",
-    "enum",
-    "const",
-];
-
-fn word() -> impl Strategy<Value = String> {
-    prop::sample::select(WORDS).prop_map(str::to_owned)
-}
-
-fn any_json() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        any::<f64>().prop_map(Value::from),
-        word().prop_map(Value::from),
-    ];
-    leaf.prop_recursive(5, 40, 6, |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
-            prop::collection::vec((word(), inner), 0..6)
-                .prop_map(|fields| Value::Object(fields.into_iter().collect::<Map<_, _>>())),
-        ]
-    })
-}
-
 /// A request with the fields of OpenAI's API, each absent or with any value.
 fn odd_request() -> impl Strategy<Value = Value> {
-    let names: Vec<&str> = super::fields::FIELD_FATES.iter().map(|(name, _)| *name).collect();
-    let field = (prop::sample::select(names), any_json());
-    prop::collection::vec(field, 0..4).prop_map(|fields| {
-        let mut body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
-        for (name, value) in fields {
-            body[name] = value;
-        }
-        body
-    })
+    let body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
+    testing::with_odd_fields(body, FIELD_FATES)
 }
 
 fn content() -> impl Strategy<Value = Value> {
@@ -100,26 +49,52 @@ fn message() -> impl Strategy<Value = Value> {
     ]
 }
 
-fn count(content: &Value, field: &str) -> usize {
-    content["parts"]
-        .as_array()
-        .map_or(0, |parts| parts.iter().filter(|part| part.get(field).is_some()).count())
+/// A part that a user could send, each with a number of its own to find it again.
+fn shown() -> impl Strategy<Value = Value> {
+    let picture = |n: u32| STANDARD.encode([b"\x89PNG\r\n\x1a\n", &n.to_be_bytes()[..]].concat());
+    prop_oneof![
+        any::<u32>().prop_map(|n| json!({"type": "text", "text": format!("text-{n}")})),
+        any::<u32>().prop_map(move |n| {
+            let url = format!("data:image/png;base64,{}", picture(n));
+            json!({"type": "image_url", "image_url": {"url": url}})
+        }),
+        any::<u32>().prop_map(move |n| {
+            json!({"type": "file", "file": {"filename": "a.pdf", "file_data": STANDARD.encode(format!("%PDF-{n}"))}})
+        }),
+        any::<u32>().prop_map(
+            |n| json!({"type": "input_audio", "input_audio": {"format": "mp3", "data": STANDARD.encode(format!("ID3{n}"))}})
+        ),
+    ]
 }
 
-/// What Gemini refuses, whatever the client sent.
-fn assert_well_formed(request: &Value) {
-    let contents = request["contents"].as_array().unwrap();
-    assert_eq!(contents[0]["role"], "user");
-    for (index, content) in contents.iter().enumerate() {
-        let parts = content["parts"].as_array().unwrap();
-        assert!(!parts.is_empty());
-        let next = contents.get(index + 1).unwrap_or(&Value::Null);
-        assert_eq!(count(content, "functionCall"), count(next, "functionResponse"));
-        assert_ne!(content["role"], next["role"]);
-        let first = parts.iter().position(|part| part.get("functionResponse").is_some());
-        let behind = &parts[first.unwrap_or(parts.len())..];
-        assert!(behind.iter().all(|part| part.get("functionResponse").is_some()), "text behind a response");
-    }
+/// A history in which every result has its call somewhere before it.
+fn history() -> impl Strategy<Value = Vec<Value>> {
+    let id = || prop::sample::select(&["a", "b", "c"][..]);
+    let call = (id(), any::<u32>()).prop_map(|(id, n)| {
+        let function =
+            json!({"name": format!("name-{n}"), "arguments": format!(r#"{{"a":"argument-{n}"}}"#)});
+        json!({"id": id, "type": "function", "function": function})
+    });
+    let message = prop_oneof![
+        any::<u32>().prop_map(|n| json!({"role": "developer", "content": format!("system-{n}")})),
+        prop::collection::vec(shown(), 1..4).prop_map(|parts| json!({"role": "user", "content": parts})),
+        (any::<u32>(), prop::collection::vec(call, 0..3)).prop_map(
+            |(n, calls)| json!({"role": "assistant", "content": format!("said-{n}"), "tool_calls": calls})
+        ),
+        (id(), any::<u32>()).prop_map(
+            |(id, n)| json!({"role": "tool", "tool_call_id": id, "content": format!("result-{n}")})
+        ),
+    ];
+    prop::collection::vec(message, 1..10).prop_map(|mut messages| {
+        let mut called = Vec::new();
+        messages.retain(|message| {
+            let calls = message["tool_calls"].as_array().into_iter().flatten();
+            called.extend(calls.map(|call| call["id"].clone()));
+            message["role"] != "tool" || called.contains(&message["tool_call_id"])
+        });
+        messages.push(json!({"role": "user", "content": "last"}));
+        messages
+    })
 }
 
 fn convert(body: &Value, model: &str) -> Option<Value> {
@@ -127,28 +102,6 @@ fn convert(body: &Value, model: &str) -> Option<Value> {
     let options = ChatOptions { show_thoughts: true, safety_settings: None, model: ModelTraits::of(model) };
     let gemini = to_gemini(&request, &options).ok()?;
     Some(serde_json::from_slice(&gemini.to_json()).unwrap())
-}
-
-/// A part of an answer, also of kinds that a client never sees.
-fn part() -> impl Strategy<Value = Value> {
-    prop_oneof![
-        word().prop_map(|text| json!({ "text": text })),
-        word().prop_map(|text| json!({"text": text, "thought": true})),
-        word().prop_map(
-            |name| json!({"functionCall": {"name": name, "args": {"a b": " c "}}, "thoughtSignature": "c2ln"})
-        ),
-        Just(json!({"inlineData": {"mimeType": "image/png", "data": "AA=="}})),
-        Just(json!({"executableCode": {"language": "PYTHON", "code": "1"}})),
-        Just(json!({"toolCall": {}})),
-        Just(json!({})),
-    ]
-}
-
-fn answer_text(out: &[u8], field: &str) -> String {
-    let text = String::from_utf8_lossy(out);
-    let events = text.split("\n\n").filter_map(|event| event.strip_prefix("data: "));
-    let chunks = events.filter_map(|data| serde_json::from_str::<Value>(data).ok());
-    chunks.filter_map(|chunk| chunk["choices"][0]["delta"][field].as_str().map(str::to_owned)).collect()
 }
 
 proptest! {
@@ -176,6 +129,26 @@ proptest! {
     }
 
     #[test]
+    fn nothing_that_was_said_is_lost(messages in history()) {
+        for model in MODELS {
+            let body = json!({"model": "m", "messages": messages});
+            let sent = convert(&body, model).unwrap();
+            assert_well_formed(&sent);
+            // Arguments are JSON within a text.
+            let said = messages.iter().map(|message| {
+                let mut message = message.clone();
+                for call in message["tool_calls"].as_array_mut().into_iter().flatten() {
+                    let arguments = call["function"]["arguments"].as_str().unwrap();
+                    call["function"]["arguments"] = serde_json::from_str(arguments).unwrap();
+                }
+                message
+            });
+            let fields = ["content", "text", "url", "file_data", "data", "name", "a"];
+            assert_nothing_is_lost(&said.collect(), &sent.to_string(), &fields);
+        }
+    }
+
+    #[test]
     fn names_of_properties_survive_cleaning(names in prop::collection::vec(word(), 0..6), deep in any_json()) {
         let properties: Map<String, Value> = names.iter().map(|name| (name.clone(), deep.clone())).collect();
 
@@ -196,22 +169,14 @@ proptest! {
     }
 
     #[test]
-    fn a_stream_says_what_the_whole_answer_says(parts in prop::collection::vec(part(), 0..8)) {
-        let event = |parts: &[Value]| json!({"candidates": [{"content": {"parts": parts}}]}).to_string();
-        let (whole, pieces) = (event(&parts), parts.iter().map(|part| event(std::slice::from_ref(part))));
-        let responses = [serde_json::from_str(&whole).unwrap()];
-        let (meta, mut out) = (ChatMeta::test(), Vec::new());
-        let mut stream = ChatStream::new(meta.clone(), 1, false);
+    fn a_stream_says_what_the_whole_answer_says(
+        parts in prop::collection::vec(answer_part(), 0..8), cuts in prop::collection::vec(0_usize..8, 0..4),
+        show_thoughts in any::<bool>(), parallel_tool_calls in any::<bool>(), stops in prop::collection::vec("[ae]", 0..2),
+    ) {
+        let meta = ChatMeta { show_thoughts, parallel_tool_calls, own_stops: stops, ..ChatMeta::test() };
+        let events = events(&parts, &cuts);
+        let events: Vec<_> = events.iter().map(|event| serde_json::from_str(event).unwrap()).collect();
 
-        for piece in pieces {
-            stream.event(0, &serde_json::from_str(&piece).unwrap(), &mut out);
-        }
-        stream.finish(0, &mut out);
-
-        let completion: Value = serde_json::from_slice(&to_openai(&responses, &meta).to_json()).unwrap();
-        let message = &completion["choices"][0]["message"];
-        for field in ["content", "reasoning_content"] {
-            prop_assert_eq!(answer_text(&out, field), message[field].as_str().unwrap_or_default());
-        }
+        assert_adds_up(&events, &meta, "odd parts");
     }
 }

@@ -6,7 +6,6 @@ use serde_json::value::RawValue;
 
 use super::{
     chat::{ChatRequest, ResponseFormat},
-    markdown,
     message::{Message, ToolCall, UserPart},
     thinking, tools,
 };
@@ -80,9 +79,11 @@ fn read_messages<'a>(request: &'a ChatRequest, conversation: &mut Conversation<'
         match message {
             Message::System(texts) => texts.iter().for_each(|text| conversation.system(text.as_str())),
             Message::User(parts) => parts.iter().for_each(|part| conversation.user(user_part(part))),
-            Message::Assistant { texts, calls } => {
-                let (texts, pictures) = markdown::without_pictures(texts);
-                texts.into_iter().for_each(|text| conversation.model(text));
+            Message::Assistant { texts, calls, signature } => {
+                let mut pictures = Vec::new();
+                for text in texts {
+                    conversation.said(text, signature.as_ref(), &mut pictures);
+                }
                 calls.iter().for_each(|call| conversation.call(past_call(request, call)));
                 pictures.into_iter().for_each(|picture| conversation.user(picture));
             }
@@ -131,7 +132,7 @@ fn generation_config<'a>(
         top_p: request.top_p,
         top_k: request.top_k,
         max_output_tokens: request.max_tokens,
-        stop_sequences: &request.stop,
+        stop_sequences: request.stop.geminis(),
         presence_penalty: penalty(request.presence_penalty, &options.model),
         frequency_penalty: penalty(request.frequency_penalty, &options.model),
         seed: request.seed,

@@ -3,14 +3,18 @@
 use std::{borrow::Cow, sync::Arc};
 
 use super::{
-    answer::{Answer, Piece, SignedCall},
+    answer::{Answer, Piece},
     audio::Spoken,
-    chat::{AudioFormat, ChatRequest},
+    chat::ChatRequest,
+    outputs::AudioFormat,
     logprobs::Logprobs,
     types::{ChatCompletion, Choice, Message, ToolCall},
     usage,
 };
-use crate::convert::gemini::{GenerateContentResponse, tool_names::ToolNames};
+use crate::convert::{
+    gemini::{GenerateContentResponse, signatures::Signed, tool_names::ToolNames},
+    traits::ModelTraits,
+};
 
 /// What an answer needs to know of its request.
 #[derive(Debug, Clone)]
@@ -32,11 +36,21 @@ pub struct ChatMeta {
     /// What the answer shall sound as.
     pub speech: Option<AudioFormat>,
     pub names: Arc<ToolNames>,
+    /// Stop sequences that Gemini does not know of.
+    pub own_stops: Vec<String>,
+    /// The model signs what it says.
+    pub is_signed: bool,
 }
 
 impl ChatMeta {
     /// `show_thoughts` is the gateway's setting, which the client may have overridden.
-    pub fn new(request: &ChatRequest, id: String, created: i64, show_thoughts: bool) -> Self {
+    pub fn new(
+        request: &ChatRequest,
+        id: String,
+        created: i64,
+        show_thoughts: bool,
+        traits: &ModelTraits,
+    ) -> Self {
         Self {
             id,
             created,
@@ -47,6 +61,8 @@ impl ChatMeta {
             log_probabilities: request.log_probabilities,
             speech: request.speech.map(|speech| speech.format),
             names: Arc::clone(&request.names),
+            own_stops: request.stop.own().to_vec(),
+            is_signed: traits.signatures,
         }
     }
 
@@ -62,6 +78,8 @@ impl ChatMeta {
             log_probabilities: None,
             speech: None,
             names: Arc::default(),
+            own_stops: Vec::new(),
+            is_signed: true,
         }
     }
 }
@@ -71,12 +89,12 @@ pub fn to_openai<'a>(responses: &'a [GenerateContentResponse<'a>], meta: &'a Cha
     to_openai_signed(responses, meta).0
 }
 
-/// The same with the signed calls, for whoever remembers them.
+/// The same with what was signed, for whoever remembers it.
 pub fn to_openai_signed<'a>(
     responses: &'a [GenerateContentResponse<'a>],
     meta: &'a ChatMeta,
-) -> (ChatCompletion<'a>, Vec<SignedCall>) {
-    let mut answers: Vec<Answer> = (0..responses.len()).map(Answer::new).collect();
+) -> (ChatCompletion<'a>, Vec<Signed>) {
+    let mut answers: Vec<Answer> = (0..responses.len()).map(|choice| Answer::new(choice, meta)).collect();
     let read = |(index, (response, answer))| choice(index, response, answer, meta);
     let choices = responses.iter().zip(&mut answers).enumerate().map(read).collect();
     let signed = answers.iter_mut().flat_map(|answer| std::mem::take(&mut answer.signed)).collect();
@@ -109,7 +127,7 @@ fn choice<'a>(
         annotations: Vec::new(),
     };
     let (mut spoken, mut logprobs) = (Spoken::default(), None::<Logprobs>);
-    answer.read(response, meta, &mut |piece| match piece {
+    let mut add = |piece| match piece {
         Piece::Thought(text) => append(&mut message.reasoning_content, Cow::Borrowed(text)),
         Piece::Text(text) => append(&mut message.content, text),
         Piece::Call(call) if meta.are_functions => message.function_call = call.function,
@@ -117,11 +135,9 @@ fn choice<'a>(
         Piece::Citations(found) => message.annotations.extend(found),
         Piece::Audio(sound) => spoken.add(sound),
         Piece::Logprobs(more) => logprobs.get_or_insert_default().content.extend(more.content),
-    });
-    let end = answer.end(meta);
-    if let Some(text) = end.text {
-        append(&mut message.content, Cow::Owned(text));
-    }
+    };
+    answer.read(response, meta, &mut add);
+    let end = answer.finish(meta, &mut add);
     message.refusal = end.refusal;
     message.audio = spoken.finish(meta, index);
     if answer_is_text(&message) {

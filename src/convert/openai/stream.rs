@@ -5,18 +5,17 @@
 
 use std::io::Write as _;
 
-use serde::Serialize;
 use serde_json::json;
 
 use super::{
-    answer::{Answer, Piece, SignedCall},
-    audio,
+    answer::{Answer, Piece},
+    audio, json,
     logprobs::Logprobs,
     response::ChatMeta,
     types::Delta,
     usage,
 };
-use crate::convert::gemini::GenerateContentResponse;
+use crate::convert::gemini::{GenerateContentResponse, signatures::Signed};
 
 /// One answer to a client, of one or several choices whose events may come in any order.
 #[derive(Debug)]
@@ -47,7 +46,7 @@ impl ChatStream {
     /// `n` is the number of choices; `include_usage` as in `stream_options`.
     pub fn new(meta: ChatMeta, n: usize, include_usage: bool) -> Self {
         let choice = |index| Choice {
-            answer: Answer::new(index),
+            answer: Answer::new(index, &meta),
             frame: Frame::new(&meta, index, include_usage),
             started: false,
             finished: false,
@@ -67,8 +66,8 @@ impl ChatStream {
         });
     }
 
-    /// The signed calls that came since this was last asked.
-    pub fn take_signed(&mut self) -> Vec<SignedCall> {
+    /// What came with a signature since this was last asked.
+    pub fn take_signed(&mut self) -> Vec<Signed> {
         self.choices.iter_mut().flat_map(|choice| std::mem::take(&mut choice.answer.signed)).collect()
     }
 
@@ -81,13 +80,10 @@ impl ChatStream {
             return;
         }
         frame.start(started, out);
-        let end = answer.end(&self.meta);
+        let end = answer.finish(&self.meta, &mut |piece| frame.piece(piece, &self.meta, index, out));
         if self.meta.speech.is_some() {
             let last = audio::end(&self.meta, index);
             frame.delta(&Delta { audio: Some(&last), ..Delta::default() }, out);
-        }
-        if let Some(text) = &end.text {
-            frame.delta(&Delta { content: Some(text), ..Delta::default() }, out);
         }
         if let Some(refusal) = &end.refusal {
             frame.delta(&Delta { refusal: Some(refusal), ..Delta::default() }, out);
@@ -102,7 +98,7 @@ impl ChatStream {
             out.extend_from_slice(b"data: ");
             write_head(&self.meta, out);
             out.extend_from_slice(b",\"choices\":[],\"usage\":");
-            write_json(&usage, out);
+            json::write(&usage, out);
             out.extend_from_slice(b"}\n\n");
         }
         out.extend_from_slice(b"data: [DONE]\n\n");
@@ -111,7 +107,7 @@ impl ChatStream {
     /// Appends an error, after which the stream is closed; both SDKs raise it at once.
     pub fn error(out: &mut Vec<u8>, message: &str, kind: &str, code: Option<&str>) {
         out.extend_from_slice(b"data: ");
-        write_json(&json!({"error": {"message": message, "type": kind, "param": null, "code": code}}), out);
+        json::write(&json!({"error": {"message": message, "type": kind, "param": null, "code": code}}), out);
         out.extend_from_slice(b"\n\n");
     }
 }
@@ -152,7 +148,7 @@ impl Frame {
     }
 
     fn delta(&self, delta: &Delta<'_>, out: &mut Vec<u8>) {
-        self.chunk(out, |out| write_json(delta, out));
+        self.chunk(out, |out| json::write(delta, out));
     }
 
     fn chunk(&self, out: &mut Vec<u8>, delta: impl FnOnce(&mut Vec<u8>)) {
@@ -165,7 +161,7 @@ impl Frame {
     fn logprobs(&self, found: &Logprobs, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.before);
         out.extend_from_slice(b"{},\"logprobs\":");
-        write_json(found, out);
+        json::write(found, out);
         out.extend_from_slice(b",\"finish_reason\":null");
         out.extend_from_slice(self.after);
     }
@@ -173,7 +169,7 @@ impl Frame {
     fn finish(&self, reason: &str, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.before);
         out.extend_from_slice(b"{},\"logprobs\":null,\"finish_reason\":");
-        write_json(reason, out);
+        json::write(reason, out);
         out.extend_from_slice(self.after);
     }
 }
@@ -181,23 +177,19 @@ impl Frame {
 /// The fields that all chunks have in common, without the closing brace.
 fn write_head(meta: &ChatMeta, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"id\":");
-    write_json(&meta.id, out);
+    json::write(&meta.id, out);
     out.extend_from_slice(b",\"object\":\"chat.completion.chunk\",\"created\":");
-    write_json(&meta.created, out);
+    json::write(&meta.created, out);
     out.extend_from_slice(b",\"model\":");
-    write_json(&meta.model, out);
-}
-
-fn write_json<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
-    serde_json::to_writer(out, value).expect("strings and numbers serialise, and a vector takes every write");
+    json::write(&meta.model, out);
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::convert::{fixtures, gemini::response, openai::to_openai};
+    use crate::convert::{fixtures, openai::response::to_openai_signed, testing::merge};
 
     fn read(event: &str) -> Option<GenerateContentResponse<'_>> {
         serde_json::from_str(event).ok()
@@ -243,40 +235,16 @@ mod tests {
         message
     }
 
-    /// The answer that would have come in one piece: all parts in order, the last of everything else.
-    fn merge<'a>(events: &[GenerateContentResponse<'a>]) -> GenerateContentResponse<'a> {
-        let mut whole = GenerateContentResponse::default();
-        let mut candidate = response::Candidate::default();
-        for event in events {
-            whole.prompt_feedback = event.prompt_feedback.clone().or(whole.prompt_feedback);
-            let counted = event
-                .usage_metadata
-                .clone()
-                .filter(|usage| usage.prompt_token_count + usage.total_token_count > 0);
-            whole.usage_metadata = counted.or(whole.usage_metadata);
-            let Some(part) = event.candidates.first() else {
-                continue;
-            };
-            candidate.content.parts.extend(part.content.parts.iter().cloned());
-            candidate.finish_reason = part.finish_reason.clone().or(candidate.finish_reason);
-            candidate.finish_message = part.finish_message.clone().or(candidate.finish_message);
-            let grounding =
-                part.grounding_metadata.clone().filter(|found| !found.grounding_supports.is_empty());
-            candidate.grounding_metadata = grounding.or(candidate.grounding_metadata);
-        }
-        whole.candidates.push(candidate);
-        whole
-    }
-
-    fn assert_adds_up(events: &[GenerateContentResponse<'_>], name: &str) {
-        let meta = ChatMeta::test();
+    /// The stream adds up to the same answer converted whole, and remembers the same.
+    pub fn assert_adds_up(events: &[GenerateContentResponse<'_>], meta: &ChatMeta, name: &str) {
         let (mut stream, mut out) = (ChatStream::new(meta.clone(), 1, true), Vec::new());
         events.iter().for_each(|event| stream.event(0, event, &mut out));
         stream.finish(0, &mut out);
         stream.done(&mut out);
         let chunks = parse(&out);
         let whole = [merge(events)];
-        let completion: Value = serde_json::from_slice(&to_openai(&whole, &meta).to_json()).unwrap();
+        let (completion, signed) = to_openai_signed(&whole, meta);
+        let completion: Value = serde_json::from_slice(&completion.to_json()).unwrap();
 
         let streamed = add_up(&chunks);
 
@@ -289,6 +257,7 @@ mod tests {
         let [.., finish, usage] = chunks.as_slice() else { panic!("{name}: too few chunks") };
         assert_eq!(finish["choices"][0]["finish_reason"], choice["finish_reason"], "{name}");
         assert_eq!(usage["usage"], completion["usage"], "{name}");
+        assert_eq!(stream.take_signed(), signed, "{name}");
     }
 
     #[test]
@@ -296,7 +265,7 @@ mod tests {
         for (path, events) in fixtures::answers() {
             let events: Option<Vec<_>> = events.iter().map(|event| read(event)).collect();
             match events {
-                Some(events) => assert_adds_up(&events, &path),
+                Some(events) => assert_adds_up(&events, &ChatMeta::test(), &path),
                 None => assert!(path.contains("failure"), "{path} is unreadable"),
             }
         }

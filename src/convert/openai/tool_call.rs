@@ -10,13 +10,13 @@ use super::{
 };
 use crate::convert::gemini::{call_ids, response::Part};
 
-/// Reads the call of a part; `None` when it has none, or one without a name.
+/// Reads the call of a part, with Gemini's name of the function; `None` when it has none, or one without a name.
 pub(super) fn read<'a>(
     part: &'a Part<'a>,
     meta: &'a ChatMeta,
     choice: usize,
     index: usize,
-) -> Option<ToolCall<'a>> {
+) -> Option<(&'a str, ToolCall<'a>)> {
     let call = part.function_call.as_ref()?;
     let gemini_name = call.name.as_deref().filter(|name| !name.is_empty())?;
     let name = meta.names.to_client(gemini_name);
@@ -32,7 +32,7 @@ pub(super) fn read<'a>(
     };
     let extra_content =
         signature.map(|thought_signature| ExtraContent { google: GoogleContent { thought_signature } });
-    Some(ToolCall { index: Some(index), id, kind, function, custom, extra_content })
+    Some((gemini_name, ToolCall { index: Some(index), id, kind, function, custom, extra_content }))
 }
 
 /// The text of a custom tool, from its one argument.

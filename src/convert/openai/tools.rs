@@ -1,34 +1,29 @@
 //! Tools and the choice among them.
 
-use std::borrow::Cow;
-
 use serde_json::{Value, json};
 
 use super::{
     chat::ChatRequest,
-    json::{At, Object, array, string, wrong_type},
+    json::{At, Object, string, wrong_type},
 };
 use crate::convert::{
     ConvertError,
     gemini::{
-        references,
-        request::{CallingMode, Empty, FunctionCallingConfig, FunctionDeclaration, Tool, ToolConfig},
+        hosted::{Hosted, calling},
+        request::{CallingMode, FunctionDeclaration, Tool, ToolConfig},
         schema,
         tool_names::ToolNames,
     },
+    schemas::{self, tool_list},
     traits::ModelTraits,
 };
 
-/// More tools than any client sends; a bound on the work that one request can cause.
-const MAX_TOOLS: usize = 1024;
-
 #[derive(Debug, Default)]
 pub struct Tools {
+    /// Each name once.
     pub functions: Vec<Function>,
-    /// Google Search, asked for by a tool of its type or by the function name that the Python gateway knew.
-    pub search: bool,
-    /// Code that Google writes and runs.
-    pub code_execution: bool,
+    /// Google Search is also asked for by the function name that the Python gateway knew.
+    pub hosted: Hosted,
 }
 
 #[derive(Debug)]
@@ -58,7 +53,7 @@ pub enum ToolChoice {
 
 impl Tools {
     pub(super) fn read(value: Value, at: At<'_>) -> Result<Self, ConvertError> {
-        let list = bounded(value, &at)?;
+        let list = tool_list(value, &at)?;
         let mut tools = Self::default();
         for (index, tool) in list.into_iter().enumerate() {
             tools.add(tool, at.index(index))?;
@@ -73,8 +68,10 @@ impl Tools {
             "function" => {
                 self.add_function(tool.require("function")?, at.key("function"))?;
             }
-            "custom" => self.functions.push(custom(tool.require("custom")?, at.key("custom"))?),
-            "google_search" | "googleSearch" | "web_search" | "web_search_preview" => self.search = true,
+            "custom" => self.declare(custom(tool.require("custom")?, at.key("custom"))?),
+            "google_search" | "googleSearch" | "web_search" | "web_search_preview" => {
+                self.hosted.search = true;
+            }
             _ => {
                 let param = at.key("type").to_string();
                 return Err(ConvertError::UnknownValue {
@@ -90,7 +87,7 @@ impl Tools {
     /// `functions`, from before there were other tools.
     pub(super) fn read_functions(value: Value, at: At<'_>) -> Result<Self, ConvertError> {
         let mut tools = Self::default();
-        for (index, function) in bounded(value, &at)?.into_iter().enumerate() {
+        for (index, function) in tool_list(value, &at)?.into_iter().enumerate() {
             tools.add_function(function, at.index(index))?;
         }
         Ok(tools)
@@ -100,15 +97,22 @@ impl Tools {
         let mut function = Object::read(value, at)?;
         let name = function.require_string("name")?;
         if name == "googleSearch" {
-            self.search = true;
+            self.hosted.search = true;
             return Ok(());
         }
         let description = function.string("description")?;
         let parameters = function.take("parameters");
         let parameters =
-            parameters.map(|schema| without_references(schema, &at.key("parameters"))).transpose()?;
-        self.functions.push(Function { name, description, parameters, free_text: false });
+            parameters.map(|schema| schemas::schema(schema, &at.key("parameters"))).transpose()?;
+        self.declare(Function { name, description, parameters, free_text: false });
         Ok(())
+    }
+
+    /// Of two functions with one name the first counts; Gemini refuses them.
+    pub(super) fn declare(&mut self, function: Function) {
+        if !self.has(&function.name) {
+            self.functions.push(function);
+        }
     }
 
     pub fn names(&self) -> ToolNames {
@@ -122,28 +126,6 @@ impl Tools {
     fn has(&self, name: &str) -> bool {
         self.functions.iter().any(|function| function.name == name)
     }
-}
-
-/// A schema as Gemini takes it; fails on one that only references can express.
-pub(super) fn without_references(schema: Value, at: &At<'_>) -> Result<Value, ConvertError> {
-    let resolved = references::resolve(&schema).map(|resolved| match resolved {
-        Cow::Borrowed(_) => None,
-        Cow::Owned(resolved) => Some(resolved),
-    });
-    let invalid = |error: references::ReferenceError| ConvertError::InvalidValue {
-        param: at.to_string(),
-        reason: error.to_string(),
-    };
-    Ok(resolved.map_err(invalid)?.unwrap_or(schema))
-}
-
-/// A list of tools, of which nobody has more than `MAX_TOOLS`.
-pub(super) fn bounded(value: Value, at: &At<'_>) -> Result<Vec<Value>, ConvertError> {
-    let list = array(value, at)?;
-    if list.len() > MAX_TOOLS {
-        return Err(ConvertError::ArrayTooLong { param: at.to_string(), max: MAX_TOOLS, length: list.len() });
-    }
-    Ok(list)
 }
 
 pub(super) fn custom(value: Value, at: At<'_>) -> Result<Function, ConvertError> {
@@ -237,7 +219,7 @@ fn allowed(value: Value, at: At<'_>) -> Result<ToolChoice, ConvertError> {
     let required = choice.string("mode")?.is_some_and(|mode| mode == "required");
     let at_tools = at.key("tools");
     let mut names = Vec::new();
-    for (index, tool) in bounded(choice.require("tools")?, &at_tools)?.into_iter().enumerate() {
+    for (index, tool) in tool_list(choice.require("tools")?, &at_tools)?.into_iter().enumerate() {
         let at = at_tools.index(index);
         let mut tool = Object::read(tool, at)?;
         let inner = tool.take("custom").map_or_else(|| tool.require("function"), Ok)?;
@@ -255,26 +237,16 @@ pub(super) fn to_gemini<'a>(
     traits: &ModelTraits,
 ) -> Result<(Vec<Tool<'a>>, Option<ToolConfig<'a>>), ConvertError> {
     let declarations = declarations(request);
-    let search = request.web_search || request.tools.search;
-    let built_in = search || request.tools.code_execution;
-    if built_in && !declarations.is_empty() && !traits.functions_with_search {
+    let search = request.web_search || request.tools.hosted.search;
+    let hosted = Hosted { search, ..request.tools.hosted };
+    if hosted.is_any() && !declarations.is_empty() && !traits.functions_with_search {
         let param = if request.web_search { "web_search_options" } else { "tools" };
         let what = if search { "a web search" } else { "running code" };
         let reason = format!("with this model: it cannot combine {what} with functions.");
         return Err(ConvertError::Unsupported { param: param.to_owned(), reason });
     }
     let config = if declarations.is_empty() { None } else { tool_config(request) };
-    let mut tools = Vec::new();
-    if !declarations.is_empty() {
-        tools.push(Tool { function_declarations: declarations, ..Tool::default() });
-    }
-    if search {
-        tools.push(Tool { google_search: Some(Empty {}), ..Tool::default() });
-    }
-    if request.tools.code_execution {
-        tools.push(Tool { code_execution: Some(Empty {}), ..Tool::default() });
-    }
-    Ok((tools, config))
+    Ok((hosted.beside(declarations), config))
 }
 
 fn declarations(request: &ChatRequest) -> Vec<FunctionDeclaration<'_>> {
@@ -301,8 +273,7 @@ fn tool_config(request: &ChatRequest) -> Option<ToolConfig<'_>> {
         ToolChoice::Named(name) => (CallingMode::Any, std::slice::from_ref(name)),
         ToolChoice::Allowed { required: true, names } => (CallingMode::Any, names),
     };
-    let allowed_function_names = only.iter().map(|name| request.names.to_gemini(name)).collect();
-    Some(ToolConfig { function_calling_config: FunctionCallingConfig { mode, allowed_function_names } })
+    Some(calling(mode, only.iter().map(|name| request.names.to_gemini(name))))
 }
 
 #[cfg(test)]
@@ -354,6 +325,17 @@ mod tests {
         assert_eq!(error.param(), Some("tool_choice"));
         assert!(convert(json!({"tool_choice": "required"}), "gemini-2.5-flash").is_err());
         assert!(convert(json!({"tool_choice": "auto"}), "gemini-2.5-flash").is_ok());
+    }
+
+    #[test]
+    fn of_two_functions_with_one_name_the_first_counts() {
+        let mut second = function("f");
+        second["function"]["description"] = "other".into();
+
+        let tools =
+            convert(json!({"tools": [function("f"), second]}), "gemini-2.5-flash").unwrap()["tools"].clone();
+
+        assert_eq!(tools, json!([{"functionDeclarations": [{"name": "f"}]}]));
     }
 
     #[test]

@@ -240,11 +240,14 @@ async fn models_are_listed_in_anthropics_form_to_who_shows_its_version() {
     for path in ["/v1/models?limit=1000", "/anthropic/v1/models"] {
         let list = get(path).await.json();
         let ids: Vec<_> = list["data"].as_array().expect("a list").iter().map(|model| &model["id"]).collect();
-        assert_eq!(ids, ["gemini-2.5-flash", "gemini-2.5-pro"], "those that answer messages");
-        assert_eq!((&list["has_more"], &list["last_id"]), (&json!(false), &json!("gemini-2.5-pro")));
+        let derived = "gemini-2.5-flash-image-chat";
+        let search = ["gemini-2.5-flash-search", "gemini-2.5-pro-search"];
+        let answering = ["gemini-2.5-flash", search[0], "gemini-2.5-pro", search[1], derived];
+        assert_eq!(ids, answering, "those that answer messages, and what is made of them");
+        assert_eq!((&list["has_more"], &list["last_id"]), (&json!(false), &json!(derived)));
     }
     let page = get("/v1/models?limit=1&after_id=gemini-2.5-flash").await.json();
-    assert_eq!((&page["first_id"], &page["has_more"]), (&json!("gemini-2.5-pro"), &json!(false)));
+    assert_eq!((&page["first_id"], &page["has_more"]), (&json!("gemini-2.5-flash-search"), &json!(true)));
     let one = get("/v1/models/gemini-2.5-pro").await.json();
     assert_eq!((&one["type"], &one["display_name"]), (&json!("model"), &json!("Gemini 2.5 Pro")));
     assert_eq!(get("/v1/models?limit=0").await.json()["error"]["type"], "invalid_request_error");
@@ -292,4 +295,57 @@ async fn thoughts_are_blocks_for_those_who_ask_for_them() {
     assert_eq!(kinds(&asked), ["thinking", "text"]);
     assert_eq!(config, json!({"includeThoughts": true, "thinkingBudget": 1024}));
     assert_eq!(kinds(&unasked), ["text"]);
+}
+
+#[actix_web::test]
+async fn signatures_of_calls_are_remembered_for_clients_that_drop_the_blocks_that_carry_them() {
+    let app = TestApp::with_keys(["k1"]).await;
+    let call = json!({"functionCall": {"name": "weather", "args": {"city": "Oslo"}}, "thoughtSignature": "c2lnbmVk"});
+    let called =
+        json!({"candidates": [{"content": {"role": "model", "parts": [call]}, "finishReason": "STOP"}]});
+    let tools = json!([{"name": "weather", "input_schema": {"type": "object"}}]);
+    for stream in [false, true] {
+        if stream {
+            app.upstream.on("k1").stream().event(&called).says("Rain.");
+        } else {
+            app.upstream.on("k1").reply_json(200, &called).says("Rain.");
+        }
+        let reply =
+            ask(&app, &message(json!({"model": SIGNING_MODEL, "tools": tools, "stream": stream}))).await;
+        let id = if stream {
+            let is_call = |event: &Value| event["content_block"]["type"] == "tool_use";
+            let events = reply.events();
+            events.iter().find(|event| is_call(event)).expect("a call")["content_block"]["id"].clone()
+        } else {
+            reply.json()["content"].as_array().expect("blocks").last().expect("a call")["id"].clone()
+        };
+
+        let call = json!({"type": "tool_use", "id": id, "name": "weather", "input": {"city": "Oslo"}});
+        let result = json!({"type": "tool_result", "tool_use_id": id, "content": "rain"});
+        let history = json!([{"role": "user", "content": "?"}, {"role": "assistant", "content": [call]},
+            {"role": "user", "content": [result]}]);
+        ask(&app, &message(json!({"model": SIGNING_MODEL, "tools": tools, "messages": history}))).await;
+
+        let sent = app.upstream.last_request().json();
+        assert_eq!(sent["contents"][1]["parts"][0]["thoughtSignature"], "c2lnbmVk", "stream: {stream}");
+    }
+}
+
+#[actix_web::test]
+async fn models_that_only_exist_here_are_listed_and_found() {
+    let aliases = r#"{"claude-sonnet": "gemini-2.5-pro"}"#;
+    let app = TestApp::builder().setting("MODEL_ALIASES", aliases).start().await;
+    let get = async |path: &str| {
+        app.client().get(path).header("anthropic-version", "2023-06-01").send().await.json()
+    };
+
+    let list = get("/v1/models?limit=1000").await;
+    let ids: Vec<_> = list["data"].as_array().expect("a list").iter().map(|model| &model["id"]).collect();
+
+    assert!(
+        ids.contains(&&json!("claude-sonnet")) && ids.contains(&&json!("gemini-2.5-flash-search")),
+        "{ids:?}"
+    );
+    let found = get("/v1/models/claude-sonnet").await;
+    assert_eq!((&found["id"], &found["type"]), (&json!("claude-sonnet"), &json!("model")));
 }

@@ -18,7 +18,7 @@ pub use app::{MODEL, TOKEN, TestApp};
 pub use bodies::{event, fixture, google_error, last_event, usual_error};
 pub use client::{Answer, Client, chat, prompt};
 pub use hung::Caller;
-pub use recordings::{client_requests, recorded_streams};
+pub use recordings::{client_requests, exchanged_requests, exchanged_stream, recorded_streams};
 pub use script::Reply;
 pub use upstream::Recorded;
 

@@ -116,3 +116,24 @@ test("closing a stream cancels the upstream call", gatewayOnly, async () => {
     }
   });
 });
+
+test("a response in the background is polled, told from any place and cancelled", gatewayOnly, async () => {
+  const created = await client.responses.create({ model: MODEL, input: "[[events=40 gap_ms=20]]", background: true });
+  assert.equal(created.status, "in_progress");
+
+  const events = await collect(await client.responses.retrieve(created.id, { stream: true }));
+  const rest = await collect(await client.responses.retrieve(created.id, { stream: true, starting_after: 10 }));
+  assert.deepEqual(events.map((event) => event.sequence_number), events.map((_, n) => n));
+  assert.equal(rest[0].sequence_number, 11);
+  assert.equal((await client.responses.retrieve(created.id)).output_text, words(40).join(" "));
+
+  const long = await client.responses.create({ model: MODEL, input: "[[events=1000 gap_ms=50]]", background: true, stream: true });
+  let id;
+  for await (const event of long) {
+    id ??= event.response.id;
+    if (event.type === "response.output_text.delta") break;
+  }
+  await cancels(MODEL, async () => {
+    assert.equal((await client.responses.cancel(id)).status, "cancelled");
+  });
+});

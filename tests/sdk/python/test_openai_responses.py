@@ -228,3 +228,32 @@ def test_closing_a_stream_cancels_the_upstream_call(client, sim):
                 break
         with sim.cancels(MODEL):
             stream.close()
+
+
+def test_a_response_in_the_background_is_polled_and_told_from_any_place(client):
+    created = client.responses.create(model=MODEL, input="[[events=40 gap_ms=20]]", background=True)
+    assert (created.status, created.background, created.output) == ("in_progress", True, [])
+
+    events = list(client.responses.retrieve(created.id, stream=True))
+    rest = list(client.responses.retrieve(created.id, stream=True, starting_after=10))
+    done = client.responses.retrieve(created.id)
+
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert [event.sequence_number for event in rest] == list(range(11, len(events)))
+    assert done.status == "completed"
+    assert done.output_text == events[-1].response.output_text == " ".join(f"e{n}" for n in range(1, 41))
+
+
+def test_a_response_in_the_background_outlives_its_stream_until_it_is_cancelled(client, sim):
+    stream = client.responses.create(model=MODEL, input="[[events=1000 gap_ms=50]]", background=True, stream=True)
+    created = next(iter(stream)).response
+    for event in stream:
+        if event.type == "response.output_text.delta":
+            break
+    stream.close()
+    assert client.responses.retrieve(created.id).status == "in_progress"
+
+    with sim.cancels(MODEL):
+        cancelled = client.responses.cancel(created.id)
+
+    assert cancelled.status == client.responses.retrieve(created.id).status == "cancelled"

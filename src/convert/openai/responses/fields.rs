@@ -1,9 +1,17 @@
 //! What becomes of every field of a request to the Responses API. Nothing is dropped that is not listed here with its reason.
 
-use crate::convert::fate::Fate::{self, Honoured, Ignored, Mapped, Refused};
+use crate::convert::{
+    fate::{
+        Fate::{self, Honoured, Ignored, Mapped, Refused},
+        Fates,
+    },
+    openai::fields::COMMON,
+};
 
 /// All fields that OpenAI's SDKs can express, and the vendor fields with a meaning. Others are ignored as unknown.
-pub const FIELD_FATES: &[(&str, Fate)] = &[
+pub const FIELD_FATES: &Fates = &[OWN, COMMON];
+
+const OWN: &[(&str, Fate)] = &[
     ("model", Honoured),
     (
         "input",
@@ -35,22 +43,13 @@ pub const FIELD_FATES: &[(&str, Fate)] = &[
         ),
     ),
     ("metadata", Honoured),
-    ("service_tier", Mapped("flex and priority; others are the standard tier")),
-    (
-        "google",
-        Mapped("thinking_config, cached_content and safety_settings, as on Google's own OpenAI layer"),
-    ),
-    ("extra_body", Mapped("its `google` field, as above")),
-    ("background", Refused("here: an answer is made while its client waits for it.")),
-    ("conversation", Refused("here: send 'previous_response_id' instead.")),
+    ("background", Mapped("made by this process, and told as failed if it stops meanwhile; needs store")),
+    ("background_options", Ignored("what is made in the background is made at once")),
+    ("conversation", Refused("here: no conversations are kept. Send 'previous_response_id' instead.")),
     ("prompt", Refused("here: no prompt templates are kept. Send their text as 'instructions'.")),
     ("truncation", Ignored("Gemini's windows are large, and an input beyond them is refused")),
     ("max_tool_calls", Ignored("Gemini decides how often it searches")),
     ("context_management", Ignored("nothing is compacted")),
-    ("user", Ignored("an abuse label of OpenAI's")),
-    ("safety_identifier", Ignored("an abuse label of OpenAI's")),
-    ("prompt_cache_key", Ignored("Gemini's implicit cache needs no key")),
-    ("prompt_cache_options", Ignored("Gemini's implicit cache has no options")),
-    ("prompt_cache_retention", Ignored("Gemini's implicit cache has no options")),
-    ("moderation", Ignored("safety settings of the gateway apply")),
+    ("image", Ignored("pictures go to Gemini as they are")),
+    ("access_programs", Ignored("about OpenAI's own models")),
 ];

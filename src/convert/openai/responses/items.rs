@@ -75,7 +75,7 @@ fn message(item: &mut Object<'_>) -> Result<Message, ConvertError> {
     match role.as_str() {
         "user" => parts(content, at_content).map(Message::User),
         "system" | "developer" => texts(content, at_content).map(Message::System),
-        "assistant" => Ok(Message::Assistant { texts: texts(content, at_content)?, calls: Vec::new() }),
+        "assistant" => texts(content, at_content).map(said),
         _ => {
             let param = at.key("role").to_string();
             Err(ConvertError::UnknownValue { param, value: role, supported: ROLES })
@@ -113,6 +113,7 @@ fn texts(content: Value, at: At<'_>) -> Result<Vec<String>, ConvertError> {
 fn parts(content: Value, at: At<'_>) -> Result<Vec<UserPart>, ConvertError> {
     match list(content, &at)? {
         Ok(text) => Ok(vec![UserPart::Text(text)]),
+        Err(parts) if parts.is_empty() => Err(ConvertError::EmptyArray { param: at.to_string() }),
         Err(parts) => {
             parts.into_iter().enumerate().map(|(index, part)| user_part(part, at.index(index))).collect()
         }
@@ -153,20 +154,24 @@ fn from_url(url: String, at: &At<'_>) -> Result<Media, ConvertError> {
     Media::from_any_url(url, || at.to_string()).map_err(|error| media_error(error, &at.to_string()))
 }
 
-fn said(call: ToolCall) -> Message {
-    Message::Assistant { texts: Vec::new(), calls: vec![call] }
+fn said(texts: Vec<String>) -> Message {
+    Message::Assistant { texts, calls: Vec::new(), signature: None }
+}
+
+fn called(call: ToolCall) -> Message {
+    Message::Assistant { texts: Vec::new(), calls: vec![call], signature: None }
 }
 
 fn call(item: &mut Object<'_>) -> Result<Message, ConvertError> {
     let args = object_text(item.take("arguments").unwrap_or_default());
     let (id, name) = (item.require_string("call_id")?, item.require_string("name")?);
-    Ok(said(ToolCall { id, name, args, signature: None }))
+    Ok(called(ToolCall { id, name, args, signature: None }))
 }
 
 fn custom_call(item: &mut Object<'_>) -> Result<Message, ConvertError> {
     let input = item.string("input")?.unwrap_or_default();
     let (id, name) = (item.require_string("call_id")?, item.require_string("name")?);
-    Ok(said(ToolCall { id, name, args: object_text(json!({ "input": input })), signature: None }))
+    Ok(called(ToolCall { id, name, args: object_text(json!({ "input": input })), signature: None }))
 }
 
 fn result(item: &mut Object<'_>) -> Result<Message, ConvertError> {
@@ -190,13 +195,16 @@ fn code(item: &mut Object<'_>) -> Result<Message, ConvertError> {
         let logs = outputs.iter().filter_map(|output| output.get("logs")?.as_str());
         texts.extend(logs.map(|logs| markdown::fenced("", logs)));
     }
-    Ok(Message::Assistant { texts: vec![texts.join("\n\n")], calls: Vec::new() })
+    Ok(said(vec![texts.join("\n\n")]))
 }
 
 /// A picture that the model drew is shown to it as the user's, since its signature is lost.
 fn picture(item: &mut Object<'_>) -> Result<Said, ConvertError> {
     let format = item.string_or_none("output_format").unwrap_or_else(|| "png".to_owned());
-    let picture = item.string("result")?.map(|data| Media::from_base64(&format!("image/{format}"), data));
+    let at = item.at().key("result").to_string();
+    let read =
+        |data| Media::of_type(&format!("image/{format}"), data).map_err(|error| media_error(error, &at));
+    let picture = item.string("result")?.map(read).transpose()?;
     Ok(picture.map_or(Said::Nothing, |picture| Said::Message(Message::User(vec![UserPart::Media(picture)]))))
 }
 

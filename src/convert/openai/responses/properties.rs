@@ -1,97 +1,41 @@
 //! What holds for every request and answer, however odd; and that a stream says what the whole answer says.
 
 use proptest::prelude::*;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{
     Earlier, ResponseMeta, ResponseStream, fields::FIELD_FATES, request::tests::convert, responses_request,
     stored, stream::StreamError, to_response,
 };
-use crate::convert::{fixtures, gemini::GenerateContentResponse};
+use crate::convert::{
+    fixtures,
+    gemini::{GenerateContentResponse, signatures::Signed},
+    testing::{
+        self, answer, answer_part, any_json, assert_nothing_is_lost, assert_well_formed, events, merge, word,
+    },
+};
 
 const MODELS: [&str; 3] = ["gemini-2.5-flash", "gemini-3.8-flash", "gemma-4-31b-it"];
 const NOW: i64 = 1_790_000_000;
-
-/// Words that mean something somewhere, so that odd JSON gets past the first check.
-const WORDS: &[&str] = &[
-    "",
-    "type",
-    "id",
-    "role",
-    "user",
-    "assistant",
-    "content",
-    "text",
-    "input_text",
-    "output_text",
-    "message",
-    "function_call",
-    "function_call_output",
-    "reasoning",
-    "item_reference",
-    "call_id",
-    "name",
-    "arguments",
-    "output",
-    "encrypted_content",
-    "gemini:gemini-3.8-flash:c2ln",
-    "a",
-    "é😀",
-    "data:image/png;base64,AA==",
-];
-
-fn word() -> impl Strategy<Value = String> {
-    prop::sample::select(WORDS).prop_map(str::to_owned)
-}
-
-fn any_json() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        any::<f64>().prop_map(Value::from),
-        word().prop_map(Value::from),
-    ];
-    leaf.prop_recursive(5, 40, 6, |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
-            prop::collection::vec((word(), inner), 0..6)
-                .prop_map(|fields| Value::Object(fields.into_iter().collect::<Map<_, _>>())),
-        ]
-    })
-}
 
 fn item() -> impl Strategy<Value = Value> {
     let id = || prop::sample::select(&["a", "b", "c"][..]);
     let role = prop::sample::select(&["user", "assistant", "system", "developer"][..]);
     prop_oneof![
-        (role, word()).prop_map(|(role, text)| json!({"role": role, "content": text})),
+        (role, any::<u32>()).prop_map(|(role, n)| json!({"role": role, "content": format!("said-{n}")})),
         (id(), word()).prop_map(
             |(id, name)| json!({"type": "function_call", "call_id": id, "name": name, "arguments": "{}"})
         ),
-        (id(), word())
-            .prop_map(|(id, text)| json!({"type": "function_call_output", "call_id": id, "output": text})),
+        (id(), any::<u32>()).prop_map(
+            |(id, n)| json!({"type": "function_call_output", "call_id": id, "output": format!("result-{n}")})
+        ),
         word().prop_map(|text| json!({"type": "reasoning", "summary": [], "encrypted_content": text})),
         Just(json!({"type": "web_search_call", "status": "completed"})),
-        Just(
-            json!({"type": "code_interpreter_call", "code": "1", "outputs": [{"type": "logs", "logs": "1"}]})
-        ),
+        any::<u32>().prop_map(|n| {
+            let outputs = json!([{"type": "logs", "logs": format!("logs-{n}")}]);
+            json!({"type": "code_interpreter_call", "code": format!("code-{n}"), "outputs": outputs})
+        }),
         Just(json!({"type": "image_generation_call", "result": "AA=="})),
-    ]
-}
-
-fn part() -> impl Strategy<Value = Value> {
-    prop_oneof![
-        word().prop_map(|text| json!({ "text": text })),
-        word().prop_map(|text| json!({"text": text, "thought": true})),
-        word().prop_map(
-            |name| json!({"functionCall": {"name": name, "args": {"a b": " c "}}, "thoughtSignature": "c2ln"})
-        ),
-        word().prop_map(|name| json!({"functionCall": {"name": name}})),
-        Just(json!({"inlineData": {"mimeType": "image/png", "data": "AA=="}})),
-        Just(json!({"executableCode": {"language": "PYTHON", "code": "1"}})),
-        Just(json!({"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "1"}})),
-        Just(json!({"toolCall": {}})),
-        Just(json!({})),
     ]
 }
 
@@ -106,11 +50,11 @@ fn read(event: &str) -> GenerateContentResponse<'_> {
     serde_json::from_str(event).unwrap_or_else(|error| panic!("{error}: {event}"))
 }
 
-fn stream(events: &[String], meta: &ResponseMeta) -> Vec<Value> {
+fn stream(events: &[GenerateContentResponse<'_>], meta: &ResponseMeta) -> (Vec<Value>, Vec<Signed>) {
     let (mut stream, mut out) = (ResponseStream::new(meta.clone()), Vec::new());
-    events.iter().for_each(|event| stream.event(&read(event), &mut out));
+    events.iter().for_each(|event| stream.event(event, &mut out));
     stream.finish(NOW, &mut out);
-    parse(&out)
+    (parse(&out), stream.take_signed())
 }
 
 fn parse(out: &[u8]) -> Vec<Value> {
@@ -188,11 +132,13 @@ fn assemble(events: &[Value]) -> Vec<Value> {
     done
 }
 
-fn assert_same(whole: &str, events: &[String], meta: &ResponseMeta) {
-    let told = to_response(&read(whole), meta, NOW);
-    let told: Value = serde_json::from_slice(&told.json).unwrap();
-    let events = stream(events, meta);
+/// The stream says what the same answer says in one piece, and remembers the same.
+fn assert_same(events: &[GenerateContentResponse<'_>], meta: &ResponseMeta) {
+    let whole = to_response(&merge(events), meta, NOW);
+    let told: Value = serde_json::from_slice(&whole.json).unwrap();
+    let (events, signed) = stream(events, meta);
     let last = events.last().unwrap();
+    assert_eq!(signed, whole.signed);
 
     let lifecycle: Vec<_> = events.iter().filter(|event| event.get("response").is_some()).collect();
     assert_eq!(lifecycle.len(), 3);
@@ -202,28 +148,17 @@ fn assert_same(whole: &str, events: &[String], meta: &ResponseMeta) {
     assert_eq!(json!(assemble(&events)), told["output"]);
 }
 
-fn answer(parts: &[Value], reason: Option<&str>) -> String {
-    json!({"candidates": [{"content": {"parts": parts}, "finishReason": reason}]}).to_string()
-}
-
-/// Bytes of a stream of Gemini's, cut anywhere, must not matter; the splitter is upstream's, so here whole events are fed.
 #[test]
 fn recorded_answers_stream_as_they_are_told_whole() {
     for (path, events) in fixtures::answers() {
-        let parsed =
-            events.iter().all(|event| serde_json::from_str::<GenerateContentResponse>(event).is_ok());
-        if !parsed {
+        let events: Option<Vec<_>> = events.iter().map(|event| serde_json::from_str(event).ok()).collect();
+        let Some(events) = events else {
+            assert!(path.contains("failure"), "{path} is unreadable");
             continue;
-        }
+        };
         println!("{path}");
         for show_thoughts in [true, false] {
-            let meta = meta(show_thoughts);
-            let told = stream(&events, &meta);
-            let last = &told.last().unwrap()["response"];
-            assert_eq!(json!(assemble(&told)), last["output"], "{path}");
-            if let [event] = events.as_slice() {
-                assert_same(event, &events, &meta);
-            }
+            assert_same(&events, &meta(show_thoughts));
         }
     }
 }
@@ -251,20 +186,14 @@ fn a_stream_that_breaks_off_tells_it_twice() {
 #[test]
 fn how_an_answer_ended_is_its_status() {
     let meta = meta(false);
-    let ended = |parts: &[Value], reason: &str| {
-        let told = to_response(&read(&answer(parts, Some(reason))), &meta, NOW);
-        let told: Value = serde_json::from_slice(&told.json).unwrap();
-        (told["status"].clone(), told["incomplete_details"]["reason"].clone())
-    };
-    let (text, call) = ([json!({"text": "a"})], [json!({"functionCall": {"name": "f"}})]);
+    let ended = testing::endings().map(|answer| {
+        let told: Value = serde_json::from_slice(&to_response(&read(&answer), &meta, NOW).json).unwrap();
+        let reason = told["incomplete_details"]["reason"].as_str().unwrap_or_default();
+        format!("{} {reason}", told["status"].as_str().unwrap())
+    });
 
-    assert_eq!(ended(&text, "STOP"), (json!("completed"), Value::Null));
-    assert_eq!(ended(&call, "STOP"), (json!("completed"), Value::Null));
-    assert_eq!(ended(&text, "MAX_TOKENS"), (json!("incomplete"), json!("max_output_tokens")));
-    assert_eq!(ended(&[], "MAX_TOKENS"), (json!("incomplete"), json!("max_output_tokens")));
-    assert_eq!(ended(&text, "SAFETY"), (json!("incomplete"), json!("content_filter")));
-    assert_eq!(ended(&[], "LANGUAGE"), (json!("incomplete"), json!("content_filter")));
-    assert_eq!(ended(&text, "NEVER_HEARD_OF"), (json!("completed"), Value::Null));
+    let (whole, long, filtered) = ("completed ", "incomplete max_output_tokens", "incomplete content_filter");
+    assert_eq!(ended, [whole, whole, long, long, filtered, filtered, whole, whole]);
 }
 
 #[test]
@@ -278,7 +207,7 @@ fn a_blocked_prompt_is_a_refusal_with_its_reason() {
         content,
         &json!([{"type": "refusal", "refusal": "Gemini blocked the prompt: SAFETY (too hot)"}])
     );
-    assert_same(event, &[event.to_owned()], &meta(false));
+    assert_same(&[read(event)], &meta(false));
 }
 
 #[test]
@@ -314,13 +243,11 @@ proptest! {
     }
 
     #[test]
-    fn odd_fields_never_panic(fields in prop::collection::vec((prop::sample::select(FIELD_FATES), any_json()), 0..4)) {
-        let mut body = json!({"model": "m", "input": "hi"});
-        for ((name, _), value) in fields {
-            body[name] = value;
-        }
+    fn odd_fields_are_refused_or_give_a_well_formed_request(
+        body in testing::with_odd_fields(json!({"model": "m", "input": "hi"}), FIELD_FATES),
+    ) {
         for model in MODELS {
-            let _ = convert(&body, model, Earlier::default());
+            convert(&body, model, Earlier::default()).iter().for_each(assert_well_formed);
         }
     }
 
@@ -331,8 +258,10 @@ proptest! {
         prop_assert!(kept.iter().all(|item| item["id"].is_string()));
         for model in MODELS {
             let request = convert(&body, model, Earlier::default());
-            for content in request.iter().flat_map(|request| request["contents"].as_array().unwrap()) {
-                prop_assert!(!content["parts"].as_array().unwrap().is_empty());
+            if let Ok(request) = &request {
+                assert_well_formed(request);
+                let fields = ["content", "output", "code", "logs", "result"];
+                assert_nothing_is_lost(&body["input"], &request.to_string(), &fields);
             }
             let again = convert(&json!({"model": "m", "input": kept}), model, Earlier::default());
             prop_assert_eq!(request, again, "what is kept says the same");
@@ -340,9 +269,13 @@ proptest! {
     }
 
     #[test]
-    fn a_stream_says_what_the_whole_answer_says(parts in prop::collection::vec(part(), 0..8), show_thoughts in any::<bool>()) {
-        let events: Vec<_> = parts.iter().map(|part| answer(std::slice::from_ref(part), None)).collect();
-        assert_same(&answer(&parts, None), &events, &meta(show_thoughts));
+    fn a_stream_says_what_the_whole_answer_says(
+        parts in prop::collection::vec(answer_part(), 0..8), cuts in prop::collection::vec(0_usize..8, 0..4),
+        show_thoughts in any::<bool>(), parallel_tool_calls in any::<bool>(),
+    ) {
+        let events = events(&parts, &cuts);
+        let events: Vec<_> = events.iter().map(|event| read(event)).collect();
+        assert_same(&events, &ResponseMeta { parallel_tool_calls, ..meta(show_thoughts) });
     }
 
     #[test]

@@ -17,21 +17,12 @@ use super::{
 };
 use crate::convert::{
     gemini::{
-        finish::{FinishKind, block_reason},
+        finish::{Ending, Verdict},
         response::{Candidate, GenerateContentResponse, Part},
+        signatures::{Signed, SignedText},
     },
     openai::{citations::Citations, logprobs, usage},
 };
-
-/// A call whose signature somebody may have to remember.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Signed {
-    /// As the client knows it.
-    pub id: String,
-    /// Gemini's name of the function.
-    pub function: String,
-    pub signature: String,
-}
 
 /// The kind of the last item, while more of it may come.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -54,14 +45,19 @@ pub(super) struct Reply {
     citations: Citations,
     queries: Vec<String>,
     sources: Vec<Source>,
-    finish: Option<(FinishKind, String)>,
-    block: Option<String>,
+    ending: Ending,
+    text: SignedText,
+    /// What has a signature, for whoever remembers it.
     pub signed: Vec<Signed>,
     pub usage: Usage,
     pub service_tier: Option<&'static str>,
 }
 
 impl Reply {
+    pub fn new(meta: &ResponseMeta) -> Self {
+        Self { text: SignedText::new(meta.is_signed), ..Self::default() }
+    }
+
     /// Reads one event; a whole answer is one.
     pub fn read(
         &mut self,
@@ -75,12 +71,10 @@ impl Reply {
             self.usage = usage::of(counts).into();
             self.service_tier = usage::service_tier(counts);
         }
-        if let Some(reason) = response.prompt_feedback.as_ref().and_then(block_reason) {
-            self.block = Some(reason);
-        }
         if let Some(candidate) = response.candidates.first() {
             self.read_candidate(candidate, meta, each);
         }
+        self.ending.read(response);
     }
 
     fn read_candidate(
@@ -102,15 +96,12 @@ impl Reply {
         if let Some(grounding) = &candidate.grounding_metadata {
             self.read_grounding(grounding, each);
         }
-        if let Some(name) =
-            candidate.finish_reason.as_deref().filter(|name| *name != "FINISH_REASON_UNSPECIFIED")
-        {
-            let words = candidate.finish_message.as_deref().unwrap_or(name);
-            self.finish = Some((FinishKind::of(name), words.to_owned()));
-        }
     }
 
     fn read_part(&mut self, part: &Part<'_>, meta: &ResponseMeta, each: &mut impl FnMut(Event<'_>)) {
+        if let Some(text) = part.text.as_deref().filter(|_| !part.thought) {
+            self.text.add(text, part.thought_signature.as_deref());
+        }
         if let Some(text) = part.text.as_deref().filter(|text| !text.is_empty()) {
             if !part.thought {
                 self.write(text, meta, each);
@@ -150,55 +141,32 @@ impl Reply {
         meta: &ResponseMeta,
         each: &mut impl FnMut(Event<'_>),
     ) -> (Status, Option<IncompleteDetails>) {
-        let incomplete = self.incomplete();
-        let status = if incomplete.is_some() { Status::Incomplete } else { Status::Completed };
+        self.signed.extend(self.text.finish());
+        let ending = take(&mut self.ending);
+        let verdict = ending.verdict(self.calls > 0, self.wrote);
+        let reason = match &verdict {
+            Verdict::Whole | Verdict::Calls | Verdict::Failed(_) => None,
+            Verdict::Length => Some("max_output_tokens"),
+            Verdict::Filtered(_) | Verdict::Refused(_) => Some("content_filter"),
+        };
+        let status = if reason.is_some() { Status::Incomplete } else { Status::Completed };
         self.close(status, each);
-        if let Some(words) = self.words_instead() {
-            match words {
-                Instead::Text(text) => {
-                    self.write(&text, meta, each);
-                    self.close(status, each);
-                }
-                Instead::Refusal(refusal) => self.refuse(refusal, status, meta, each),
+        match verdict {
+            Verdict::Refused(refusal) => self.refuse(refusal, status, meta, each),
+            Verdict::Failed(Some(words)) => {
+                self.write(words, meta, each);
+                self.close(status, each);
             }
+            Verdict::Whole
+            | Verdict::Calls
+            | Verdict::Length
+            | Verdict::Filtered(_)
+            | Verdict::Failed(None) => {}
         }
         if !self.queries.is_empty() {
             self.tell_search(meta, each);
         }
-        (status, incomplete)
-    }
-
-    /// Why the answer is not whole; calls decide, whatever Gemini's own reason says.
-    fn incomplete(&self) -> Option<IncompleteDetails> {
-        let details = |reason| Some(IncompleteDetails { reason });
-        if self.block.is_some() {
-            return details("content_filter");
-        }
-        match self.finish.as_ref().map(|(kind, _)| *kind) {
-            _ if self.calls > 0 => None,
-            Some(FinishKind::Length) => details("max_output_tokens"),
-            Some(FinishKind::Filter) => details("content_filter"),
-            Some(FinishKind::Unclear) if !self.wrote => details("content_filter"),
-            Some(FinishKind::Stop | FinishKind::Malformed | FinishKind::Unclear) | None => None,
-        }
-    }
-
-    /// What takes the place of an answer that did not come.
-    fn words_instead(&self) -> Option<Instead> {
-        if let Some(reason) = &self.block {
-            return Some(Instead::Refusal(format!("Gemini blocked the prompt: {reason}")));
-        }
-        if self.calls > 0 || self.wrote {
-            return None;
-        }
-        let (kind, words) = self.finish.as_ref()?;
-        match kind {
-            FinishKind::Filter | FinishKind::Unclear => {
-                Some(Instead::Refusal(format!("Gemini gave no answer: {words}")))
-            }
-            FinishKind::Malformed => Some(Instead::Text(words.clone())),
-            FinishKind::Stop | FinishKind::Length => None,
-        }
+        (status, reason.map(|reason| IncompleteDetails { reason }))
     }
 
     fn next_id(&self, prefix: &str, meta: &ResponseMeta) -> String {
@@ -222,9 +190,4 @@ impl Reply {
         let item_id = self.items.last().map_or("", Item::id);
         each(Event { name, item_id, output_index: self.items.len() - 1, ..Event::default() });
     }
-}
-
-enum Instead {
-    Text(String),
-    Refusal(String),
 }

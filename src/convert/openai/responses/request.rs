@@ -18,8 +18,8 @@ use crate::convert::{
         message::Message,
         request::{ChatOptions, to_gemini},
         thinking::Effort,
-        tools::without_references,
     },
+    schemas,
 };
 
 /// Most labels of a response, as OpenAI counts them.
@@ -32,6 +32,8 @@ pub struct ResponsesRequest {
     pub previous_response_id: Option<String>,
     /// The answer shall be kept, so that another one can follow it.
     pub store: bool,
+    /// Nobody waits for the answer.
+    pub background: bool,
     /// Thoughts are told, as summaries.
     pub show_thoughts: bool,
     /// Reasoning items carry what a client needs that keeps its conversations itself.
@@ -63,6 +65,8 @@ pub fn responses_request(body: &[u8]) -> Result<ResponsesRequest, ConvertError> 
     let input = input(&mut request, previous_response_id.is_some())?;
     let stream = request.boolean("stream")?.unwrap_or(false);
     let store = request.boolean("store")?.unwrap_or(true);
+    let background = request.boolean("background")?.unwrap_or(false);
+    check_background(background, store)?;
     let (tools, tools_echo) = match request.take("tools") {
         Some(tools) => tools::read(tools, at.key("tools"))?,
         None => Default::default(),
@@ -82,7 +86,7 @@ pub fn responses_request(body: &[u8]) -> Result<ResponsesRequest, ConvertError> 
     let (temperature, top_p) =
         (request.number("temperature", 0.0..=2.0)?, request.number("top_p", 0.0..=1.0)?);
     let said = json!({
-        "background": false, "instructions": instructions, "max_output_tokens": max_tokens,
+        "background": background, "instructions": instructions, "max_output_tokens": max_tokens,
         "metadata": metadata(&mut request)?, "model": model, "parallel_tool_calls": parallel_tool_calls,
         "previous_response_id": previous_response_id, "store": store, "temperature": temperature.unwrap_or(1.0),
         "tools": tools_echo.as_array().map_or_else(Vec::new, Clone::clone),
@@ -118,6 +122,7 @@ pub fn responses_request(body: &[u8]) -> Result<ResponsesRequest, ConvertError> 
         chat,
         previous_response_id,
         store,
+        background,
         include_encrypted: has("reasoning.encrypted_content"),
         echo,
         instructions,
@@ -131,10 +136,11 @@ impl ResponsesRequest {
         input::references(&self.input)
     }
 
-    /// Nothing shall be kept of this one, whatever was asked for.
-    pub fn keep_nothing(&mut self) {
+    /// Nothing shall be kept of this one, whatever was asked for; fails where it has to be.
+    pub fn keep_nothing(&mut self) -> Result<(), ConvertError> {
         self.store = false;
         self.echo.insert("store".to_owned(), false.into());
+        check_background(self.background, false)
     }
 
     /// Reads the input, behind the conversation so far. `model` is Gemini's name.
@@ -164,6 +170,16 @@ impl ResponsesRequest {
             error => error,
         })
     }
+}
+
+/// Who does not wait must be able to come back.
+fn check_background(background: bool, store: bool) -> Result<(), ConvertError> {
+    if background && !store {
+        let reason = "a response in the background has to be kept: 'store' must be true, the request not too large, and \
+                      STORE_RESPONSES on.";
+        return Err(ConvertError::InvalidValue { param: "background".to_owned(), reason: reason.to_owned() });
+    }
+    Ok(())
 }
 
 /// May be missing, or empty, only where something was said before.
@@ -229,7 +245,7 @@ fn format_of(value: Value, at: At<'_>) -> Result<ResponseFormat, ConvertError> {
             let place = at.key("schema");
             let schema = format.object("schema")?;
             let schema = schema.ok_or_else(|| ConvertError::Missing { param: place.to_string() })?;
-            without_references(Value::Object(schema), &place).map(ResponseFormat::Schema)
+            schemas::schema(Value::Object(schema), &place).map(ResponseFormat::Schema)
         }
         _ => {
             let supported = "'text', 'json_object', and 'json_schema'";

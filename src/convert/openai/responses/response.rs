@@ -5,11 +5,14 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::{
-    reply::{Reply, Signed},
+    reply::Reply,
     request::ResponsesRequest,
     types::{IncompleteDetails, Item, Response, ResponseError, Status, Usage},
 };
-use crate::convert::gemini::{GenerateContentResponse, tool_names::ToolNames};
+use crate::convert::{
+    gemini::{GenerateContentResponse, signatures::Signed, tool_names::ToolNames},
+    traits::ModelTraits,
+};
 
 #[derive(Debug, Clone)]
 pub struct ResponseMeta {
@@ -26,6 +29,8 @@ pub struct ResponseMeta {
     /// Alternatives to each token, when probabilities were asked for.
     pub log_probabilities: Option<u64>,
     pub names: Arc<ToolNames>,
+    /// The model signs what it says.
+    pub is_signed: bool,
     pub echo: Map<String, Value>,
 }
 
@@ -40,6 +45,7 @@ impl ResponseMeta {
             parallel_tool_calls: request.chat.parallel_tool_calls,
             log_probabilities: request.chat.log_probabilities,
             names: Arc::clone(&request.chat.names),
+            is_signed: ModelTraits::of(gemini_model).signatures,
             echo: request.echo.clone(),
         }
     }
@@ -91,7 +97,7 @@ pub struct Told {
 
 /// A whole answer of Gemini's. `now` is in Unix seconds.
 pub fn to_response(answer: &GenerateContentResponse<'_>, meta: &ResponseMeta, now: i64) -> Told {
-    let mut reply = Reply::default();
+    let mut reply = Reply::new(meta);
     reply.read(answer, meta, &mut |_| {});
     let (status, incomplete) = reply.end(meta, &mut |_| {});
     let standing = Standing { status, incomplete, error: None, now };

@@ -8,11 +8,14 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
-    reply::{Reply, Signed},
+    reply::Reply,
     response::{ResponseMeta, Standing, around, to_keep},
     types::{Annotation, Content, Item, Response, ResponseError, Status, Summary},
 };
-use crate::convert::{gemini::GenerateContentResponse, openai::logprobs::Token};
+use crate::convert::{
+    gemini::{GenerateContentResponse, signatures::Signed},
+    openai::logprobs::Token,
+};
 
 /// One event; those fields are set that its name asks for.
 #[derive(Debug, Default, Clone, Copy, Serialize)]
@@ -75,7 +78,7 @@ struct Lifecycle<'a> {
 
 impl ResponseStream {
     pub fn new(meta: ResponseMeta) -> Self {
-        Self { meta, reply: Reply::default(), frames: Frames::default() }
+        Self { reply: Reply::new(&meta), meta, frames: Frames::default() }
     }
 
     pub fn id(&self) -> &str {
@@ -89,7 +92,7 @@ impl ResponseStream {
         reply.read(answer, meta, &mut |event| frames.write(event.name, &event, out));
     }
 
-    /// The signed calls that came since this was last asked.
+    /// What came with a signature since this was last asked.
     pub fn take_signed(&mut self) -> Vec<Signed> {
         std::mem::take(&mut self.reply.signed)
     }
@@ -102,6 +105,22 @@ impl ResponseStream {
         let standing = Standing { status, incomplete, error: None, now };
         let name = if status == Status::Completed { "response.completed" } else { "response.incomplete" };
         frames.write(name, &Lifecycle { response: around(reply, meta, standing) }, out);
+        to_keep(reply, meta, standing)
+    }
+
+    /// The response as it stands before anything came, in JSON.
+    pub fn begun(&self) -> Vec<u8> {
+        let response = around(&self.reply, &self.meta, Standing::running());
+        serde_json::to_vec(&response).expect("strings, numbers and maps always serialise")
+    }
+
+    /// Appends the end of an answer that its client cancelled. There is no event of that name, so the last one tells of a
+    /// response that is not whole.
+    pub fn cancel(&mut self, out: &mut Vec<u8>) -> String {
+        self.begin(out);
+        let Self { meta, reply, frames } = self;
+        let standing = Standing { status: Status::Cancelled, incomplete: None, error: None, now: 0 };
+        frames.write("response.incomplete", &Lifecycle { response: around(reply, meta, standing) }, out);
         to_keep(reply, meta, standing)
     }
 

@@ -5,7 +5,8 @@ use serde_json::{Map, Value, json};
 use crate::convert::{
     ConvertError,
     json::{At, Object, wrong_type},
-    openai::tools::{ToolChoice, Tools, bounded, custom},
+    openai::tools::{ToolChoice, Tools, custom},
+    schemas::tool_list,
 };
 
 const KINDS: &str = "'function', 'custom', 'web_search', and 'code_interpreter'";
@@ -13,7 +14,7 @@ const KINDS: &str = "'function', 'custom', 'web_search', and 'code_interpreter'"
 /// Reads `tools`, and how the answer shall repeat them.
 pub(super) fn read(value: Value, at: At<'_>) -> Result<(Tools, Value), ConvertError> {
     let (mut tools, mut echo) = (Tools::default(), Vec::new());
-    for (index, tool) in bounded(value, &at)?.into_iter().enumerate() {
+    for (index, tool) in tool_list(value, &at)?.into_iter().enumerate() {
         echo.push(add(&mut tools, tool, at.index(index))?);
     }
     Ok((tools, Value::Array(echo)))
@@ -28,15 +29,15 @@ fn add(tools: &mut Tools, value: Value, at: At<'_>) -> Result<Value, ConvertErro
             Ok(with_defaults(told, json!({"description": null, "parameters": null, "strict": true})))
         }
         "custom" => {
-            tools.functions.push(custom(value, at)?);
+            tools.declare(custom(value, at)?);
             Ok(told)
         }
         _ if is_search(&kind) => {
-            tools.search = true;
+            tools.hosted.search = true;
             Ok(with_defaults(told, json!({"search_context_size": "medium", "user_location": null})))
         }
         "code_interpreter" => {
-            tools.code_execution = true;
+            tools.hosted.code_execution = true;
             Ok(with_defaults(told, json!({"container": {"type": "auto"}})))
         }
         "file_search"
@@ -83,8 +84,7 @@ pub(super) fn choice(value: Value, at: At<'_>, tools: &Tools) -> Result<ToolChoi
         Value::Object(fields) => from_object(fields, at)?,
         other => return Err(wrong_type(&at, "a string or an object", &other)),
     };
-    let has_hosted = tools.search || tools.code_execution;
-    if choice == ToolChoice::Required && tools.functions.is_empty() && has_hosted {
+    if choice == ToolChoice::Required && tools.functions.is_empty() && tools.hosted.is_any() {
         return Ok(ToolChoice::Auto);
     }
     choice.check(tools, &at)?;
@@ -114,7 +114,7 @@ fn allowed(choice: &mut Object<'_>) -> Result<ToolChoice, ConvertError> {
     let at = at.key("tools");
     let required = choice.string("mode")?.is_some_and(|mode| mode == "required");
     let mut names = Vec::new();
-    for (index, tool) in bounded(choice.require("tools")?, &at)?.into_iter().enumerate() {
+    for (index, tool) in tool_list(choice.require("tools")?, &at)?.into_iter().enumerate() {
         let mut tool = Object::read(tool, at.index(index))?;
         let kind = tool.require_string("type")?;
         if matches!(kind.as_str(), "function" | "custom") {
@@ -142,7 +142,7 @@ mod tests {
         ]))
         .unwrap();
 
-        assert!(tools.search && tools.code_execution);
+        assert!(tools.hosted.search && tools.hosted.code_execution);
         assert_eq!(tools.functions.len(), 2);
         assert_eq!(
             echo[0],

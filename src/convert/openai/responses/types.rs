@@ -33,6 +33,7 @@ pub enum Status {
     Completed,
     Incomplete,
     Failed,
+    Cancelled,
 }
 
 #[derive(Debug, Clone, Copy, Serialize)]

@@ -1,8 +1,8 @@
 //! Calls of the client's own tools.
 
-use super::{Open, Reply, Signed};
+use super::{Open, Reply};
 use crate::convert::{
-    gemini::{call_ids, response::FunctionCall},
+    gemini::{call_ids, response::FunctionCall, signatures::Signed},
     openai::{
         responses::{
             response::ResponseMeta,
@@ -37,10 +37,7 @@ impl Reply {
         self.close(Status::Completed, each);
         let own_id = call.id.as_deref().filter(|id| call_ids::fits(id));
         let call_id = own_id.map_or_else(|| call_ids::mint("call_", &meta.id, 0, self.calls), str::to_owned);
-        if let Some(signature) = signature {
-            let (id, function) = (call_id.clone(), function.to_owned());
-            self.signed.push(Signed { id, function, signature: signature.to_owned() });
-        }
+        self.signed.extend(Signed::call(&call_id, function, signature));
         self.calls += 1;
         let args = call.args.map_or("{}", |args| args.get());
         let (name, status) = (meta.names.to_client(function).to_owned(), Status::InProgress);

@@ -157,7 +157,8 @@ impl Reply {
         grounding: &GroundingMetadata<'_>,
         each: &mut impl FnMut(Event<'_>),
     ) {
-        for query in &grounding.web_search_queries {
+        // Google tells an empty one now and then (recorded).
+        for query in grounding.web_search_queries.iter().filter(|query| !query.is_empty()) {
             if !self.queries.iter().any(|known| **known == **query) {
                 self.queries.push(query.to_string());
             }

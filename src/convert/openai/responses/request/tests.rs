@@ -3,7 +3,11 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::convert::{fate::Fate, fixtures, traits::ModelTraits};
+use crate::convert::{
+    fixtures,
+    testing::{self, assert_fates, assert_printed},
+    traits::ModelTraits,
+};
 
 const GEMINI_3: &str = "gemini-3.8-flash";
 
@@ -23,9 +27,7 @@ pub(in crate::convert::openai::responses) fn convert(
 }
 
 fn with(fields: Value) -> Value {
-    let mut body = json!({"model": GEMINI_3, "input": "hi"});
-    body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-    body
+    testing::with(json!({"model": GEMINI_3, "input": "hi"}), &fields)
 }
 
 fn sent(fields: Value) -> Result<Value, ConvertError> {
@@ -147,7 +149,8 @@ fn mistakes_name_their_place() {
         (json!({"metadata": {"a": 1}}), "metadata"),
         (json!({"temperature": 3}), "temperature"),
         (json!({"top_logprobs": 21}), "top_logprobs"),
-        (json!({"background": true}), "background"),
+        (json!({"background": true, "store": false}), "background"),
+        (json!({"background": 1}), "background"),
         (json!({"conversation": "conv_1"}), "conversation"),
         (json!({"prompt": {"id": "pmpt_1"}}), "prompt"),
     ] {
@@ -172,59 +175,52 @@ fn the_answer_repeats_the_request_with_what_it_left_out() {
     assert_eq!((&echo["instructions"], &echo["truncation"]), (&Value::Null, &json!("disabled")));
 }
 
-/// Every field of `ResponseCreateParams` of openai 3.54.0 with a value that asks for something.
+/// Every field of `ResponseCreateParams` of openai 3.54.0, and the vendor fields, with a value that asks for something.
 fn sdk_fields() -> Value {
-    json!({
-        "model": GEMINI_3, "input": "hi", "background": true, "context_management": [{"type": "compaction"}],
-        "conversation": "conv_1", "include": ["reasoning.encrypted_content"], "instructions": "i",
+    let newest = json!({"background_options": {"completion_window": "2h"}, "access_programs": {},
+        "image": {"context_compression": "enabled"}});
+    let older = json!({
+        "model": GEMINI_3, "input": "hello", "background": true, "context_management": [{"type": "compaction"}],
+        "conversation": "conv_1", "include": ["message.output_text.logprobs"], "instructions": "i",
         "max_output_tokens": 5, "max_tool_calls": 2, "metadata": {"a": "b"}, "moderation": {"model": "x"},
         "parallel_tool_calls": false, "previous_response_id": "resp_1", "prompt": {"id": "pmpt_1"},
         "prompt_cache_key": "k", "prompt_cache_options": {"mode": "x"}, "prompt_cache_retention": "24h",
         "reasoning": {"effort": "low"}, "safety_identifier": "s", "service_tier": "flex", "store": false,
         "stream": true, "stream_options": {"include_obfuscation": false}, "temperature": 0.5,
         "text": {"format": {"type": "json_object"}}, "tool_choice": "none", "tools": [{"type": "web_search"}],
-        "top_logprobs": 2, "top_p": 0.5, "truncation": "auto", "user": "u",
-    })
+        "top_logprobs": 2, "top_p": 0.5, "truncation": "auto", "user": "u", "google": {"cached_content": "c"},
+        "extra_body": {"google": {"cached_content": "c"}},
+    });
+    testing::with(older, &newest)
 }
 
-#[test]
-fn every_field_of_the_sdk_has_a_fate_and_meets_it() {
-    let plain = sent(json!({}));
-    for (name, value) in sdk_fields().as_object().unwrap() {
-        let fate = FIELD_FATES.iter().find(|(field, _)| field == name).map(|(_, fate)| fate);
-
-        let outcome = sent(json!({ name.as_str(): value }));
-
-        match fate.unwrap_or_else(|| panic!("{name} has no fate")) {
-            Fate::Honoured | Fate::Mapped(_) => assert!(outcome.is_ok(), "{name}: {outcome:?}"),
-            Fate::Ignored(_) => assert_eq!(outcome, plain, "{name}"),
-            Fate::Refused(_) => {
-                let error = outcome.unwrap_err();
-                assert_eq!(
-                    (error.param(), error.code()),
-                    (Some(name.as_str()), Some("unsupported_parameter"))
-                );
-            }
-        }
+fn beside(name: &str) -> Value {
+    match name {
+        "tool_choice" => json!({"tools": [{"type": "function", "name": "f"}]}),
+        _ => json!({}),
     }
 }
 
 #[test]
-fn the_documents_print_the_table_of_fields() {
-    let row = |(name, fate): &(&str, Fate)| {
-        let (word, text) = fate.words();
-        format!("| `{name}` | {word} | {text} |\n")
-    };
-    let table: String = FIELD_FATES.iter().map(row).collect();
-    let document = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/FIELDS.md")).unwrap();
+fn every_field_of_the_sdk_has_a_fate_and_meets_it() {
+    // How an answer is told and kept, and what it follows.
+    let elsewhere =
+        ["model", "stream", "store", "background", "previous_response_id", "metadata", "parallel_tool_calls"];
+    let convert = |fields: &Value| sent(fields.clone()).map(|request| request.to_string().into_bytes());
+    assert_fates(FIELD_FATES, &sdk_fields(), &elsewhere, beside, convert);
+}
 
-    assert!(document.contains(&table), "FIELDS.md has to hold these rows:\n{table}");
+#[test]
+fn the_documents_print_the_table_of_fields() {
+    assert_printed(FIELD_FATES);
 }
 
 #[test]
 fn null_in_any_field_changes_nothing() {
     let plain = sent(json!({}));
-    for (name, _) in FIELD_FATES.iter().filter(|(name, _)| !["model", "input"].contains(name)) {
+    for (name, _) in
+        FIELD_FATES.iter().copied().flatten().filter(|(name, _)| !["model", "input"].contains(name))
+    {
         assert_eq!(sent(json!({ *name: null })), plain, "{name}");
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 /// Where a tool of that type runs.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Hosted {
+pub(super) enum Place {
     Search,
     UrlContext,
     CodeExecution,
@@ -16,12 +16,12 @@ pub(super) enum Hosted {
 }
 
 /// By the beginning of the type's name, which ends in a date; `None` for tools that nobody here has.
-pub(super) fn find(kind: &str) -> Option<Hosted> {
-    type Make = fn() -> Hosted;
+pub(super) fn find(kind: &str) -> Option<Place> {
+    type Make = fn() -> Place;
     const TYPES: [(&str, Make); 7] = [
-        ("web_search_", || Hosted::Search),
-        ("web_fetch_", || Hosted::UrlContext),
-        ("code_execution_", || Hosted::CodeExecution),
+        ("web_search_", || Place::Search),
+        ("web_fetch_", || Place::UrlContext),
+        ("code_execution_", || Place::CodeExecution),
         ("bash_", bash),
         ("text_editor_", text_editor),
         ("memory_", memory),
@@ -30,31 +30,31 @@ pub(super) fn find(kind: &str) -> Option<Hosted> {
     TYPES.iter().find(|(beginning, _)| kind.starts_with(beginning)).map(|(_, tool)| tool())
 }
 
-fn bash() -> Hosted {
+fn bash() -> Place {
     let input = json!({"type": "object", "properties": {
         "command": {"type": "string", "description": "The command to run. Required unless the tool is restarted."},
         "restart": {"type": "boolean", "description": "Restarts the shell."},
     }});
-    Hosted::Client("Runs a command in a shell that keeps its state between calls.", input)
+    Place::Client("Runs a command in a shell that keeps its state between calls.", input)
 }
 
-fn text_editor() -> Hosted {
+fn text_editor() -> Place {
     let commands = ["view", "create", "str_replace", "insert"];
     let mut input = file_commands(&commands);
     input["properties"]["view_range"] = json!({
         "type": "array", "items": {"type": "integer"},
         "description": "For `view`: first and last line, counted from 1; -1 is the end.",
     });
-    Hosted::Client("Views, creates and edits text files.", input)
+    Place::Client("Views, creates and edits text files.", input)
 }
 
-fn memory() -> Hosted {
+fn memory() -> Place {
     let commands = ["view", "create", "str_replace", "insert", "delete", "rename"];
     let mut input = file_commands(&commands);
     input["properties"]["old_path"] = json!({"type": "string", "description": "For `rename`."});
     input["properties"]["new_path"] = json!({"type": "string", "description": "For `rename`."});
     input["required"] = json!(["command"]);
-    Hosted::Client("Keeps notes between conversations, as files below /memories.", input)
+    Place::Client("Keeps notes between conversations, as files below /memories.", input)
 }
 
 fn file_commands(commands: &[&str]) -> Value {
@@ -69,7 +69,7 @@ fn file_commands(commands: &[&str]) -> Value {
     }, "required": ["command", "path"]})
 }
 
-fn computer() -> Hosted {
+fn computer() -> Place {
     let actions = [
         "screenshot",
         "left_click",
@@ -100,7 +100,7 @@ fn computer() -> Hosted {
         "scroll_amount": {"type": "integer"},
         "region": {"type": "array", "items": {"type": "integer"}, "minItems": 4, "maxItems": 4},
     }, "required": ["action"]});
-    Hosted::Client(
+    Place::Client(
         "Uses the screen, mouse and keyboard of a computer. Coordinates are pixels as [x, y].",
         input,
     )
@@ -113,10 +113,10 @@ mod tests {
     #[test]
     fn every_version_of_a_tool_is_known_by_its_beginning() {
         for kind in ["web_search_20250305", "web_search_20260318"] {
-            assert_eq!(find(kind), Some(Hosted::Search));
+            assert_eq!(find(kind), Some(Place::Search));
         }
         for kind in ["bash_20250124", "text_editor_20250728", "memory_20250818", "computer_20251124"] {
-            assert!(matches!(find(kind), Some(Hosted::Client(..))), "{kind}");
+            assert!(matches!(find(kind), Some(Place::Client(..))), "{kind}");
         }
         for kind in ["tool_search_tool_regex_20251119", "computer_toolset_20260801", "mcp_toolset", ""] {
             assert_eq!(find(kind), None, "{kind}");

@@ -1,8 +1,33 @@
-//! Looks for stop sequences that Gemini was not told, as it takes only five.
+//! Texts that end an answer. Gemini takes five of them; for the others the answer is looked through on its way out.
+
+/// Stop sequences that Gemini takes.
+const GEMINIS: usize = 5;
+
+/// The stop sequences of one request, each once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StopSequences(Vec<String>);
+
+impl StopSequences {
+    pub fn add(&mut self, text: String) {
+        if !self.0.contains(&text) {
+            self.0.push(text);
+        }
+    }
+
+    /// Those that Gemini looks for.
+    pub fn geminis(&self) -> &[String] {
+        &self.0[..self.0.len().min(GEMINIS)]
+    }
+
+    /// Those that are left to the gateway.
+    pub fn own(&self) -> &[String] {
+        &self.0[self.0.len().min(GEMINIS)..]
+    }
+}
 
 /// A text on its way out, of which the end is held back while it could be the beginning of a stop sequence.
 #[derive(Debug, Default)]
-pub(super) struct Stops {
+pub struct Stops {
     sequences: Vec<String>,
     held: String,
     hit: Option<usize>,
