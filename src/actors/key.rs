@@ -42,6 +42,8 @@ pub struct KeyTally {
 #[derive(Debug, Clone, Serialize)]
 pub struct KeySnapshot {
     pub id: KeyId,
+    /// Which life of the actor it is; 0 is the first.
+    pub incarnation: u32,
     #[serde(flatten)]
     pub health: HealthSnapshot,
     pub in_flight: u32,
@@ -332,6 +334,7 @@ impl Handler<Observe<KeySnapshot>> for KeyActor {
     fn handle(&mut self, _: Observe<KeySnapshot>, _: &mut Context<Self>) -> Self::Result {
         MessageResult(KeySnapshot {
             id: self.id,
+            incarnation: self.guard.incarnation,
             health: self.health.snapshot(Now::read()),
             in_flight: self.gauge.in_flight(),
             tally: KeyTally {
