@@ -59,6 +59,7 @@ function readyLine(process_) {
       clearTimeout(timer)
       resolve(JSON.parse(line.slice('ready '.length)))
     })
+    process_.once('error', reject)
     process_.once('exit', (status) => reject(new Error(`the demo ended with ${status}`)))
   })
 }

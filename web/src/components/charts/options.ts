@@ -51,8 +51,14 @@ function seriesOf(line: Line, color: string, filled: boolean): Series {
     dash: line.faint ? [4, 4] : undefined,
     fill: filled && !line.faint ? withAlpha(color, 0.16) : undefined,
     spanGaps: false,
-    points: { show: false },
+    points: { show: false, size: 5, fill: color, filter: (chart, index) => lonely(chart.data[index] ?? []) },
   }
+}
+
+/** Indices of values without a neighbour: a line shows nothing of these. */
+export function lonely(values: ArrayLike<number | null | undefined>): number[] {
+  const known = Array.from(values, (value) => value !== null && value !== undefined)
+  return known.flatMap((isKnown, index) => (isKnown && !known[index - 1] && !known[index + 1] ? [index] : []))
 }
 
 /** Room above the highest value, and a scale even where all is zero. */

@@ -1,0 +1,86 @@
+// Keys as an operator handles them: many at once, and each as it trips and recovers.
+import assert from 'node:assert/strict'
+import { after, before, describe, it } from 'node:test'
+import { assertAccessible, logIn, openPage, startBrowser } from './browser.js'
+import { startDemo } from './gateway.js'
+
+const IMPORTED = 200
+const names = Array.from({ length: IMPORTED }, (_, index) => `AIzaSy${String(index).padStart(4, '0')}${'x'.repeat(29)}`)
+
+let demo, browser, page
+before(async () => {
+  demo = await startDemo('--no-traffic', '--healthy')
+  browser = await startBrowser()
+  page = await openPage(browser)
+  await logIn(page, demo, '/keys')
+})
+after(async () => {
+  await browser?.close()
+  await demo?.stop()
+})
+
+const chip = (name) => page.locator('.chip', { hasText: name })
+const count = async (name) => Number((await chip(name).locator('b').innerText()).replaceAll(/\D/g, ''))
+
+describe('the page of keys', () => {
+  it('takes 200 keys out of a pasted text, and says beforehand what is in it', async () => {
+    const known = await count('All')
+    await page.getByRole('button', { name: 'Add keys' }).first().click()
+    const text = names.map((name, index) => `${index}; account-${index}@example.com; "${name}",`).join('\n')
+    await page.getByLabel('Text with keys').fill(`id; account; key\n${text}\n${names[0]}`)
+    await page.getByRole('combobox', { name: 'Tags', exact: true }).fill('pasted,')
+    await page.getByRole('button', { name: `Add ${IMPORTED} keys` }).click()
+
+    await page.getByText(`${IMPORTED} keys added`).first().waitFor()
+    await page.waitForFunction(
+      (wanted) => document.querySelector('.chip b')?.textContent?.replaceAll(/\D/g, '') === String(wanted),
+      known + IMPORTED,
+    )
+  })
+
+  it('narrows the list by a word and by a tag, and keeps that in the address', async () => {
+    await page.getByLabel('Search keys').fill('pasted')
+    await page.waitForURL(/q=pasted/)
+    await page.waitForFunction((rows) => document.querySelector('[role=table]')?.getAttribute('aria-rowcount') === String(rows + 1), IMPORTED)
+    await page.reload()
+    assert.equal(await page.getByLabel('Search keys').inputValue(), 'pasted')
+    await assertAccessible(page, 'filtered')
+  })
+
+  it('disables all that the filter shows, with progress, and takes that back', async () => {
+    await page.getByLabel('Select all keys of this filter').check()
+    await page.getByRole('button', { name: 'Disable', exact: true }).click()
+    await page.getByRole('menuitem', { name: 'Until enabled again' }).click()
+    await page.getByRole('dialog').getByRole('button', { name: 'Disable' }).click()
+    const job = page.locator('.job').first()
+    await job.getByText(`${IMPORTED} of ${IMPORTED}`).waitFor()
+    await page.waitForFunction((wanted) => [...document.querySelectorAll('.chip')].some((one) => one.textContent.includes('Disabled') && one.textContent.includes(String(wanted))), IMPORTED)
+
+    await job.getByRole('button', { name: 'Undo' }).click()
+    await page.waitForFunction(() => [...document.querySelectorAll('.chip')].some((one) => /Disabled\s*0/.test(one.textContent)))
+  })
+
+  it('shows a key fall and recover while one looks at it', async () => {
+    await demo.admin('POST', 'keys/actions', { action: 'disable', filter: {} })
+    const { items } = await demo.admin('GET', 'keys?limit=500')
+    const [key] = items.filter(({ origin }) => origin === 'config')
+    const { key: secret } = await demo.admin('POST', `keys/${key.id}/reveal`)
+    await demo.admin('PATCH', `keys/${key.id}`, { state: 'active' })
+    await page.goto(`${demo.gateway}/keys?key=${key.id}`)
+    const badge = page.getByRole('dialog').locator('.subtitle .badge')
+    await badge.getByText('Active').waitFor()
+
+    await demo.behave(secret, { faults: [{ fault: { refuse: 'invalid_key' } }] })
+    await demo.ask()
+    await badge.getByText('Invalid').waitFor()
+
+    await demo.behave(secret, {})
+    await page.getByRole('dialog').getByRole('button', { name: /Actions for/ }).click()
+    await page.getByRole('menuitem', { name: 'Verify' }).click()
+    // Google accepts it again: one request decides whether it is used as before.
+    await badge.getByText('Half-open').waitFor()
+    assert.equal((await demo.ask()).status, 200)
+    await badge.getByText('Active').waitFor()
+    await assertAccessible(page, 'details of a key')
+  })
+})
