@@ -3,8 +3,8 @@
 # `make test` installs the client SDKs below target/; nothing here needs more rights than its user has.
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test test-rust test-sdk test-web test-browser test-openapi test-docs check check-format \
-        check-lints check-layers check-dependencies image-check bench bench-admin
+.PHONY: help run demo build test test-rust test-sdk test-web test-browser test-openapi test-simulation test-docs check \
+        check-format check-lints check-layers check-dependencies image-check bench bench-admin
 
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 
@@ -21,10 +21,13 @@ demo: ## The gateway over a simulated Gemini: no key and no network needed
 build: ## The debug build that the suites run against
 	cargo test --locked --no-run
 
-test: test-rust test-sdk test-web test-browser test-openapi test-docs ## Every suite
+test: test-rust test-sdk test-web test-docs ## Every suite that CI runs
 
 test-rust: ## Unit and integration tests
 	cargo test --locked
+
+test-simulation: ## Two hours of quotas in virtual time, and the table of what each rule gets out of them
+	cargo test --locked --lib quotas::demand -- --ignored --nocapture
 
 test-sdk: build ## Real client SDKs, Python and Node, against a running gateway
 	GEMINI_BALANCE_BIN=$(TARGET)/debug/gemini-balance SDK_CACHE=$(TARGET)/sdk tests/sdk/run.sh

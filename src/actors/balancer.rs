@@ -1,6 +1,6 @@
 //! One per worker thread: chooses a key for each attempt from its replica of the pool, and passes on what came of it.
 //!
-//! The actor hears of keys and keeps the timers. What it knows lies in [`State`], which the requests of its own thread ask
+//! The actor hears of keys and keeps the timers. What it knows lies in `State`, which the requests of its own thread ask
 //! through a [`LocalBalancer`], without a message: two of those cost more than the choice itself. What it learns leaves for
 //! other threads without waiting: failures at once, successes in batches.
 

@@ -145,8 +145,9 @@ async fn events_arrive_one_by_one() {
     }
 
     assert_eq!(chunks.len(), 4);
-    assert!(chunks[0].0 < Duration::from_millis(45), "{:?}", chunks[0].0);
-    assert!(chunks[3].0 >= Duration::from_millis(145), "{:?}", chunks[3].0);
+    // However late the machine is, the first did not wait for the last.
+    let apart = chunks[3].0 - chunks[0].0;
+    assert!(apart >= Duration::from_millis(100), "{apart:?}");
 }
 
 #[actix_web::test]

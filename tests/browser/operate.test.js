@@ -19,15 +19,21 @@ after(async () => {
 })
 
 it('tells at one look why a request failed', async () => {
-  const client = new OpenAI({ baseURL: `${demo.gateway}/v1`, apiKey: demo.token, maxRetries: 0 })
-  const messages = [{ role: 'user', content: '[[bare_error=0]] Hello!' }]
-  await assert.rejects(client.chat.completions.create({ model: 'gemini-2.5-flash', messages }))
+  const failed = await fetch(`${demo.gateway}/v1beta/models/gemini-2.5-flash:generateContent`, {
+    method: 'POST',
+    headers: { 'x-goog-api-key': demo.token, 'content-type': 'application/json' },
+    body: JSON.stringify({ contents: [] }),
+  })
+  assert.equal(failed.status, 400)
+  const id = failed.headers.get('x-request-id')
 
   await page.goto(`${demo.gateway}/requests?status=error`)
   await page.locator('tbody button.open').first().click()
+  await page.waitForURL((url) => url.searchParams.get('request') === id)
   const verdict = page.getByTestId('verdict')
   await verdict.waitFor()
-  assert.match(await verdict.textContent(), /failed/)
+  assert.match(await verdict.textContent(), /request itself was at fault/)
+  await page.getByText('contents is not specified').first().waitFor()
   await page.getByText('keys ready').first().waitFor()
   await assertAccessible(page, 'a failed request')
 })
@@ -61,7 +67,7 @@ it('shows both values when somebody else was first', async () => {
   await demo.admin('PATCH', 'settings', { MAX_FAILURES: 9 })
   await page.getByRole('button', { name: 'Save', exact: true }).click()
   const dialog = page.getByRole('dialog')
-  await dialog.getByText('Theirs').waitFor()
+  await dialog.getByText('Theirs, which holds now').waitFor()
   await dialog.getByRole('button', { name: 'Save mine' }).click()
   await page.getByText('Settings are saved').first().waitFor()
   const { items } = await demo.admin('GET', 'settings')

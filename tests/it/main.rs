@@ -1,7 +1,6 @@
 //! The gateway as its clients meet it: over HTTP, with an upstream that follows a script.
 
 mod admin;
-mod affinity;
 mod anthropic;
 mod blame;
 mod chat;

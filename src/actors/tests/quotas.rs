@@ -88,6 +88,7 @@ enum Start {
 }
 
 #[test]
+#[ignore = "two hours of traffic take minutes of CPU: make test-simulation"]
 fn demand_of_half_as_much_again_gets_all_that_the_quotas_allow() {
     use Minutes::{Fixed, Sliding};
     let runs = [

@@ -18,7 +18,7 @@ const ONE_IN: Duration = Duration::from_secs(10);
 /// Addresses that are remembered; with more of them the one that will be forgotten first is forgotten now.
 const CAPACITY: usize = 10_000;
 
-/// For each address the time at which all its attempts are forgotten: each one moves it on by [`ONE_IN`].
+/// For each address the time at which all its attempts are forgotten: each one moves it on by `ONE_IN`.
 #[derive(Debug, Default)]
 pub struct Attempts(Mutex<HashMap<Option<IpAddr>, Instant>>);
 
