@@ -97,10 +97,17 @@ fn write_day(
     })
 }
 
+/// A number that looks random, always the same. Source: SplitMix64, <https://prng.di.unimi.it/splitmix64.c>.
+fn mixed(n: i64, part: i64) -> u64 {
+    let mut z = (n * 32 + part).unsigned_abs().wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
 /// Different enough, and always the same.
 fn request(n: i64, at_ms: i64, keys: i64) -> RequestLog {
-    let mixed = (n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16;
-    let pick = |part: u32, of: u64| (mixed.rotate_right(part * 7) % of) as i64;
+    let pick = |part: i64, of: u64| (mixed(n, part) % of) as i64;
     let fails = pick(1, 100) < 3;
     let retried = pick(2, 100) < 5;
     let key_id = 1 + pick(3, keys.unsigned_abs());

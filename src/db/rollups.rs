@@ -167,15 +167,18 @@ type Boxed<'a> = rollups::BoxedQuery<'a, diesel::sqlite::Sqlite>;
 
 impl<'a> Wanted<'a> {
     fn query(self, stretch: Stretch) -> Boxed<'a> {
+        let Stretch { step, from_ms, to_ms } = stretch;
         let query = rollups::table
             .filter(rollups::kind.eq(self.kind.name()))
-            .filter(rollups::step_ms.eq(stretch.step.ms()))
-            .filter(rollups::at_ms.ge(stretch.from_ms))
-            .filter(rollups::at_ms.lt(stretch.to_ms))
+            .filter(rollups::step_ms.eq(step.ms()))
             .into_boxed();
         let query = match self.names {
-            Some(names) => query.filter(rollups::name.eq_any(names)),
-            None => query,
+            // One look into the primary key for each bucket and name, instead of a walk over everybody's rows.
+            Some(names) => {
+                let buckets = (from_ms..to_ms).step_by(usize::try_from(step.ms()).unwrap_or(usize::MAX));
+                query.filter(rollups::at_ms.eq_any(buckets)).filter(rollups::name.eq_any(names))
+            }
+            None => query.filter(rollups::at_ms.ge(from_ms)).filter(rollups::at_ms.lt(to_ms)),
         };
         match self.model {
             Some(model) => query.filter(rollups::model.eq(model)),
