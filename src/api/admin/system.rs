@@ -89,7 +89,7 @@ pub struct ActorView {
     pub instances: usize,
     pub restarts: RestartsView,
     /// What it holds, in its own words; `null` when it did not answer.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     pub snapshot: Value,
 }
 

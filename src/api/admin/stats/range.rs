@@ -21,7 +21,7 @@ pub struct Range {
 impl Range {
     /// Ends now and is a day long where nothing else is said. 400 if it is empty or longer than 90 days.
     pub fn read(from_ms: Option<i64>, to_ms: Option<i64>, now_ms: i64) -> Result<Self, AdminError> {
-        let to_ms = to_ms.unwrap_or(now_ms).min(now_ms + MINUTE_MS);
+        let to_ms = to_ms.unwrap_or(now_ms).clamp(0, now_ms + MINUTE_MS);
         let from_ms = from_ms.unwrap_or(to_ms - DAY_MS);
         if from_ms < 0 || from_ms >= to_ms {
             return Err(AdminError::parameter("from_ms", "has to lie before `to_ms` and now"));
@@ -79,6 +79,8 @@ mod tests {
         assert!(problem(NOW, NOW - 1).contains("before `to_ms`"));
         assert!(problem(-1, NOW).contains("from_ms"));
         assert!(problem(i64::MIN, i64::MAX).contains("from_ms"));
+        assert!(problem(i64::MIN, i64::MIN).contains("from_ms"));
+        assert!(Range::read(None, Some(i64::MIN), NOW).is_err());
         assert!(problem(NOW - 91 * DAY_MS, NOW).contains("90 days"));
     }
 
