@@ -3,8 +3,8 @@
 # `make test` installs the client SDKs below target/; nothing here needs more rights than its user has.
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test test-rust test-sdk test-web test-browser test-docs check check-format check-lints check-layers \
-        check-dependencies image-check bench
+.PHONY: help run demo build test test-rust test-sdk test-web test-browser test-openapi test-docs check check-format \
+        check-lints check-layers check-dependencies image-check bench
 
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 
@@ -21,7 +21,7 @@ demo: ## The gateway over a simulated Gemini: no key and no network needed
 build: ## The debug build that the suites run against
 	cargo test --locked --no-run
 
-test: test-rust test-sdk test-web test-browser test-docs ## Every suite
+test: test-rust test-sdk test-web test-browser test-openapi test-docs ## Every suite
 
 test-rust: ## Unit and integration tests
 	cargo test --locked
@@ -39,6 +39,9 @@ web/node_modules/vitest/package.json: web/package-lock.json
 test-browser: build ## The dashboard in a real Chromium; pictures of every page go to target/screenshots
 	GEMINI_BALANCE_BIN=$(TARGET)/debug/gemini-balance BROWSER_CACHE=$(TARGET)/browser SCREENSHOTS=$(TARGET)/screenshots \
 		tests/browser/run.sh
+
+test-openapi: build ## The admin API against its own document, by schemathesis
+	GEMINI_BALANCE_BIN=$(TARGET)/debug/gemini-balance OPENAPI_CACHE=$(TARGET)/openapi tests/openapi/run.sh
 
 test-docs: ## Links, settings, commands and paths that the documents name
 	scripts/check_docs.py
