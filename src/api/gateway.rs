@@ -29,7 +29,7 @@ use crate::{
     services::catalog::{Catalog, ModelList},
     settings::keeper::Keeper,
     telemetry::metrics::Metrics,
-    upstream::{call::Call, dispatch::Dispatcher},
+    upstream::{call::Call, dispatch::Dispatcher, proxies::Proxies},
 };
 
 /// Bounds on what clients may do.
@@ -84,6 +84,9 @@ pub struct Gateway {
     pub settings: Addr<Keeper>,
     pub database: Database,
     pub outbox: Rc<Outbox>,
+    pub proxies: Arc<Proxies>,
+    /// Where Gemini is, without the version.
+    pub base_url: String,
     pub signatures: Signatures,
     /// Those that clients asked to keep.
     pub responses: Responses,

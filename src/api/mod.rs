@@ -111,7 +111,9 @@ pub fn routes(config: &mut ServiceConfig) {
 /// Every area puts its own paths in; `admin::openapi` describes them.
 fn admin_scope() -> impl HttpServiceFactory {
     web::scope(admin::PREFIX)
+        .configure(admin::models::routes)
         .configure(admin::openapi::routes)
+        .configure(admin::proxies::routes)
         .configure(admin::requests::routes)
         .configure(admin::session::routes)
         .configure(admin::settings::routes)

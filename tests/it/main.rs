@@ -18,6 +18,7 @@ mod media;
 mod native;
 mod openai;
 mod passthrough;
+mod proxies;
 mod resources;
 mod responses;
 mod restart;

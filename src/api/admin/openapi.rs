@@ -14,7 +14,7 @@ use super::{
     Admin,
     envelope::{ErrorBody, ErrorDetail},
     etag::Version,
-    requests, session, settings, stats, tokens,
+    models, proxies, requests, session, settings, stats, tokens,
 };
 use crate::api::only;
 
@@ -27,7 +27,10 @@ use crate::api::only;
                        end in `_ms`. Errors look like `ErrorBody`.",
     ),
     paths(
+        models::list_models,
         openapi,
+        proxies::check_proxies,
+        proxies::list_proxies,
         requests::find_request,
         session::create_session,
         session::delete_session,
@@ -52,6 +55,8 @@ use crate::api::only;
     security(("admin_token" = []), ("session" = [])),
     tags(
         (name = "session", description = "Login, logout, and the token that writes need"),
+        (name = "models", description = "What clients can name"),
+        (name = "proxies", description = "Through what Gemini is called"),
         (name = "requests", description = "The request log"),
         (name = "settings", description = "What is set, what can be, and the change of it"),
         (name = "stats", description = "Figures, the forecast, and what needs attention"),
