@@ -77,8 +77,8 @@ async fn timeouts_and_retries_count_for_the_next_request() {
     assert_eq!(app.client().generate(MODEL, "hello").await.status(), 500);
     assert_eq!(app.upstream.attempts().len(), 1);
 
-    app.upstream.on("k1").answers_as_usual().after(secs(5));
-    app.upstream.on("k2").answers_as_usual().after(secs(5));
+    app.upstream.on("k1").never_answers();
+    app.upstream.on("k2").never_answers();
     set(&app, "FIRST_BYTE_TIMEOUT_SECONDS", json!(0.1)).await;
 
     let begun = tokio::time::Instant::now();
@@ -114,7 +114,7 @@ async fn failures_are_counted_against_the_new_number() {
 #[actix_web::test]
 async fn streams_get_signs_of_life_as_they_are_asked_for() {
     let app = app(&[("STREAM_HEARTBEAT_SECONDS", "0")]).await;
-    app.upstream.on("k1").answers_as_usual().after(ms(400));
+    app.upstream.on("k1").stream().silence(ms(400)).finish("hello");
     set(&app, "STREAM_HEARTBEAT_SECONDS", json!(0.05)).await;
 
     let answer = app.client().chat_stream(MODEL, "hello").await.rest().await;

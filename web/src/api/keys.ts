@@ -11,8 +11,8 @@ export interface Cooldown {
 
 export interface QuotaRow {
   model: string
-  window: 'minute' | 'day'
-  metric: 'requests' | 'tokens'
+  window: 'minute' | 'day' | 'unknown'
+  metric: 'requests' | 'tokens' | 'images' | 'unknown'
   used: number
   limit: number | null
   source: 'preset' | 'hand' | 'learnt' | 'observed' | null
@@ -22,14 +22,12 @@ export interface QuotaRow {
 export interface KeyView {
   id: number
   masked: string
-  kind: 'ai_studio' | 'vertex_express'
   label: string | null
   tags: string[]
   project: string | null
   tier: string | null
   weight: number
   models: { only: string[]; not: string[] }
-  proxy: string | null
   state: KeyState
   reason: string | null
   until_ms: number | null
@@ -44,7 +42,6 @@ export interface KeyView {
   quota: QuotaRow[]
   created_at_ms: number
   origin: 'config' | 'admin'
-  score?: number | null
 }
 
 /** What a list shows; the same narrows exports and bulk actions. */
@@ -55,14 +52,12 @@ export interface KeyFilter {
   project?: string
   tier?: string
   model?: string
-  kind?: string
 }
 
 export interface KeyList extends Page<KeyView> {
   counts: StateCounts & { all: number }
-  facets?: { tags?: string[]; projects?: string[] }
-  tags?: string[]
-  projects?: string[]
+  tags: string[]
+  projects: string[]
 }
 
 export interface KeyChange {
@@ -82,7 +77,6 @@ export interface NewKeys {
   project?: string
   tier?: string
   weight?: number
-  kind?: string
   label?: string
   dry_run?: boolean
 }

@@ -87,6 +87,8 @@ export interface AttentionItem {
   count: number
   keys?: KeyName[] | null
   model?: string | null
+  /** How a shared project shows: what Google calls it, or that its keys run dry together. */
+  evidence?: { consumer?: string } | string | null
   actions?: AttentionAction[] | null
 }
 

@@ -12,11 +12,11 @@ export interface SystemView {
   workers: number
   memory_bytes: number | null
   keys: StateCounts
-  update: { enabled: boolean; latest?: string | null }
+  update?: { enabled: boolean; latest?: string | null }
 }
 
 export interface NodeView {
-  name: string
+  name: string | null
   is_self: boolean
   started_at_ms: number
   version: string
@@ -38,7 +38,7 @@ export interface ProxyView {
   last_checked_at_ms: number | null
   latency_ms: number | null
   error: string | null
-  keys: number
+  keys?: number
 }
 
 export const findSystem = (signal?: AbortSignal) => get<SystemView>('system', undefined, signal)

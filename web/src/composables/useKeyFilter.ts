@@ -2,7 +2,7 @@ import { computed } from 'vue'
 import { useQueryState } from './useQueryState'
 import type { KeyFilter } from '@/api/keys'
 
-export const KEY_FILTER_NAMES = ['q', 'state', 'tag', 'project', 'tier', 'model', 'kind'] as const
+export const KEY_FILTER_NAMES = ['q', 'state', 'tag', 'project', 'tier', 'model'] as const
 
 /** Which keys the page shows; everything lives in the address. */
 export function useKeyFilter() {
@@ -13,7 +13,6 @@ export function useKeyFilter() {
     project: useQueryState('project'),
     tier: useQueryState('tier'),
     model: useQueryState('model'),
-    kind: useQueryState('kind'),
   }
   const filter = computed<KeyFilter>(() =>
     Object.fromEntries(KEY_FILTER_NAMES.map((name) => [name, fields[name].value]).filter(([, value]) => value)),

@@ -2,7 +2,7 @@ import { shallowRef } from 'vue'
 import { useI18n } from 'vue-i18n'
 import { useRouter } from 'vue-router'
 import { startKeyAction, type KeyAction } from '@/api/keys'
-import type { AttentionAction } from '@/api/stats'
+import type { AttentionAction, AttentionItem } from '@/api/stats'
 import { useConfirm } from '@/composables/useConfirm'
 import { useJobs } from '@/composables/useJobs'
 import { useToasts } from '@/composables/useToasts'
@@ -35,21 +35,29 @@ export function useAttentionActions(reload: () => Promise<void>) {
     update: 'update',
   }
 
-  async function run(action: AttentionAction) {
+  async function run(action: AttentionAction, item: AttentionItem) {
     const job = JOBS[action.action]
     if (!job) return PAGES[action.action]?.() ?? openKeys(action)
     const isSure = job !== 'delete' || (await confirm({ title: t('overview.attention.sureDelete'), action: t('common.delete'), danger: true }))
     if (!isSure) return
     busy.value = action
     try {
-      const { ids, filter, changes } = action
-      follow(await startKeyAction({ action: job, ...(ids ? { ids } : { filter: filter ?? {} }), ...(changes ? { changes } : {}) }))
+      const { ids, filter } = action
+      const target = ids?.length ? { ids } : { filter: filter ?? {} }
+      const changes = job === 'update' ? (action.changes ?? { project: projectOf(item) }) : undefined
+      follow(await startKeyAction({ action: job, ...target, ...(changes ? { changes } : {}) }))
       await reload()
     } catch (error) {
       fail(error)
     } finally {
       busy.value = null
     }
+  }
+
+  /** Google's own name of the project, or one that tells its keys from others. */
+  function projectOf({ evidence, keys }: AttentionItem): string {
+    const named = typeof evidence === 'object' ? evidence?.consumer : undefined
+    return named?.replace('projects/', '') ?? `shared-${keys?.[0]?.id ?? ''}`
   }
 
   function openKeys({ filter, ids }: AttentionAction) {
