@@ -10,6 +10,7 @@ mod demo;
 mod explain;
 mod healthcheck;
 mod serve;
+mod settings;
 mod tokens;
 
 use std::process::ExitCode;
@@ -45,6 +46,8 @@ enum Command {
     /// Make, list and revoke client tokens. A gateway that runs takes changes in within seconds.
     #[command(subcommand)]
     Tokens(tokens::Action),
+    /// Print every setting with its value and where that comes from; secrets are masked.
+    Settings,
     /// Ask the gateway on this machine whether it is alive; status 0 if so. For containers.
     Healthcheck,
 }
@@ -56,7 +59,8 @@ pub fn run() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Explain(options) => with_config(|loaded, _| explain::run(&options, &loaded.config)),
         Command::Tokens(action) => with_config(|loaded, _| tokens::run(&action, &loaded.config)),
-        Command::Healthcheck => with_config(|loaded, _| healthcheck::run(&loaded.config.server)),
+        Command::Settings => with_config(|loaded, _| settings::run(loaded)),
+        Command::Healthcheck => with_config(|loaded, _| healthcheck::run(loaded)),
     }
 }
 

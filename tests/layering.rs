@@ -56,7 +56,22 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("sim", &[]),
-    ("cli", &["domain", "balance", "secrets", "config", "db", "upstream", "telemetry", "api", "app", "sim"]),
+    (
+        "cli",
+        &[
+            "domain",
+            "balance",
+            "secrets",
+            "config",
+            "db",
+            "settings",
+            "upstream",
+            "telemetry",
+            "api",
+            "app",
+            "sim",
+        ],
+    ),
     ("main", &["cli"]),
 ];
 

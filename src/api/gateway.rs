@@ -40,7 +40,7 @@ use crate::{
     },
     settings::keeper::Keeper,
     telemetry::metrics::Metrics,
-    upstream::{call::Call, dispatch::Dispatcher},
+    upstream::{call::Call, dispatch::Dispatcher, proxies::Proxies},
 };
 
 /// Bounds on what clients may do.
@@ -104,6 +104,9 @@ pub struct Gateway {
     pub workers: usize,
     pub database: Database,
     pub outbox: Rc<Outbox>,
+    pub proxies: Arc<Proxies>,
+    /// Where Gemini is, without the version.
+    pub base_url: String,
     pub signatures: Signatures,
     /// Those that clients asked to keep.
     pub responses: Responses,

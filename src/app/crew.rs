@@ -120,17 +120,21 @@ impl Crew {
         let (published, models) = watch::channel(Arc::<ModelList>::default());
         let catalog = {
             let (config, retries, supervisor) = (config.clone(), live.retries.clone(), supervisor.clone());
+            let proxies = live.proxies.clone();
             let (egress, registry) = (egress.clone(), registry.clone());
             Catalog::start_in_arbiter(&threads.services.handle(), move |_| {
                 let balancer = Balancer::start_local(config.pool.balancing, supervisor, egress);
-                let client = UpstreamClient::new(&config.upstream);
+                let client = UpstreamClient::new(&config.upstream, proxies);
                 let dispatcher = Dispatcher::new(client, balancer, retries, registry).into();
                 Catalog::new(dispatcher, config.gemini.filtered_models.clone(), published)
             })
         };
         let recheck = {
             let (config, supervisor) = (config.clone(), supervisor.clone());
-            Recheck::start_in_arbiter(&threads.services.handle(), move |_| Recheck::new(supervisor, &config))
+            let proxies = live.proxies.clone();
+            Recheck::start_in_arbiter(&threads.services.handle(), move |_| {
+                Recheck::new(supervisor, &config, proxies)
+            })
         };
         supervisor.do_send(ReportTo(recheck.clone().recipient()));
         let scheduler = {
@@ -172,7 +176,8 @@ impl Crew {
         let config = live.config.clone();
         self.supervisor.do_send(AllowFailures(config.pool.max_failures));
         self.registry.isolate(config.gemini.isolates_clients);
-        let changed = SettingsChanged { config, retries: live.retries.clone() };
+        let changed =
+            SettingsChanged { config, retries: live.retries.clone(), proxies: live.proxies.clone() };
         self.catalog.do_send(changed.clone());
         self.recheck.do_send(changed.clone());
         self.scheduler.do_send(changed);
@@ -180,10 +185,10 @@ impl Crew {
 
     /// A way to Google for the thread that calls this, with a balancer of its own.
     pub fn dispatcher(&self, live: &Live) -> Dispatcher {
-        let Live { config, retries, .. } = live;
+        let Live { config, retries, proxies, .. } = live;
         let balancer =
             Balancer::start_local(config.pool.balancing, self.supervisor.clone(), self.egress.clone());
-        let client = UpstreamClient::new(&config.upstream);
+        let client = UpstreamClient::new(&config.upstream, proxies.clone());
         Dispatcher::new(client, balancer, retries.clone(), self.registry.clone())
     }
 }

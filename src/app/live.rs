@@ -3,28 +3,42 @@
 use std::sync::Arc;
 
 use super::switches;
-use crate::{config::Config, convert::switches::Switches, upstream::retries::Retries};
+use crate::{
+    config::Config,
+    convert::switches::Switches,
+    upstream::{proxies::Proxies, retries::Retries},
+};
 
 /// One state of the settings; the next one takes its place as a whole.
 pub struct Live {
     pub config: Arc<Config>,
     pub retries: Arc<Retries>,
+    pub proxies: Arc<Proxies>,
     pub switches: Arc<Switches>,
 }
 
 impl Live {
     pub fn new(config: Arc<Config>) -> Self {
-        let (retries, switches) = (Retries::new(&config).into(), switches::switches(&config).into());
-        Self { config, retries, switches }
+        Self {
+            retries: Retries::new(&config).into(),
+            proxies: Proxies::new(&config.upstream).into(),
+            switches: switches::switches(&config).into(),
+            config,
+        }
     }
 
-    /// The next state. What was spent of the budgets for retries is not forgotten unless they are other ones.
+    /// The next state. What was spent of the budgets for retries, and which proxies fail, is not forgotten unless they
+    /// are other ones.
     pub fn next(&self, config: Arc<Config>) -> Self {
-        let next = Self::new(config);
+        let mut next = Self::new(config);
         let bounds = |config: &Config| (config.retries, config.pool.max_attempts);
-        match bounds(&self.config) == bounds(&next.config) {
-            true => Self { retries: self.retries.clone(), ..next },
-            false => next,
+        if bounds(&self.config) == bounds(&next.config) {
+            next.retries = self.retries.clone();
         }
+        let (old, new) = (&self.config.upstream, &next.config.upstream);
+        if (&old.proxies, old.proxies_by_key) == (&new.proxies, new.proxies_by_key) {
+            next.proxies = self.proxies.clone();
+        }
+        next
     }
 }

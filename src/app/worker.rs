@@ -92,7 +92,8 @@ impl Worker {
         let next = {
             let before = self.current.borrow();
             let (old, new) = (&before.live.config, &live.config);
-            let dispatcher = before.gateway.dispatcher.renewed(new, live.retries.clone());
+            let dispatcher =
+                before.gateway.dispatcher.renewed(new, live.retries.clone(), live.proxies.clone());
             let media =
                 if old.media == new.media { before.gateway.media.clone() } else { fetcher(&new.media) };
             let gateway = self.shared.gateway(&live, dispatcher, media, self.outbox.clone());
@@ -139,6 +140,8 @@ impl Shared {
             workers: super::server::workers(&config.server),
             database: self.database.clone(),
             outbox,
+            proxies: live.proxies.clone(),
+            base_url: config.upstream.base_url.origin.clone(),
             signatures: self.signatures.clone(),
             responses: Responses {
                 archive: self.crew.archive.clone(),

@@ -1,16 +1,16 @@
 //! `explain`: why a request went as it did. Reads the database beside a gateway that may be running, and changes nothing.
 
-use std::{collections::HashMap, io, process::ExitCode};
+use std::{collections::HashMap, process::ExitCode};
 
 use clap::Args;
 
-use super::MISCONFIGURED;
+use super::{MISCONFIGURED, settings::encryption_key};
 use crate::{
     api::admin::requests::{RequestDetail, find_detail, request_id},
     config::{Config, Storage},
     db::{DbError, keys, read_beside},
     domain::key::KeyId,
-    secrets::{EncryptionKey, Sealer, load_key_file},
+    secrets::Sealer,
 };
 
 mod text;
@@ -59,10 +59,4 @@ fn find(id: &str, storage: &Storage) -> Result<Option<RequestDetail>, DbError> {
             stored.keys.into_iter().map(|stored| (stored.id, stored.key.masked())).collect();
         Ok(Some(detail.with_masks(&masks)))
     })
-}
-
-/// Without it keys show their ids only.
-fn encryption_key(storage: &Storage) -> Option<EncryptionKey> {
-    let kept = || -> io::Result<EncryptionKey> { load_key_file(&storage.data_dir, "encryption.key") };
-    storage.encryption_key.clone().or_else(|| kept().ok())
 }

@@ -2,11 +2,16 @@
 
 use std::{net::Ipv4Addr, process::ExitCode, time::Duration};
 
-use crate::config::Server;
+use super::settings;
+use crate::config::Loaded;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
-pub fn run(server: &Server) -> ExitCode {
+pub fn run(loaded: Loaded) -> ExitCode {
+    // Host and port may have been set in the dashboard.
+    let config = loaded.config.clone();
+    let config = settings::beside(loaded).map_or_else(|_| config.into(), |settings| settings.config());
+    let server = &config.server;
     let url = format!("http://{}:{}/health", reachable(&server.host), server.port);
     let status = actix_web::rt::System::new().block_on(async {
         let answer = awc::Client::builder().timeout(PATIENCE).finish().get(&url).send().await;

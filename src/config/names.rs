@@ -3,7 +3,7 @@
 use super::registry;
 
 /// Settings of the Python original that have no effect here yet; accepted, so that its `.env` files are.
-pub(super) const WITHOUT_EFFECT: [&str; 31] = [
+pub(super) const WITHOUT_EFFECT: [&str; 30] = [
     "CLOUDFLARE_IMGBED_AUTH_CODE",
     "CLOUDFLARE_IMGBED_UPLOAD_FOLDER",
     "CLOUDFLARE_IMGBED_URL",
@@ -27,7 +27,6 @@ pub(super) const WITHOUT_EFFECT: [&str; 31] = [
     "PAID_KEY",
     "PICGO_API_KEY",
     "PICGO_API_URL",
-    "PROXIES_USE_CONSISTENCY_HASH_BY_API_KEY",
     "SMMS_SECRET_TOKEN",
     "TTS_MODEL",
     "TTS_SPEED",

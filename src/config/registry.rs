@@ -128,6 +128,7 @@ pub static SETTINGS: &[Setting] = {
         Setting::seconds("STREAM_HEARTBEAT_SECONDS", 0.0, 600.0),
         Setting::new("CUSTOM_HEADERS", Map).like(r#"{"X-Team":"search"}"#).secret(),
         Setting::new("PROXIES", List).like(r#"["socks5://127.0.0.1:1080"]"#).secret(),
+        Setting::new("PROXIES_USE_CONSISTENCY_HASH_BY_API_KEY", Flag),
         Setting::new("ERROR_RULES", Json)
             .like(r#"[{"status":429,"text":"come back tomorrow","verdict":"quota_day"}]"#),
         Setting::integer("MAX_UPSTREAM_CONNECTIONS", 1, 100_000),

@@ -265,10 +265,11 @@ fn secrets_appear_neither_in_errors_nor_in_debug_output() {
         ("ENCRYPTION_KEY", "hunter2"),
         ("CUSTOM_HEADERS", "{\"x-auth\": [\"hunter2\"]}"),
         ("BASE_URL", "https://user:hunter2@host"),
+        ("PROXIES", "socks4://user:hunter2@host"),
     ])
     .dotenv("hunter2 is my password\n");
     let errors = Config::load(&wrong.sources()).unwrap_err();
-    assert_eq!(errors.problems.len(), 6, "{errors}");
+    assert_eq!(errors.problems.len(), 7, "{errors}");
     assert!(!format!("{errors} {errors:?}").contains(secret), "{errors}");
 
     let right = Place::env(&[
@@ -277,6 +278,7 @@ fn secrets_appear_neither_in_errors_nor_in_debug_output() {
         ("AUTH_TOKEN", "hunter2"),
         ("ENCRYPTION_KEY", "hunter2 and eight more"),
         ("CUSTOM_HEADERS", "{\"x-auth\": \"hunter2\"}"),
+        ("PROXIES", "socks5://user:hunter2@host"),
     ]);
     assert!(!format!("{:?}", right.loaded()).contains(secret));
 }
@@ -397,13 +399,6 @@ fn no_retries_at_all_are_one_attempt() {
     let Loaded { config, notices, .. } = env("MAX_RETRIES", "0").loaded();
 
     assert_eq!((config.pool.max_attempts, notices.len()), (1, 1));
-}
-
-#[test]
-fn what_is_not_supported_yet_is_noticed_when_asked_for() {
-    let place = Place::env(&[("PROXIES", "http://127.0.0.1:1080")]);
-
-    assert_eq!(place.loaded().notices.len(), 1);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use url::Url;
 
 use super::{
     error_rules::{self, ErrorRule},
+    proxies::{self, Proxy},
     reader::Reader,
 };
 use crate::secrets::Secret;
@@ -27,6 +28,10 @@ pub struct Upstream {
     pub custom_headers: Vec<(String, Secret)>,
     /// Open connections per worker.
     pub max_connections: usize,
+    /// Gemini is called through them; directly, if there are none.
+    pub proxies: Vec<Proxy>,
+    /// A key has its own one of them; otherwise they take turns.
+    pub proxies_by_key: bool,
     /// Asked before our own rules; the first that matches counts.
     pub error_rules: Vec<ErrorRule>,
 }
@@ -81,9 +86,6 @@ impl Upstream {
         let stream_heartbeat = reader.seconds("STREAM_HEARTBEAT_SECONDS");
         let custom_headers = custom_headers(reader);
         let max_connections = reader.number("MAX_UPSTREAM_CONNECTIONS");
-        if !reader.list("PROXIES").is_empty() {
-            reader.notice("PROXIES is not supported yet: Gemini is called directly");
-        }
         Some(Self {
             base_url: base_url?,
             total_timeout,
@@ -93,6 +95,8 @@ impl Upstream {
             stream_heartbeat: Some(stream_heartbeat).filter(|interval| !interval.is_zero()),
             custom_headers,
             max_connections,
+            proxies: proxies::read(reader),
+            proxies_by_key: reader.flag("PROXIES_USE_CONSISTENCY_HASH_BY_API_KEY"),
             error_rules: error_rules::read(reader),
         })
     }

@@ -31,6 +31,8 @@ const MAX_PAGES: usize = 5;
 #[derive(Debug, Default)]
 pub struct ModelList {
     pub models: Vec<Value>,
+    /// Those that are shown to nobody but administrators.
+    pub hidden: Vec<Value>,
 }
 
 impl ModelList {
@@ -81,11 +83,12 @@ impl Catalog {
 
     /// Tells all workers what is not hidden.
     fn publish(&self) -> Arc<ModelList> {
-        let is_shown = |model: &&Value| {
+        let is_shown = |model: &Value| {
             let name = model["name"].as_str().and_then(ModelName::parse);
             name.is_some_and(|name| !self.filtered.contains(&name))
         };
-        let list = Arc::new(ModelList { models: self.all.iter().filter(is_shown).cloned().collect() });
+        let (models, hidden) = self.all.iter().cloned().partition(is_shown);
+        let list = Arc::new(ModelList { models, hidden });
         self.published.send_replace(list.clone());
         list
     }
@@ -138,8 +141,12 @@ impl Handler<Refresh> for Catalog {
 impl Handler<SettingsChanged> for Catalog {
     type Result = ();
 
-    fn handle(&mut self, SettingsChanged { config, retries }: SettingsChanged, _: &mut Context<Self>) {
-        self.dispatcher = Rc::new(self.dispatcher.renewed(&config, retries));
+    fn handle(
+        &mut self,
+        SettingsChanged { config, retries, proxies }: SettingsChanged,
+        _: &mut Context<Self>,
+    ) {
+        self.dispatcher = Rc::new(self.dispatcher.renewed(&config, retries, proxies));
         if self.filtered != config.gemini.filtered_models {
             self.filtered.clone_from(&config.gemini.filtered_models);
             self.publish();

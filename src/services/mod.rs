@@ -10,7 +10,10 @@ use std::sync::Arc;
 
 use actix::Message;
 
-use crate::{config::Config, upstream::retries::Retries};
+use crate::{
+    config::Config,
+    upstream::{proxies::Proxies, retries::Retries},
+};
 
 /// Event: the settings are these from now on.
 #[derive(Debug, Clone, Message)]
@@ -19,4 +22,5 @@ pub struct SettingsChanged {
     pub config: Arc<Config>,
     /// What all ways to Google spend together.
     pub retries: Arc<Retries>,
+    pub proxies: Arc<Proxies>,
 }

@@ -3,7 +3,7 @@
 //! Two questions, as some dead keys still list models: `models.get`, then `countTokens` for those that passed. What
 //! only a generation could tell, the next request of a client finds out: a key that is found well is half-open.
 
-use std::{collections::BTreeSet, rc::Rc};
+use std::{collections::BTreeSet, rc::Rc, sync::Arc};
 
 use actix::prelude::*;
 use serde::Serialize;
@@ -19,7 +19,7 @@ use crate::{
     },
     config::Config,
     domain::{key::KeyId, model::ModelName},
-    upstream::{call::Call, client::UpstreamClient},
+    upstream::{call::Call, client::UpstreamClient, proxies::Proxies},
 };
 
 mod probe;
@@ -49,10 +49,10 @@ pub struct Recheck {
 
 impl Recheck {
     /// Must be made on the thread that it runs on.
-    pub fn new(supervisor: Addr<Supervisor>, config: &Config) -> Self {
+    pub fn new(supervisor: Addr<Supervisor>, config: &Config, proxies: Arc<Proxies>) -> Self {
         Self {
             supervisor,
-            client: Rc::new(UpstreamClient::new(&config.upstream)),
+            client: Rc::new(UpstreamClient::new(&config.upstream, proxies)),
             test_model: config.pool.test_model.clone(),
             is_on: config.pool.check_interval.is_some(),
             last: RecheckSnapshot::default(),
@@ -184,8 +184,8 @@ impl Handler<VerifyKeys> for Recheck {
 impl Handler<SettingsChanged> for Recheck {
     type Result = ();
 
-    fn handle(&mut self, SettingsChanged { config, .. }: SettingsChanged, _: &mut Context<Self>) {
-        self.client = Rc::new(self.client.renewed(&config.upstream));
+    fn handle(&mut self, SettingsChanged { config, proxies, .. }: SettingsChanged, _: &mut Context<Self>) {
+        self.client = Rc::new(self.client.renewed(&config.upstream, proxies));
         self.test_model = config.pool.test_model.clone();
         self.is_on = config.pool.check_interval.is_some();
     }

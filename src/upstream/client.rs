@@ -1,15 +1,18 @@
 //! The HTTP client of one worker thread: addresses, headers and timeouts; no judgement.
 
-use std::{io, str::FromStr, time::Duration};
+use std::{io, rc::Rc, str::FromStr, sync::Arc, time::Duration};
 
+use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
 use actix_web::{
     body::SizedStream,
+    dev::Service,
     http::{
         Version,
         header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue},
     },
+    rt::net::TcpStream,
 };
-use awc::{Client, ClientRequest, ClientResponse, Connector, error::SendRequestError};
+use awc::{Client, ClientRequest, ClientResponse, Connector, error::SendRequestError, http::Uri};
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use tokio::time::{Instant, timeout_at};
@@ -17,6 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     call::{Call, Credential},
     classify::Classifier,
+    proxies::{Proxies, ProxyConnector, Route},
 };
 use crate::{
     config::Upstream,
@@ -68,20 +72,45 @@ fn seconds(duration: &Duration) -> f64 {
 }
 
 /// How connections are made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 struct Wiring {
     connect_timeout: Duration,
     /// Open ones at a time.
     max_connections: usize,
+    proxies: Arc<Proxies>,
+}
+
+/// Makes the same connections.
+impl PartialEq for Wiring {
+    fn eq(&self, other: &Self) -> bool {
+        (self.connect_timeout, self.max_connections) == (other.connect_timeout, other.max_connections)
+            && Arc::ptr_eq(&self.proxies, &other.proxies)
+    }
 }
 
 impl Wiring {
-    fn of(config: &Upstream) -> Self {
-        Self { connect_timeout: config.connect_timeout, max_connections: config.max_connections }
+    fn of(config: &Upstream, proxies: Arc<Proxies>) -> Self {
+        let Upstream { connect_timeout, max_connections, .. } = *config;
+        Self { connect_timeout, max_connections, proxies }
     }
 
-    fn connect(self) -> Client {
-        let connector = Connector::new()
+    /// One client that connects directly, or one for each proxy.
+    fn clients(&self) -> Rc<[Client]> {
+        let routes = self.proxies.routes();
+        if routes.is_empty() {
+            return [self.client(Connector::new())].into();
+        }
+        let through = |route: &Arc<Route>| Connector::new().connector(ProxyConnector(route.clone()));
+        routes.iter().map(|route| self.client(through(route))).collect()
+    }
+
+    fn client<S>(&self, connector: Connector<S>) -> Client
+    where
+        S: Service<ConnectInfo<Uri>, Response = Connection<Uri, TcpStream>, Error = ConnectError>
+            + Clone
+            + 'static,
+    {
+        let connector = connector
             .timeout(self.connect_timeout)
             .handshake_timeout(self.connect_timeout)
             .conn_keep_alive(POOL_IDLE)
@@ -100,7 +129,7 @@ impl Wiring {
 }
 
 pub struct UpstreamClient {
-    client: Client,
+    clients: Rc<[Client]>,
     wiring: Wiring,
     /// Scheme, host and prefix in front of the version: `https://generativelanguage.googleapis.com`.
     origin: String,
@@ -115,21 +144,21 @@ pub struct UpstreamClient {
 
 impl UpstreamClient {
     /// Must be made on the thread that uses it.
-    pub fn new(config: &Upstream) -> Self {
-        let wiring = Wiring::of(config);
-        Self::over(wiring.connect(), wiring, config)
+    pub fn new(config: &Upstream, proxies: Arc<Proxies>) -> Self {
+        let wiring = Wiring::of(config, proxies);
+        Self::over(wiring.clients(), wiring, config)
     }
 
     /// With other settings; the connections stay open if they would be made alike.
-    pub fn renewed(&self, config: &Upstream) -> Self {
-        let wiring = Wiring::of(config);
-        let client = if wiring == self.wiring { self.client.clone() } else { wiring.connect() };
-        Self::over(client, wiring, config)
+    pub fn renewed(&self, config: &Upstream, proxies: Arc<Proxies>) -> Self {
+        let wiring = Wiring::of(config, proxies);
+        let clients = if wiring == self.wiring { self.clients.clone() } else { wiring.clients() };
+        Self::over(clients, wiring, config)
     }
 
-    fn over(client: Client, wiring: Wiring, config: &Upstream) -> Self {
+    fn over(clients: Rc<[Client]>, wiring: Wiring, config: &Upstream) -> Self {
         Self {
-            client,
+            clients,
             wiring,
             origin: config.base_url.origin.clone(),
             custom_headers: custom_headers(config),
@@ -145,14 +174,43 @@ impl UpstreamClient {
         Instant::now() + self.total_timeout
     }
 
-    /// Sends the call with that key and waits for the head of the answer.
+    /// Sends the call with that key and waits for the head of the answer. A proxy that does not connect is the next one's
+    /// turn, and no fault of the key's.
     pub async fn send(
         &self,
         call: &Call,
         key: &ApiKey,
         deadline: Instant,
     ) -> Result<ClientResponse, TransportError> {
-        let sending = self.request(call, key)?.send_body(call.body.clone());
+        let proxies = &self.wiring.proxies;
+        if proxies.routes().is_empty() {
+            return self.send_by(&self.clients[0], call, key, deadline).await;
+        }
+        let mut last = TransportError::Unreachable("no proxy".to_owned());
+        for place in proxies.order(key) {
+            let route = &proxies.routes()[place];
+            match self.send_by(&self.clients[place], call, key, deadline).await {
+                Err(TransportError::Unreachable(problem)) => {
+                    route.failed(&problem);
+                    last = TransportError::Unreachable(problem);
+                }
+                sent => {
+                    route.worked();
+                    return sent;
+                }
+            }
+        }
+        Err(last)
+    }
+
+    async fn send_by(
+        &self,
+        client: &Client,
+        call: &Call,
+        key: &ApiKey,
+        deadline: Instant,
+    ) -> Result<ClientResponse, TransportError> {
+        let sending = self.request(client, call, key)?.send_body(call.body.clone());
         let first_byte = Instant::now() + self.first_byte_timeout;
         match timeout_at(first_byte.min(deadline), sending).await {
             Ok(Ok(response)) => Ok(response),
@@ -174,16 +232,23 @@ impl UpstreamClient {
     where
         S: Stream<Item = Result<Bytes, io::Error>> + 'static,
     {
-        let request = self.request(call, key)?;
+        let place = self.wiring.proxies.order(key).first().copied().unwrap_or(0);
+        let request = self.request(&self.clients[place], call, key)?;
         let sent = match length {
             Some(length) => request.send_body(SizedStream::new(length, Box::pin(body))).await,
             None => request.send_stream(Box::pin(body)).await,
         };
-        sent.map_err(|error| transport_error(&error))
+        let sent = sent.map_err(|error| transport_error(&error));
+        if let (Err(TransportError::Unreachable(problem)), Some(route)) =
+            (&sent, self.wiring.proxies.routes().get(place))
+        {
+            route.failed(problem);
+        }
+        sent
     }
 
-    fn request(&self, call: &Call, key: &ApiKey) -> Result<ClientRequest, TransportError> {
-        let mut request = self.client.request(call.method.clone(), format!("{}{}", self.origin, call.target));
+    fn request(&self, client: &Client, call: &Call, key: &ApiKey) -> Result<ClientRequest, TransportError> {
+        let mut request = client.request(call.method.clone(), format!("{}{}", self.origin, call.target));
         let headers = request.headers_mut();
         for (name, value) in &call.headers {
             headers.insert(name.clone(), value.clone());

@@ -26,6 +26,7 @@ use super::{
     google_error::GoogleError,
     hedge::{Awaited, Latecomers},
     openai_layer,
+    proxies::Proxies,
     redact::{mask_key, redact_body},
     retries::Retries,
     trail::{Mark, Trail},
@@ -160,10 +161,10 @@ impl Dispatcher {
 
     /// The same way to Google under other settings: with its balancer, with what it has learnt, and with its connections
     /// unless the change concerns them.
-    pub fn renewed(&self, config: &Config, retries: Arc<Retries>) -> Self {
+    pub fn renewed(&self, config: &Config, retries: Arc<Retries>, proxies: Arc<Proxies>) -> Self {
         self.balancer.rebalance(config.pool.balancing);
         Self {
-            client: self.client.renewed(&config.upstream),
+            client: self.client.renewed(&config.upstream, proxies),
             balancer: self.balancer.clone(),
             retries,
             registry: self.registry.clone(),

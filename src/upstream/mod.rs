@@ -20,6 +20,8 @@ pub mod json_array;
 mod json_scan;
 pub mod openai_layer;
 pub mod ownership;
+pub mod proxies;
+pub mod proxies;
 mod quota_error;
 pub mod redact;
 pub mod relay;

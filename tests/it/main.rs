@@ -20,6 +20,7 @@ mod media;
 mod native;
 mod openai;
 mod passthrough;
+mod proxies;
 mod quotas;
 mod resources;
 mod responses;

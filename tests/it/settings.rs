@@ -323,3 +323,40 @@ async fn a_change_counts_for_every_worker() {
         assert!(request.target.contains(MODEL), "{}", request.target);
     }
 }
+
+#[actix_web::test]
+async fn models_are_listed_with_what_is_made_of_them_and_what_is_hidden() {
+    let app = app(&[
+        ("MODEL_ALIASES", r#"{"my-model": "gemini-2.5-flash-search"}"#),
+        ("SEARCH_MODELS", MODEL),
+        ("THINKING_BUDGET_MAP", r#"{"gemini-2.5-flash": 512}"#),
+    ])
+    .await;
+    app.catalogue_is_fetched().await;
+    let models = async || {
+        let list = get(&app, "/api/admin/models").await.json();
+        list["items"].as_array().cloned().filter(|items| !items.is_empty())
+    };
+    let find = |models: &[Value], id: &str| models.iter().find(|model| model["id"] == id).cloned();
+    let listed = eventually("the models are there", models).await;
+
+    let real = find(&listed, MODEL).expect("Google has it");
+    assert_eq!(
+        (&real["derived"], &real["base"], &real["thinking_budget"]),
+        (&json!(false), &Value::Null, &json!(512))
+    );
+    let search = find(&listed, "gemini-2.5-flash-search").expect("it is made of the other");
+    assert_eq!((&search["derived"], &search["base"]), (&json!(true), &json!(MODEL)));
+    let alias = find(&listed, "my-model").expect("the settings name it");
+    assert_eq!((&alias["alias_of"], &alias["base"]), (&json!("gemini-2.5-flash-search"), &json!(MODEL)));
+
+    set(&app, "FILTERED_MODELS", json!([MODEL])).await;
+    let hidden = eventually("it is hidden", async || {
+        find(&models().await?, MODEL).filter(|model| model["filtered"] == true)
+    })
+    .await;
+    assert_eq!(hidden["derived"], false);
+    let found = get(&app, "/api/admin/models?q=MY-MO").await.json();
+    assert_eq!((found["total"].as_u64(), &found["items"][0]["id"]), (Some(1), &json!("my-model")));
+    assert_eq!(get(&app, "/api/admin/models?colour=red").await.status(), 400);
+}

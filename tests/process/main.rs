@@ -7,4 +7,5 @@ mod explain;
 mod harness;
 mod kill;
 mod secrets;
+mod settings;
 mod shutdown;

@@ -15,7 +15,7 @@ use super::{
     envelope::{ErrorBody, ErrorDetail},
     errors,
     etag::Version,
-    jobs, keys, requests, session, settings, stats, system, tokens,
+    jobs, keys, models, proxies, requests, session, settings, stats, system, tokens,
 };
 use crate::api::only;
 
@@ -32,7 +32,6 @@ use crate::api::only;
         errors::find_error,
         errors::groups::group_errors,
         errors::list_errors,
-        openapi,
         jobs::cancel_job,
         jobs::find_job,
         jobs::list_jobs,
@@ -46,6 +45,10 @@ use crate::api::only;
         keys::one::reveal_key,
         keys::one::update_key,
         keys::one::verify_key,
+        models::list_models,
+        openapi,
+        proxies::check_proxies,
+        proxies::list_proxies,
         requests::delete::delete_requests,
         requests::export::export_requests,
         requests::find_request,
@@ -82,6 +85,8 @@ use crate::api::only;
         (name = "errors", description = "The log of failed attempts"),
         (name = "keys", description = "The pool: what keys there are and how they fare"),
         (name = "jobs", description = "Actions over many keys, which take their time"),
+        (name = "models", description = "What clients can name"),
+        (name = "proxies", description = "Through what Gemini is called"),
         (name = "requests", description = "The request log"),
         (name = "settings", description = "What is set, what can be, and the change of it"),
         (name = "stats", description = "Figures, the forecast, and what needs attention"),
