@@ -3,7 +3,7 @@
 pub mod attention;
 pub mod metric;
 pub mod overview;
-mod range;
+pub mod range;
 pub mod series;
 pub mod source;
 pub mod usage;
