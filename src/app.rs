@@ -31,7 +31,7 @@ use crate::{
         supervisor::{Checkpoint, Supervisor},
         tokens::{SaveUse, TokenKeeper},
     },
-    api::signatures::Signatures,
+    api::{gateway::AdminDoor, signatures::Signatures},
     config::{ConfigErrors, Loaded},
     db::{Database, DbError},
     services::{catalog::Catalog, recheck::Recheck, scheduler::Scheduler},
@@ -69,6 +69,7 @@ pub struct Running {
     pub scheduler: Addr<Scheduler>,
     pub recheck: Addr<Recheck>,
     pub database: Database,
+    admin: Arc<AdminDoor>,
     server: ServerHandle,
     /// Ends when the server has ended.
     serving: actix_web::rt::task::JoinHandle<io::Result<()>>,
@@ -111,7 +112,7 @@ pub async fn start(loaded: Loaded, log_level: LevelSwitch) -> Result<Running, St
         crew: crew.clone(),
         tokens,
         sealer,
-        admin,
+        admin: admin.clone(),
         settings: keeper,
         database: database.clone(),
         outbox_guard: outbox_guard.downgrade(),
@@ -130,6 +131,7 @@ pub async fn start(loaded: Loaded, log_level: LevelSwitch) -> Result<Running, St
         scheduler: crew.scheduler,
         recheck: crew.recheck,
         database,
+        admin,
         server: server.handle(),
         serving: actix_web::rt::spawn(server),
         outboxes,
@@ -146,6 +148,7 @@ impl Running {
 
     /// Stops accepting, lets running answers finish, then writes down what is left.
     pub async fn stop(self) {
+        self.admin.listeners.close();
         self.server.stop(true).await;
         let Self { outbox_guard, mut outboxes, .. } = self;
         drop(outbox_guard);

@@ -1,12 +1,15 @@
 //! All keys as operators look at them: a replica of what the supervisor knows, on a thread where a long look holds up
 //! nobody.
 
+mod changes;
 mod query;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use actix::prelude::*;
 
+use changes::Changes;
+pub use changes::{Glance, LookAround, StateChange};
 pub use query::{KeyFilter, KeyPage, KeySort, QueryKeys, StateName};
 
 use super::supervisor::{ListTo, Supervisor};
@@ -15,6 +18,7 @@ use crate::{
     domain::{
         key::{ApiKey, KeyAbout, KeyId},
         placement::KeyPlacement,
+        time::Now,
     },
 };
 
@@ -34,11 +38,14 @@ pub struct KeyRow {
 pub struct Directory {
     supervisor: Addr<Supervisor>,
     keys: BTreeMap<KeyId, KeyRow>,
+    changes: Changes,
+    /// It has heard of the keys that there were at first, which are no news.
+    is_filled: bool,
 }
 
 impl Directory {
     pub fn new(supervisor: Addr<Supervisor>) -> Self {
-        Self { supervisor, keys: BTreeMap::new() }
+        Self { supervisor, keys: BTreeMap::new(), changes: Changes::default(), is_filled: false }
     }
 }
 
@@ -66,9 +73,14 @@ impl Handler<Listed> for Directory {
     type Result = ();
 
     fn handle(&mut self, Listed(listings): Listed, _: &mut Context<Self>) {
+        let now = Now::read();
         for listing in listings {
             match listing {
                 Listing::Changed(row) => {
+                    if self.is_filled {
+                        let from = self.keys.get(&row.id).map(|known| StateName::of(&known.health));
+                        self.changes.note(from, &row, now);
+                    }
                     self.keys.insert(row.id, *row);
                 }
                 Listing::Removed(key) => {
@@ -76,6 +88,7 @@ impl Handler<Listed> for Directory {
                 }
             }
         }
+        self.is_filled = true;
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::{
     admin::{
+        events::Listeners,
         jobs::Jobs,
         session::{Attempts, Sessions},
     },
@@ -73,6 +74,8 @@ pub struct AdminDoor {
     pub sessions: Sessions,
     pub attempts: Attempts,
     pub jobs: Jobs,
+    /// Pages that follow what happens.
+    pub listeners: Listeners,
     pub started_at_ms: i64,
 }
 

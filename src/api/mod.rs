@@ -112,6 +112,7 @@ pub fn routes(config: &mut ServiceConfig) {
 fn admin_scope() -> impl HttpServiceFactory {
     web::scope(admin::PREFIX)
         .configure(admin::errors::routes)
+        .configure(admin::events::routes)
         .configure(admin::jobs::routes)
         .configure(admin::keys::routes)
         .configure(admin::models::routes)

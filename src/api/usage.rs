@@ -143,11 +143,11 @@ fn of_rollups(token: OwnToken, Range { from_ms, to_ms }: Range, rollups: &[Rollu
         days.entry(*at_ms).or_default().merge(totals);
         models.entry(model).or_default().merge(totals);
     }
-    let days = days.iter().map(|(at_ms, day)| UsageOfDay {
-        at_ms: *at_ms,
-        usage: UsageRow::new("day".to_owned(), day),
-    });
-    let mut models: Vec<_> = models.iter().map(|(name, sum)| UsageRow::new((*name).to_owned(), sum)).collect();
+    let days = days
+        .iter()
+        .map(|(at_ms, day)| UsageOfDay { at_ms: *at_ms, usage: UsageRow::new("day".to_owned(), day) });
+    let mut models: Vec<_> =
+        models.iter().map(|(name, sum)| UsageRow::new((*name).to_owned(), sum)).collect();
     models.sort_by_key(|row| std::cmp::Reverse(row.requests));
     let totals = UsageRow::new("total".to_owned(), &whole);
     OwnUsage { token, from_ms, to_ms, totals, days: days.collect(), models }

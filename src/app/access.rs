@@ -7,6 +7,7 @@ use crate::{
     actors::tokens::TokenStore,
     api::{
         admin::{
+            events::Listeners,
             jobs::Jobs,
             session::{Attempts, Sessions},
         },
@@ -29,6 +30,7 @@ pub fn admin_door(auth: &Auth, storage: &Storage, sealer: &Sealer) -> Result<Adm
         sessions: Sessions::new(auth.session_expire),
         attempts: Attempts::default(),
         jobs: Jobs::default(),
+        listeners: Listeners::default(),
         started_at_ms: Now::read().unix_ms(),
     })
 }

@@ -124,6 +124,19 @@ impl Keeper {
     }
 }
 
+/// Question: which version have the settings? Each change makes a higher one.
+#[derive(Debug, Message)]
+#[rtype(result = "i64")]
+pub struct CurrentVersion;
+
+impl Handler<CurrentVersion> for Keeper {
+    type Result = i64;
+
+    fn handle(&mut self, _: CurrentVersion, _: &mut Context<Self>) -> Self::Result {
+        self.settings.version()
+    }
+}
+
 /// Question: what would come of it?
 #[derive(Message)]
 #[rtype(result = "Result<Outcome, InvalidSettings>")]

@@ -120,6 +120,11 @@ impl Jobs {
         Ok(job)
     }
 
+    /// All that are remembered, newest first.
+    pub fn all(&self) -> Vec<Job> {
+        self.lock().iter().rev().map(Kept::view).collect()
+    }
+
     fn find(&self, id: &str) -> Result<Job, AdminError> {
         let jobs = self.lock();
         let kept = jobs.iter().find(|kept| kept.job.id == id);
@@ -205,7 +210,7 @@ pub fn routes(config: &mut ServiceConfig) {
     responses((status = 200, description = "At most 100", body = List<Job>)),
 )]
 pub async fn list_jobs(_: AdminUser, gateway: Data<Gateway>) -> Json<List<Job>> {
-    Json(List::whole(gateway.admin.jobs.lock().iter().rev().map(Kept::view).collect()))
+    Json(List::whole(gateway.admin.jobs.all()))
 }
 
 /// A job, as far as it is.

@@ -8,6 +8,7 @@ pub mod envelope;
 pub mod error;
 pub mod errors;
 pub mod etag;
+pub mod events;
 pub mod jobs;
 pub mod keys;
 pub mod list;

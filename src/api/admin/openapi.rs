@@ -15,7 +15,7 @@ use super::{
     envelope::{ErrorBody, ErrorDetail},
     errors,
     etag::Version,
-    jobs, keys, models, proxies, requests, session, settings, stats, system, tokens,
+    events, jobs, keys, models, proxies, requests, session, settings, stats, system, tokens,
 };
 use crate::api::only;
 
@@ -32,6 +32,7 @@ use crate::api::only;
         errors::find_error,
         errors::groups::group_errors,
         errors::list_errors,
+        events::stream_events,
         jobs::cancel_job,
         jobs::find_job,
         jobs::list_jobs,

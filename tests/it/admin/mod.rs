@@ -1,5 +1,6 @@
 //! What the administrator sees: why a request went as it did, how long the pool will last, what to look at.
 
+mod events;
 mod keys;
 mod openapi;
 mod session;

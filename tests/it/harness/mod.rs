@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 
 pub use app::{MODEL, TOKEN, TestApp};
 pub use bodies::{event, fixture, google_error, last_event, usual_error};
-pub use client::{Answer, Client, chat, prompt};
+pub use client::{Answer, Client, Open, chat, prompt};
 pub use hung::Caller;
 pub use proxy::{PASSWORD, Proxy};
 pub use recordings::{client_requests, exchanged_requests, exchanged_stream, recorded_streams};

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::{
     actors::directory::{KeyRow, StateName},
-    balance::breaker::{ModelReason, StateSnapshot},
+    balance::breaker::{HealthSnapshot, ModelReason, StateSnapshot},
     domain::{
         key::{KeyId, KeyOrigin},
         model::ModelName,
@@ -89,7 +89,7 @@ impl From<&ModelRules> for ModelsView {
 
 impl KeyView {
     pub fn of(row: &KeyRow, now: Now) -> Self {
-        let (reason, until_ms) = reason(row);
+        let (reason, until_ms) = reason(&row.health);
         Self {
             id: row.id,
             masked: row.masked.clone(),
@@ -123,11 +123,12 @@ impl KeyView {
     }
 }
 
-fn reason(row: &KeyRow) -> (Option<String>, Option<i64>) {
-    if let Some(disabled) = &row.health.disabled {
+/// Why a key is not active, and until when.
+pub fn reason(health: &HealthSnapshot) -> (Option<String>, Option<i64>) {
+    if let Some(disabled) = &health.disabled {
         return (Some("by_hand".to_owned()), disabled.until_ms);
     }
-    match &row.health.state {
+    match &health.state {
         StateSnapshot::Active | StateSnapshot::HalfOpen => (None, None),
         StateSnapshot::Cooling { until_ms, reason } => (word(reason), Some(*until_ms)),
         StateSnapshot::Invalid { reason } => (word(reason), None),
