@@ -21,7 +21,6 @@ mod json_scan;
 pub mod openai_layer;
 pub mod ownership;
 pub mod proxies;
-pub mod proxies;
 mod quota_error;
 pub mod redact;
 pub mod relay;

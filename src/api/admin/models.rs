@@ -7,7 +7,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{Admin, List, parameters::Parameters};
 use crate::{
-    api::{auth::AdminUser, error::Failure, gateway::Gateway, only},
+    api::{auth::AdminUser, gateway::Gateway, only},
     convert::traits::ModelTraits,
 };
 
