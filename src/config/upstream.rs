@@ -86,6 +86,10 @@ impl Upstream {
         let stream_heartbeat = reader.seconds("STREAM_HEARTBEAT_SECONDS");
         let custom_headers = custom_headers(reader);
         let max_connections = reader.number("MAX_UPSTREAM_CONNECTIONS");
+        let proxies = proxies::read(reader);
+        let proxies_by_key = reader.flag("PROXIES_USE_CONSISTENCY_HASH_BY_API_KEY");
+        let error_rules = error_rules::read(reader);
+        // Only now may it end early: every other problem has been told.
         Some(Self {
             base_url: base_url?,
             total_timeout,
@@ -95,9 +99,9 @@ impl Upstream {
             stream_heartbeat: Some(stream_heartbeat).filter(|interval| !interval.is_zero()),
             custom_headers,
             max_connections,
-            proxies: proxies::read(reader),
-            proxies_by_key: reader.flag("PROXIES_USE_CONSISTENCY_HASH_BY_API_KEY"),
-            error_rules: error_rules::read(reader),
+            proxies,
+            proxies_by_key,
+            error_rules,
         })
     }
 }
