@@ -261,6 +261,8 @@ async fn wherever_a_stream_is_cut_the_client_gets_all_of_its_text_once() {
         .setting("MAX_FAILURES", "100")
         .start()
         .await;
+    // Its question has no body that the script could read.
+    app.catalogue_is_fetched().await;
     let mut torn = Torn { streams: streams.clone(), calls: HashMap::new() };
     app.upstream.replies(move |request| torn.reply(request));
     let client = app.client();
