@@ -1,5 +1,6 @@
 // Every page in both themes, both languages and on a phone: nothing breaks, axe finds nothing serious, and pictures are
 // taken for people to look at.
+import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { PHONE, assertAccessible, logIn, openPage, startBrowser } from './browser.js'
 import { startDemo } from './gateway.js'
@@ -14,6 +15,8 @@ const VIEWS = [
 ]
 /** Long enough for the first answers, which pages show without a spinner. */
 const SETTLED_MS = 1_500
+/** What a page says in place of data that its request did not bring. */
+const NOT_LOADED = ['This could not be loaded', '加载失败']
 
 let demo, browser
 before(async () => {
@@ -46,6 +49,8 @@ for (const view of VIEWS) {
         await page.waitForTimeout(SETTLED_MS)
         await page.screenshot({ path: `${process.env.SCREENSHOTS}/${path || 'overview'}-${name}.png`, fullPage: true })
         await assertAccessible(page, path)
+        const text = await page.locator('body').innerText()
+        for (const words of NOT_LOADED) assert.ok(!text.includes(words), `${path}: ${words}`)
       })
     }
   })

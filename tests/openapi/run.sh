@@ -45,5 +45,5 @@ status=0
   --header "Authorization: Bearer $(field admin_token)" \
   --exclude-path /api/admin/session --exclude-path /api/admin/events \
   --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance \
-  --phases examples,coverage,fuzzing --max-examples 20 --seed 1 --workers 2 --request-timeout 20 --no-color) || status=$?
+  --phases examples,coverage,fuzzing --max-examples 20 --seed 1 --workers 1 --request-timeout 20 --no-color) || status=$?
 exit "$status"

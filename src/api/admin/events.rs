@@ -109,7 +109,7 @@ pub enum Topic {
 pub struct EventsQuery {
     /// Separated by commas; all, unless they are said.
     #[serde(default)]
-    #[param(style = Form, explode = false)]
+    #[param(style = Form, explode = false, inline)]
     topics: Vec<Topic>,
 }
 

@@ -30,4 +30,4 @@ export interface ModelView {
 }
 
 export const listModels = (q?: string, signal?: AbortSignal) =>
-  get<Page<ModelView>>('models', { q, limit: 500 }, signal)
+  get<Page<ModelView>>('models', { q }, signal)

@@ -37,7 +37,7 @@ enum Format {
 #[into_params(parameter_in = Query)]
 pub struct ExportQuery {
     #[serde(default)]
-    #[param(value_type = Option<Format>)]
+    #[param(value_type = Option<Format>, inline)]
     format: Format,
     /// Without the secrets.
     #[serde(default)]
