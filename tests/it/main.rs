@@ -1,6 +1,7 @@
 //! The gateway as its clients meet it: over HTTP, with an upstream that follows a script.
 
 mod admin;
+mod affinity;
 mod anthropic;
 mod blame;
 mod chat;
