@@ -21,7 +21,7 @@ demo: ## The gateway over a simulated Gemini: no key and no network needed
 build: ## The debug build that the suites run against
 	cargo test --locked --no-run
 
-test: test-rust test-sdk test-web test-browser test-openapi test-docs ## Every suite that CI runs
+test: test-rust test-simulation test-sdk test-web test-browser test-openapi test-docs ## Every suite that CI runs
 
 test-rust: ## Unit and integration tests
 	cargo test --locked
