@@ -32,7 +32,7 @@ export function chartOptions(wanted: Wanted): Options {
     cursor: { drag: { x: false, y: false }, y: false, points: { size: 6 } },
     scales: { x: { time: true }, y: { range: (_, __, top) => [0, max ?? niceTop(top)] } },
     axes: [
-      { ...axis, grid: { show: false }, ticks: { show: false }, size: 28, space: 70, values: (_, times) => timeLabels(times, wanted.locale) },
+      { ...axis, grid: { show: false }, ticks: { show: false }, size: 32, gap: 9, space: 70, values: (_, times) => timeLabels(times, wanted.locale) },
       { ...axis, grid, incrs: whole ? WHOLE_STEPS : undefined, ticks: { show: false }, size: (_, values) => labelWidth(values), space: 38, values: (_, values) => values.map(wanted.format) },
     ],
     series: [{}, ...lines.map((line, index) => seriesOf(line, color(line.color), stack || (lines.length === 1 && index === 0)))],
