@@ -183,7 +183,7 @@ impl Survey {
         };
         let kind = self.kind_of(ledger, presence(None), keys.clone());
         let mut usage = ledger.usage(self.now);
-        usage.retain(|known| !known.model.is_counting());
+        usage.retain(|known| known.model.is_asked());
         for model in &usage {
             let tally = self.models.entry(model.model.clone()).or_default();
             tally.count_use(model);
@@ -193,7 +193,8 @@ impl Survey {
         }
         // A model may be closed to a key that never had a book of it.
         let Some(kind) = kind else { return };
-        for cooldown in keys.clone().flat_map(|(routing, _)| &routing.cooldowns) {
+        let cooldowns = keys.clone().flat_map(|(routing, _)| &routing.cooldowns);
+        for cooldown in cooldowns.filter(|cooldown| cooldown.model.is_asked()) {
             if usage.iter().all(|known| known.model != cooldown.model) {
                 self.visit_bookless(ledger, &cooldown.model, presence(Some(&cooldown.model)), kind);
             }

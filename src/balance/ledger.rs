@@ -259,8 +259,7 @@ impl Books {
             self.make_room();
             self.list.reserve_exact(1);
             // What is known of a model says nothing of counting its tokens, nor of calls for no model.
-            let is_generation = !model.is_counting() && !model.is_none();
-            let limits = if is_generation { limits.find(model.as_str()) } else { ModelLimits::default() };
+            let limits = if model.is_asked() { limits.find(model.as_str()) } else { ModelLimits::default() };
             self.list.push(Book::new(model.clone(), limits, now));
             self.list.len() - 1
         });

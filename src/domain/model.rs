@@ -51,6 +51,11 @@ impl ModelName {
         self.0.ends_with(COUNTING)
     }
 
+    /// A model that is asked for an answer; neither the counting of its tokens nor a call that names none.
+    pub fn is_asked(&self) -> bool {
+        !self.is_counting() && !self.is_none()
+    }
+
     /// The name without what is done with the model.
     pub fn plain(&self) -> &str {
         self.0.strip_suffix(COUNTING).unwrap_or(&self.0)

@@ -195,7 +195,7 @@ fn list_call(page_token: &str) -> Call {
     Call {
         method: Method::GET,
         target: format!("/v1beta/models?{}", query.finish()),
-        model: ModelName::parse("models.list").expect("a plain name"),
+        model: ModelName::none(),
         headers: Vec::new(),
         body: Bytes::new(),
         credential: Credential::ApiKeyHeader,

@@ -1,5 +1,8 @@
 // A gateway over a simulated Gemini, started for one file of tests.
 import { spawn } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 
 const READY_WITHIN_MS = 30_000
@@ -49,6 +52,43 @@ export async function startDemo(...options) {
       await ended
     },
   }
+}
+
+const OWN_TOKEN = 'sk-browser-admin-0123456789abcdef'
+
+/** Starts a gateway as it is served, over the simulation of a demo: no key, no client, nothing in its folder. */
+export async function startEmpty(sim, env = {}) {
+  const folder = mkdtempSync(join(tmpdir(), 'gemini-balance-browser-'))
+  const process_ = spawn(process.env.GEMINI_BALANCE_BIN, ['serve'], {
+    cwd: folder,
+    env: { PATH: process.env.PATH, PORT: '0', HOST: '127.0.0.1', AUTH_TOKEN: OWN_TOKEN, BASE_URL: `${sim}/v1beta`, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const ended = new Promise((resolve) => process_.once('exit', resolve))
+  return {
+    gateway: await listening(process_),
+    adminToken: OWN_TOKEN,
+    async stop() {
+      process_.kill('SIGTERM')
+      await ended
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+function listening(process_) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error('the gateway did not listen')), READY_WITHIN_MS)
+    const hear = (line) => {
+      const [, address] = /listening on (http:\/\/[\d.:]+)/.exec(line) ?? []
+      if (!address) return
+      clearTimeout(timer)
+      resolve(address)
+    }
+    for (const stream of [process_.stdout, process_.stderr]) createInterface({ input: stream }).on('line', hear)
+    process_.once('error', reject)
+    process_.once('exit', (status) => reject(new Error(`the gateway ended with ${status}`)))
+  })
 }
 
 function readyLine(process_) {

@@ -4,6 +4,10 @@ import { after, before, describe, it } from 'node:test'
 import { DESKTOP, PHONE, assertAccessible, logIn, openPage, startBrowser } from './browser.js'
 import { startDemo } from './gateway.js'
 
+/** From the navigation to a figure and a chart, on a quiet machine; the best of some visits, as others may be at work. */
+const READY_MS = 1_500
+const VISITS = 3
+
 let demo, browser
 before(async () => {
   demo = await startDemo()
@@ -77,15 +81,43 @@ describe('a session', () => {
     await assertAccessible(page, 'phone')
   })
 
-  it('needs at most 350 KB of compressed script for the first view', async () => {
+  it('shows the overview in time, with at most 350 KB of compressed script', async (test) => {
     const page = await openPage(browser)
-    const sizes = []
-    page.on('response', async (response) => {
-      if (response.url().endsWith('.js')) sizes.push(response.request().sizes().then(({ responseBodySize }) => responseBodySize))
-    })
     await logIn(page, demo)
-    await page.waitForLoadState('load')
-    const total = (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0)
-    assert.ok(total > 0 && total <= 350_000, `${total} bytes`)
+    await page.getByText('Requests over time').waitFor()
+    const spent = []
+    for (let visit = 0; visit < VISITS; visit++) {
+      const { kilobytes, ms } = await firstView(page.context())
+      test.diagnostic(`${kilobytes} KB of script; data in sight after ${ms} ms`)
+      assert.ok(kilobytes > 0 && kilobytes <= 350, `${kilobytes} KB`)
+      spent.push(ms)
+    }
+    assert.ok(Math.min(...spent) <= READY_MS, `${spent} ms`)
   })
 })
+
+/** The overview as somebody opens it who was never here: how much script came, and when its first figure was seen. */
+async function firstView(context) {
+  const page = await context.newPage()
+  const network = await context.newCDPSession(page)
+  await network.send('Network.enable')
+  await network.send('Network.setCacheDisabled', { cacheDisabled: true })
+  const sizes = []
+  page.on('response', (response) => {
+    if (response.url().endsWith('.js')) sizes.push(response.request().sizes().then(({ responseBodySize }) => responseBodySize))
+  })
+  await page.addInitScript(() => {
+    const look = () => {
+      const figure = document.querySelector('.tile .value')?.textContent ?? '–'
+      if (figure !== '–' && document.querySelector('.uplot canvas')) window.readyAtMs = performance.now()
+      else requestAnimationFrame(look)
+    }
+    look()
+  })
+  await page.goto(`${demo.gateway}/?range=1h`)
+  await page.waitForFunction(() => window.readyAtMs)
+  const ms = Math.round(await page.evaluate(() => window.readyAtMs))
+  const bytes = (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0)
+  await page.close()
+  return { kilobytes: Math.round(bytes / 1_000), ms }
+}

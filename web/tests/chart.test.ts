@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { columnsOf, stacked } from '@/components/charts/data'
+import { columnsOf, ended, stacked } from '@/components/charts/data'
 import { lonely } from '@/components/charts/options'
 
 const line = (name: string, points: [number, number | null][]) => ({ name, color: '--series-1', points })
@@ -19,5 +19,18 @@ describe('a value without neighbours', () => {
   it('is found, as it would not be seen', () => {
     expect(lonely([null, 3, null, 4, 5, null, 6])).toEqual([1, 6])
     expect(lonely([])).toEqual([])
+  })
+})
+
+describe('the bucket that is still filling', () => {
+  const series = (...values: (number | null)[]) => [{ points: values.map((value, index) => [index * 60_000, value] as const) }]
+
+  it('is left out of counts, as half a minute looks like a fall', () => {
+    expect(ended(series(7, 8, 3), 60_000, 150_000)).toEqual(series(7, 8))
+  })
+
+  it('is shown where there is nothing else yet, or where one would wait for long', () => {
+    expect(ended(series(0, null, 3), 60_000, 150_000)).toEqual(series(0, null, 3))
+    expect(ended(series(7, 8, 3), 900_000, 150_000)).toEqual(series(7, 8, 3))
   })
 })

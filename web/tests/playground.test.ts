@@ -53,8 +53,9 @@ describe('answers', () => {
       { type: 'response.output_text.delta', delta: 'Hello' },
       { type: 'response.output_item.done', item: { type: 'function_call', call_id: 'c', name: 'f', arguments: '{}' } },
       { type: 'response.output_item.done', item: { type: 'function_call', call_id: 'd', name: 'g', arguments: '{}' } },
+      { type: 'response.output_item.done', item: { type: 'image_generation_call', output_format: 'png', result: 'AA==' } },
     ])
-    expect(said).toMatchObject({ text: 'Hello', thoughts: 'Hm.', calls: [{ id: 'c' }, { id: 'd' }] })
+    expect(said).toMatchObject({ text: 'Hello', thoughts: 'Hm.', pictures: [{ mime: 'image/png', data: 'AA==' }], calls: [{ id: 'c' }, { id: 'd' }] })
   })
 
   it('of messages', () => {
@@ -76,6 +77,15 @@ describe('answers', () => {
     ]
     const said = answer('gemini', [{ candidates: [{ content: { parts } }] }])
     expect(said).toMatchObject({ text: 'Hello', thoughts: 'Hm.', pictures: [{ mime: 'image/png' }], calls: [{ name: 'f', args: '{"a":1}', signature: 's' }] })
+  })
+
+  it('count thoughts as a part of the output, whatever the dialect', () => {
+    const usages = [
+      dialects.gemini.read({ usageMetadata: { promptTokenCount: 3, candidatesTokenCount: 5, thoughtsTokenCount: 2 } } as unknown as Json, undefined),
+      dialects.openai.read({ usage: { prompt_tokens: 3, completion_tokens: 7, completion_tokens_details: { reasoning_tokens: 2 } } } as unknown as Json, undefined),
+      dialects.anthropic.read({ type: 'message_delta', usage: { input_tokens: 3, output_tokens: 7, output_tokens_details: { thinking_tokens: 2 } } } as unknown as Json, undefined),
+    ]
+    for (const [told] of usages) expect(told).toMatchObject({ kind: 'usage', usage: { input: 3, output: 7, thoughts: 2 } })
   })
 
   it('that break off say why', () => {

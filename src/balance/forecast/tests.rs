@@ -203,6 +203,23 @@ fn a_minute_ends_when_more_is_asked_for_than_it_takes() {
 }
 
 #[test]
+fn what_asks_no_model_for_an_answer_is_not_told() {
+    let mut pool = Pool::of(1, &limits(10, 100));
+    pool.send(0, 1);
+    for no_model in [ModelName::none(), model("flash").counting()] {
+        pool.projects[0].0.reserve(&no_model, 1, pool.now).unwrap();
+        let until = pool.now.instant + MINUTE;
+        let cooldown = ModelCooldown { model: no_model, until, reason: ModelReason::Unavailable };
+        pool.projects[0].1.cooldowns.push(cooldown);
+    }
+
+    let told = pool.survey().forecast(&Pace::default());
+
+    assert_eq!(told.models.into_iter().map(|one| one.model).collect::<Vec<_>>(), [model("flash")]);
+    assert!(pool.projects[0].0.rows(pool.now).iter().all(|row| row.model == model("flash")));
+}
+
+#[test]
 fn of_many_models_the_most_used_are_told() {
     let pool = Pool::of(3, &limits(1_000, 100_000));
     let ledger = &pool.projects[0].0;

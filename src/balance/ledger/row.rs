@@ -48,10 +48,10 @@ impl QuotaRow {
 }
 
 impl Ledger {
-    /// Three rows for each model that was asked for.
+    /// Three rows for each model that was asked for an answer.
     pub fn rows(&self, now: Now) -> Vec<QuotaRow> {
         let rows = |model: ModelUse| model.windows.map(|window| QuotaRow::new(&model.model, &window, now));
-        self.usage(now).into_iter().flat_map(rows).collect()
+        self.usage(now).into_iter().filter(|known| known.model.is_asked()).flat_map(rows).collect()
     }
 }
 

@@ -26,7 +26,6 @@ export interface ModelView {
   output_token_limit: number | null
   methods: string[]
   thinking_budget?: number | null
-  used_24h?: number | null
 }
 
 export const listModels = (q?: string, signal?: AbortSignal) =>

@@ -1,28 +1,42 @@
 /** Numbers and times as people read them; pure, with the locale as an argument. */
 
+/** Formatters are dear to make, and tables need thousands. */
+function kept<O, F>(make: new (locale: string, options: O) => F): (locale: string, options: O) => F {
+  const formats = new Map<string, F>()
+  return (locale, options) => {
+    const name = locale + JSON.stringify(options)
+    const format = formats.get(name) ?? new make(locale, options)
+    formats.set(name, format)
+    return format
+  }
+}
+const numbers = kept<Intl.NumberFormatOptions, Intl.NumberFormat>(Intl.NumberFormat)
+const distances = kept<Intl.RelativeTimeFormatOptions, Intl.RelativeTimeFormat>(Intl.RelativeTimeFormat)
+const times = kept<Intl.DateTimeFormatOptions, Intl.DateTimeFormat>(Intl.DateTimeFormat)
+
 const MS = { second: 1_000, minute: 60_000, hour: 3_600_000, day: 86_400_000 }
 
 export function formatNumber(value: number, locale: string): string {
-  return new Intl.NumberFormat(locale, { maximumFractionDigits: Math.abs(value) < 10 ? 2 : 1 }).format(value)
+  return numbers(locale, { maximumFractionDigits: Math.abs(value) < 10 ? 2 : 1 }).format(value)
 }
 
 /** `12.3K`; small numbers in full. */
 export function formatCompact(value: number, locale: string): string {
   if (Math.abs(value) < 10_000) return formatNumber(value, locale)
-  return new Intl.NumberFormat(locale, { notation: 'compact', maximumFractionDigits: 1 }).format(value)
+  return numbers(locale, { notation: 'compact', maximumFractionDigits: 1 }).format(value)
 }
 
 /** A share from 0 to 1, as `99.4%`; it never rounds up to a hundred. */
 export function formatPercent(share: number, locale: string): string {
   const digits = share > 0.99 && share < 1 ? 2 : 1
   const shown = share < 1 ? Math.min(share, 0.9999) : share
-  return new Intl.NumberFormat(locale, { style: 'percent', maximumFractionDigits: digits }).format(shown)
+  return numbers(locale, { style: 'percent', maximumFractionDigits: digits }).format(shown)
 }
 
 /** `850ms`, `1.2s`, `3m 5s`, `2h 10m`, `4d 3h`: at most two units. */
 export function formatDuration(ms: number, locale: string): string {
   const unit = (value: number, name: string, digits = 0) =>
-    new Intl.NumberFormat(locale, {
+    numbers(locale, {
       style: 'unit',
       unit: name,
       unitDisplay: 'narrow',
@@ -43,7 +57,7 @@ export function formatDuration(ms: number, locale: string): string {
 
 /** `3 minutes ago`, `in 2 hours`; `now` within five seconds. */
 export function formatRelative(atMs: number, nowMs: number, locale: string): string {
-  const format = new Intl.RelativeTimeFormat(locale, { numeric: 'auto', style: 'short' })
+  const format = distances(locale, { numeric: 'auto', style: 'short' })
   const distance = atMs - nowMs
   const size = Math.abs(distance)
   if (size < 5_000) return format.format(0, 'second')
@@ -56,7 +70,7 @@ export function formatRelative(atMs: number, nowMs: number, locale: string): str
 /** Date and time in the viewer's zone; the year only when it is another. */
 export function formatTime(atMs: number, locale: string, nowMs = Date.now()): string {
   const isThisYear = new Date(atMs).getFullYear() === new Date(nowMs).getFullYear()
-  return new Intl.DateTimeFormat(locale, {
+  return times(locale, {
     ...(isThisYear ? {} : { year: 'numeric' }),
     month: 'short',
     day: 'numeric',
@@ -71,7 +85,7 @@ export function formatTime(atMs: number, locale: string, nowMs = Date.now()): st
 export function formatBytes(bytes: number, locale: string): string {
   const units = ['byte', 'kilobyte', 'megabyte', 'gigabyte', 'terabyte']
   const power = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(1, bytes)) / 3))
-  return new Intl.NumberFormat(locale, {
+  return numbers(locale, {
     style: 'unit',
     unit: units[power],
     unitDisplay: power === 0 ? 'long' : 'short',

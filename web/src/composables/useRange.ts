@@ -1,4 +1,4 @@
-import { computed } from 'vue'
+import { computed, ref } from 'vue'
 import { useQueryState } from './useQueryState'
 import type { Range } from '@/api/stats'
 
@@ -20,13 +20,18 @@ export const RANGE_NAMES = Object.keys(RANGES) as RangeName[]
 
 /** The range up to now that a page looks at; it lives in the address. */
 export function useRange(fallback: RangeName = '24h') {
-  const chosen = useQueryState('range', fallback)
+  const chosen = useQueryState('range')
+  const isChosen = computed(() => chosen.value in RANGES)
+  const usual = ref<RangeName>(fallback)
   const range = computed<RangeName>({
-    get: () => (chosen.value in RANGES ? (chosen.value as RangeName) : fallback),
+    get: () => (isChosen.value ? (chosen.value as RangeName) : usual.value),
     set: (value) => (chosen.value = value),
   })
   return {
     range,
+    isChosen,
+    /** What is shown while nobody has chosen. */
+    usual,
     /** From and to in Unix milliseconds, at this moment. */
     bounds(): Range {
       const to_ms = Date.now()

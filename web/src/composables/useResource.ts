@@ -1,4 +1,4 @@
-import { onScopeDispose, ref, shallowRef, watch, type Ref, type ShallowRef, type WatchSource } from 'vue'
+import { onScopeDispose, ref, shallowRef, toValue, watch, type MaybeRefOrGetter, type Ref, type ShallowRef, type WatchSource } from 'vue'
 
 export interface Resource<T> {
   /** The newest answer; it stays while another is on its way, and when that fails. */
@@ -13,7 +13,7 @@ export interface ResourceOptions {
   /** Loads anew when any of these changes. */
   on?: WatchSource | WatchSource[]
   /** Loads anew so often, while the page is looked at. */
-  everyMs?: number
+  everyMs?: MaybeRefOrGetter<number>
   /** What the page showed last time under this name is shown at once on the next visit. */
   cache?: string
   /** Nothing is loaded while this is false. */
@@ -49,10 +49,15 @@ export function useResource<T>(load: (signal: AbortSignal) => Promise<T>, option
   }
 
   watch([...[options.on ?? []].flat(), when], reload, { immediate: true })
-  if (options.everyMs) {
-    const timer = setInterval(() => document.hidden || reload(), options.everyMs)
-    onScopeDispose(() => clearInterval(timer))
-  }
+  watch(
+    () => toValue(options.everyMs),
+    (everyMs, _, onCleanup) => {
+      if (!everyMs) return
+      const timer = setInterval(() => document.hidden || reload(), everyMs)
+      onCleanup(() => clearInterval(timer))
+    },
+    { immediate: true },
+  )
   onScopeDispose(() => current.abort())
   return { data, error, isBusy, reload }
 }

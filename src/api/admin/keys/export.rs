@@ -1,5 +1,7 @@
 //! Keys as a file.
 
+use std::borrow::Cow;
+
 use actix_web::{
     HttpResponse,
     http::header::{CONTENT_DISPOSITION, CONTENT_TYPE},
@@ -14,7 +16,7 @@ use super::list::ask;
 use crate::{
     actors::directory::{KeyFilter, KeyRow, KeySort, QueryKeys, StateName},
     api::{
-        admin::{Admin, parameters::Parameters},
+        admin::{Admin, csv::push_row, parameters::Parameters},
         auth::AdminUser,
         error::Failure,
         gateway::Gateway,
@@ -122,21 +124,9 @@ fn table(rows: &[KeyRow], key: impl Fn(&KeyRow) -> String) -> String {
             row.placement.weight.to_string(),
             format!("{:?}", StateName::of(&row.health)).to_lowercase(),
         ];
-        let cells: Vec<String> = cells.iter().map(|cell| csv_cell(cell)).collect();
-        text.push_str(&cells.join(","));
-        text.push_str("\r\n");
+        push_row(&mut text, cells.into_iter().map(Cow::from));
     }
     text
-}
-
-/// A cell that no spreadsheet takes for a formula. Source: RFC 4180, and OWASP's page on CSV injection.
-pub fn csv_cell(text: &str) -> String {
-    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    let guard = if is_formula { "'" } else { "" };
-    if is_formula || text.contains([',', '"', '\n', '\r', ';']) {
-        return format!("\"{guard}{}\"", text.replace('"', "\"\""));
-    }
-    text.to_owned()
 }
 
 fn objects(rows: &[KeyRow], key: impl Fn(&KeyRow) -> String) -> String {
@@ -154,17 +144,4 @@ fn objects(rows: &[KeyRow], key: impl Fn(&KeyRow) -> String) -> String {
         })
     };
     serde_json::Value::from_iter(rows.iter().map(object)).to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_label_becomes_a_formula() {
-        assert_eq!(csv_cell("=HYPERLINK(\"x\")"), "\"'=HYPERLINK(\"\"x\"\")\"");
-        assert_eq!(csv_cell("@cmd"), "\"'@cmd\"");
-        assert_eq!(csv_cell("plain"), "plain");
-        assert_eq!(csv_cell("a,b"), "\"a,b\"");
-    }
 }

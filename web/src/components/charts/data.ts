@@ -33,3 +33,15 @@ export function stacked(data: AlignedData): AlignedData {
   )
   return [times, ...layers] as AlignedData
 }
+
+/** Buckets this short are shown when they have ended, since half of one looks like a fall. */
+const SHORT_BUCKET_MS = 60_000
+type Points = readonly (readonly [number, number | null])[]
+
+/** Counts without the bucket that is still filling, unless it is all that there is. */
+export function ended<T extends { points: Points }>(series: readonly T[], stepMs: number, nowMs: number): T[] {
+  const isFilling = (at: number) => at + stepMs > nowMs
+  const hasEarlier = series.some(({ points }) => points.some(([at, value]) => value && !isFilling(at)))
+  if (stepMs > SHORT_BUCKET_MS || !hasEarlier) return [...series]
+  return series.map((one) => ({ ...one, points: one.points.filter(([at]) => !isFilling(at)) }))
+}

@@ -8,16 +8,19 @@ interface Wanted {
   stack?: boolean
   height: number
   max?: number
+  /** Values are counts: no line of the grid lies between two of them. */
+  whole?: boolean
   locale: string
   format: (value: number | null) => string
   onCursor: (at: { index: number; left: number; top: number } | null) => void
 }
 
 const DAY_SECONDS = 86_400
+const WHOLE_STEPS = Array.from({ length: 12 }, (_, power) => [1, 2, 5].map((step) => step * 10 ** power)).flat()
 
 /** How one chart is drawn: colours of the theme, times of the locale, values as the page writes them. */
 export function chartOptions(wanted: Wanted): Options {
-  const { element, lines, stack = false, height, max } = wanted
+  const { element, lines, stack = false, height, max, whole = false } = wanted
   const color = (property: string) => resolveColor(property, element)
   const axis = { stroke: color('--text-3'), font: `11px ${getComputedStyle(element).fontFamily}` }
   const grid = { stroke: color('--border'), width: 1 }
@@ -25,12 +28,12 @@ export function chartOptions(wanted: Wanted): Options {
     width: Math.max(120, element.clientWidth),
     height,
     legend: { show: false },
-    padding: [8, 6, 0, 0],
+    padding: [8, 18, 0, 0],
     cursor: { drag: { x: false, y: false }, y: false, points: { size: 6 } },
     scales: { x: { time: true }, y: { range: (_, __, top) => [0, max ?? niceTop(top)] } },
     axes: [
-      { ...axis, grid: { show: false }, ticks: { show: false }, size: 28, space: 70, values: (_, times) => timeLabels(times, wanted.locale) },
-      { ...axis, grid, ticks: { show: false }, size: (_, values) => labelWidth(values), space: 38, values: (_, values) => values.map(wanted.format) },
+      { ...axis, grid: { show: false }, ticks: { show: false }, size: 32, gap: 9, space: 70, values: (_, times) => timeLabels(times, wanted.locale) },
+      { ...axis, grid, incrs: whole ? WHOLE_STEPS : undefined, ticks: { show: false }, size: (_, values) => labelWidth(values), space: 38, values: (_, values) => values.map(wanted.format) },
     ],
     series: [{}, ...lines.map((line, index) => seriesOf(line, color(line.color), stack || (lines.length === 1 && index === 0)))],
     bands: stack ? lines.slice(1).map((_, index) => ({ series: [index + 2, index + 1] as [number, number] })) : [],

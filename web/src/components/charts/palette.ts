@@ -12,6 +12,15 @@ export const STATE_COLORS: Record<KeyState, string> = {
   disabled: '--mute',
 }
 
+/** The colours of what goes wrong most. */
+export const STATUS_COLORS: Record<string, string> = {
+  429: '--series-3',
+  500: '--series-4',
+  502: '--series-7',
+  503: '--bad',
+  504: '--series-8',
+}
+
 /** What a custom property is in the present theme, as a colour that a canvas understands. */
 export function resolveColor(property: string, element: HTMLElement): string {
   const probe = document.createElement('span')

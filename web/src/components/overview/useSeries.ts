@@ -1,9 +1,9 @@
-import { computed, type ComputedRef, type WatchSource } from 'vue'
+import { computed, type ComputedRef, type MaybeRefOrGetter, type WatchSource } from 'vue'
 import { useI18n } from 'vue-i18n'
-import { findSeries, type Grouping, type Metric, type Range } from '@/api/stats'
+import { findSeries, type Grouping, type Metric, type Range, type Series } from '@/api/stats'
 import { KEY_STATES, type KeyState } from '@/api/types'
-import type { Line } from '@/components/charts/data'
-import { OTHER, SERIES, STATE_COLORS } from '@/components/charts/palette'
+import { ended, type Line } from '@/components/charts/data'
+import { OTHER, SERIES, STATE_COLORS, STATUS_COLORS } from '@/components/charts/palette'
 import { useResource } from '@/composables/useResource'
 
 interface Wanted {
@@ -19,7 +19,7 @@ export function useSeries(
   wanted: () => Wanted[],
   bounds: () => Range,
   on: WatchSource[],
-  everyMs: number,
+  everyMs: MaybeRefOrGetter<number>,
 ): { lines: ComputedRef<Line[] | null>; reload: () => Promise<void> } {
   const { t } = useI18n()
   const { data, reload } = useResource(
@@ -38,15 +38,20 @@ export function useSeries(
   const lines = computed(() => {
     if (!data.value) return null
     return data.value.flatMap(({ one, answer }, chart) =>
-      ordered(worthShowing(answer.series)).map((series, index) => ({
+      ordered(worthShowing(settled(one.metric, answer))).map((series, index) => ({
         name: one.group_by || one.metric === 'keys_by_state' ? nameOf(series.name) : (one.name ?? nameOf(series.name)),
-        color: colorOf(series.name, one.color, chart + index),
+        color: colorOf(one, series.name, chart + index),
         points: series.points,
       })),
     )
   })
   return { lines, reload }
 }
+
+const COUNTS: readonly Metric[] = ['requests', 'errors', 'attempts', 'rescued', 'tokens', 'prompt_tokens', 'output_tokens', 'cached_tokens']
+
+const settled = (metric: Metric, { series, step_ms }: Series) =>
+  COUNTS.includes(metric) ? ended(series, step_ms, Date.now()) : series
 
 const isState = (name: string): name is KeyState => (KEY_STATES as readonly string[]).includes(name)
 
@@ -62,8 +67,9 @@ function ordered<T extends { name: string }>(series: T[]): T[] {
   return [...series].sort((a, b) => KEY_STATES.indexOf(a.name as KeyState) - KEY_STATES.indexOf(b.name as KeyState))
 }
 
-function colorOf(name: string, color: string | undefined, index: number): string {
+function colorOf({ color, metric, group_by }: Wanted, name: string, index: number): string {
   if (color) return color
   if (isState(name)) return STATE_COLORS[name]
+  if (metric === 'errors' && group_by === 'status') return STATUS_COLORS[name] ?? SERIES[(index + 3) % SERIES.length] ?? OTHER
   return name === 'other' ? OTHER : (SERIES[index % SERIES.length] ?? OTHER)
 }

@@ -58,7 +58,7 @@ export const anthropic: Dialect = {
         return []
       }
       case 'message_delta': {
-        const usage: Delta[] = data.usage ? [{ kind: 'usage', usage: { output: Number(data.usage.output_tokens ?? 0), ...(data.usage.input_tokens ? { input: Number(data.usage.input_tokens) } : {}) } }] : []
+        const usage: Delta[] = data.usage ? [{ kind: 'usage', usage: { output: Number(data.usage.output_tokens ?? 0), thoughts: Number(data.usage.output_tokens_details?.thinking_tokens ?? 0), ...(data.usage.input_tokens ? { input: Number(data.usage.input_tokens) } : {}) } }] : []
         const reason = data.delta?.stop_reason
         return [...usage, ...(reason ? [{ kind: 'finish' as const, reason: String(reason) }] : [])]
       }

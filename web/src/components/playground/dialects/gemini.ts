@@ -50,7 +50,8 @@ export const gemini: Dialect = {
         kind: 'usage',
         usage: {
           input: Number(usage.promptTokenCount ?? 0),
-          output: Number(usage.candidatesTokenCount ?? 0),
+          // Thoughts are a part of the output, as in the other dialects.
+          output: Number(usage.candidatesTokenCount ?? 0) + Number(usage.thoughtsTokenCount ?? 0),
           thoughts: Number(usage.thoughtsTokenCount ?? 0),
           cached: Number(usage.cachedContentTokenCount ?? 0),
         },

@@ -42,6 +42,7 @@ export const responses: Dialect = {
         return [{ kind: 'thought', text: String(data.delta) }]
       case 'response.output_item.done': {
         const item = data.item
+        if (String(item?.type) === 'image_generation_call') return [{ kind: 'picture', picture: { mime: `image/${String(item?.output_format ?? 'png')}`, data: String(item?.result) } }]
         if (String(item?.type) !== 'function_call') return []
         return [{ kind: 'call', at: 'next', id: String(item?.call_id), name: String(item?.name), args: String(item?.arguments ?? '') }]
       }
