@@ -19,7 +19,10 @@ use crate::{
         stream,
     },
     convert::{
-        anthropic::{MessageMeta, MessageStream, MessagesOptions, messages_request, to_anthropic, to_gemini},
+        anthropic::{
+            MessageMeta, MessageStream, MessagesOptions, interleaved_request, interleaves, messages_request,
+            to_anthropic, to_gemini,
+        },
         traits::ModelTraits,
     },
     domain::{client::TokenId, model::ModelName},
@@ -66,7 +69,8 @@ async fn prepare(
     body: Bytes,
     journal: &mut Journal,
 ) -> Result<Prepared, ApiError> {
-    let mut wanted = read(request, &body, journal, messages_request)?;
+    let parse = if is_interleaved(request) { interleaved_request } else { messages_request };
+    let mut wanted = read(request, &body, journal, parse)?;
     drop(body);
     journal.asks_for(&wanted.model, wanted.stream);
     let asked = gateway.asked(own_name(&wanted.model))?;
@@ -82,6 +86,11 @@ async fn prepare(
     let id = format!("msg_{}", Uuid::now_v7().simple());
     let meta = MessageMeta::new(&wanted, id, asked.model.as_str());
     Ok(Prepared { call, meta, is_stream: wanted.stream, links: asked.wanted.links, remembered })
+}
+
+fn is_interleaved(request: &HttpRequest) -> bool {
+    let betas = request.headers().get_all("anthropic-beta").filter_map(|betas| betas.to_str().ok());
+    betas.into_iter().any(interleaves)
 }
 
 /// A model's name without what agents mark a larger context with, which Gemini's models have anyway.

@@ -235,13 +235,15 @@ async fn count(
 ) -> Result<u64, ApiError> {
     let mut wanted = read(request, body, journal, responses_request)?;
     journal.asks_for(&wanted.chat.model, false);
-    let model = gateway.asked(&wanted.chat.model)?.model;
-    journal.admit_free(&model)?;
-    complete(gateway, &mut wanted, &owner, &model).await?;
-    let (options, resource) = (options(gateway, &wanted, &model), model.resource());
+    let asked = gateway.asked(&wanted.chat.model)?;
+    let model = &asked.model;
+    journal.admit_free(model)?;
+    complete(gateway, &mut wanted, &owner, model).await?;
+    let (options, resource) = (options(gateway, &wanted, model), model.resource());
     let request = CountedRequest { model: &resource, request: wanted.to_gemini(&options)? };
     let body = CountTokensRequest { generate_content_request: request }.to_json();
-    let call = gemini_call(&model, "countTokens", body.into(), AnswerKind::Plain);
+    let mut call = gemini_call(model, "countTokens", body.into(), AnswerKind::Plain);
+    asked.change_headers(&mut call);
     let answer = gateway.dispatcher.fetch(&call, &mut journal.trail).await?;
     let count: CountTokensResponse = serde_json::from_slice(&answer.body).map_err(|_| unreadable())?;
     Ok(count.total_tokens)

@@ -36,7 +36,7 @@ pub struct MessagesRequest {
     pub system: Vec<String>,
     pub messages: Vec<Message>,
     pub stream: bool,
-    /// Counts thoughts and answer together; `None` where tokens are only counted.
+    /// Counts thoughts and answer together; 0 only fills the cache. `None` where tokens are only counted.
     pub max_tokens: Option<u64>,
     /// 0 to 1.
     pub temperature: Option<f64>,
@@ -57,17 +57,31 @@ pub struct MessagesRequest {
 
 /// Reads the body of `messages`.
 pub fn messages_request(body: &[u8]) -> Result<MessagesRequest, ConvertError> {
-    let request = read(body)?;
-    let Some(max_tokens) = request.max_tokens else {
-        return Err(ConvertError::Missing { param: "max_tokens".to_owned() });
-    };
-    match request.thinking.amount {
-        Amount::Budget(budget) if budget >= max_tokens => Err(ConvertError::InvalidValue {
-            param: "thinking.budget_tokens".to_owned(),
-            reason: "`max_tokens` must be greater than `thinking.budget_tokens`".to_owned(),
-        }),
-        Amount::Budget(_) | Amount::Unsaid | Amount::Disabled => Ok(request),
+    let request = interleaved_request(body)?;
+    match (request.thinking.amount, request.max_tokens) {
+        (Amount::Budget(budget), Some(max_tokens)) if budget >= max_tokens => {
+            Err(ConvertError::InvalidValue {
+                param: "thinking.budget_tokens".to_owned(),
+                reason: "`max_tokens` must be greater than `thinking.budget_tokens`".to_owned(),
+            })
+        }
+        (Amount::Budget(_) | Amount::Unsaid | Amount::Disabled, _) => Ok(request),
     }
+}
+
+/// The same of a client that lets the model think between calls: its budget is that of all the answers until the next
+/// question, so it may be larger than the limit of one.
+pub fn interleaved_request(body: &[u8]) -> Result<MessagesRequest, ConvertError> {
+    let request = read(body)?;
+    if request.max_tokens.is_none() {
+        return Err(ConvertError::Missing { param: "max_tokens".to_owned() });
+    }
+    Ok(request)
+}
+
+/// What the header `anthropic-beta` says of a client that does so.
+pub fn interleaves(betas: &str) -> bool {
+    betas.split(',').any(|beta| beta.trim().starts_with("interleaved-thinking"))
 }
 
 /// Reads the body of `messages/count_tokens`.
@@ -94,7 +108,7 @@ fn read(body: &[u8]) -> Result<MessagesRequest, ConvertError> {
         system: system.unwrap_or_default(),
         messages: messages(request.require("messages")?, at.key("messages"))?,
         stream: request.boolean("stream")?.unwrap_or(false),
-        max_tokens: request.integer("max_tokens", 1..=u64::MAX)?,
+        max_tokens: request.integer("max_tokens", 0..=u64::MAX)?,
         temperature: request.number("temperature", 0.0..=1.0)?,
         top_p: request.number("top_p", 0.0..=1.0)?,
         top_k: request.integer("top_k", 0..=u64::MAX)?.filter(|top_k| *top_k > 0),
@@ -273,10 +287,24 @@ mod tests {
             assert_eq!(read(fields.clone()).unwrap_err(), message, "{fields}");
         }
         for (fields, path) in
-            [(json!({"temperature": 1.5}), "temperature: "), (json!({"max_tokens": 0}), "max_tokens: ")]
+            [(json!({"temperature": 1.5}), "temperature: "), (json!({"max_tokens": -1}), "max_tokens: ")]
         {
             assert!(read(fields).unwrap_err().starts_with(path));
         }
+    }
+
+    #[test]
+    fn a_budget_may_be_larger_than_one_answer_where_thoughts_are_interleaved() {
+        let thinking = json!({"type": "enabled", "budget_tokens": 4096});
+        let body = json!({"model": "m", "max_tokens": 2048, "messages": [{"role": "user", "content": "hi"}],
+            "thinking": thinking})
+        .to_string();
+
+        assert!(messages_request(body.as_bytes()).is_err());
+        let request = interleaved_request(body.as_bytes()).unwrap();
+        assert_eq!(request.thinking.amount, Amount::Budget(4096));
+        assert!(interleaves("fine-grained-tool-streaming-2025-05-14, interleaved-thinking-2025-05-14"));
+        assert!(!interleaves("context-1m-2025-08-07"));
     }
 
     #[test]

@@ -87,16 +87,18 @@ pub(super) fn effort(word: String, at: At<'_>) -> Result<Effort, ConvertError> {
 /// `thinkingConfig`; `None` when there is nothing to say, or the model does not think.
 ///
 /// Models with a budget get the client's own number within their range; models with levels the level of the effort, else
-/// that of the budget.
+/// that of the budget. A budget that would use up all of `max_tokens` leaves half of them for the answer.
 pub(super) fn config(
     thinking: Thinking,
     effort: Option<Effort>,
+    max_tokens: Option<u64>,
     traits: &ModelTraits,
 ) -> Option<ThinkingConfig<'static>> {
     let mut config = ThinkingConfig::default();
     match (traits.thinking, thinking.amount) {
         (Family::None, _) => return None,
         (Family::Budget { min, max, .. }, Amount::Budget(budget)) => {
+            let budget = max_tokens.filter(|most| *most <= budget).map_or(budget, |most| most / 2);
             let budget = u32::try_from(budget).unwrap_or(u32::MAX).clamp(min, max);
             config.thinking_budget = Some(budget.into());
         }
@@ -137,7 +139,8 @@ mod tests {
     }
 
     fn told(model: &str, thinking: Value, effort: Option<Effort>) -> (Option<i64>, Option<Level>, bool) {
-        let config = config(read(thinking).unwrap(), effort, &ModelTraits::of(model)).unwrap_or_default();
+        let config =
+            config(read(thinking).unwrap(), effort, None, &ModelTraits::of(model)).unwrap_or_default();
         let level = config.thinking_level.map(|level| match level {
             ThinkingLevel::Known(level) => level,
             ThinkingLevel::Named(name) => panic!("{name}"),
@@ -187,7 +190,22 @@ mod tests {
     fn a_model_that_does_not_think_is_not_told_to() {
         let thinking = read(enabled(2048)).unwrap();
 
-        assert_eq!(config(thinking, Some(Effort::High), &ModelTraits::of("gemini-2.0-flash")), None);
+        assert_eq!(config(thinking, Some(Effort::High), None, &ModelTraits::of("gemini-2.0-flash")), None);
+    }
+
+    #[test]
+    fn a_budget_leaves_room_for_the_answer() {
+        let budget = |budget, max_tokens| {
+            let thinking = read(enabled(budget)).unwrap();
+            config(thinking, None, Some(max_tokens), &ModelTraits::of("gemini-2.5-flash"))
+                .unwrap()
+                .thinking_budget
+        };
+
+        assert_eq!(
+            [budget(16_000, 8000), budget(8000, 8000), budget(7999, 8000)],
+            [4000, 4000, 7999].map(Some)
+        );
     }
 
     #[test]
