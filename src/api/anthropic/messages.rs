@@ -71,6 +71,7 @@ async fn prepare(
 ) -> Result<Prepared, ApiError> {
     let parse = if is_interleaved(request) { interleaved_request } else { messages_request };
     let mut wanted = read(request, &body, journal, parse)?;
+    let size = body.len();
     drop(body);
     journal.asks_for(&wanted.model, wanted.stream);
     let asked = gateway.asked(own_name(&wanted.model))?;
@@ -79,7 +80,7 @@ async fn prepare(
     let traits = ModelTraits::of(asked.model.as_str());
     wanted.recall_signatures(&traits, |id, function| remembered.recall(id, function));
     fetch_remote(gateway.media.as_deref(), wanted.media_mut()).await?;
-    let body = to_gemini(&wanted, &options(gateway, &asked.model, &traits))?.to_json();
+    let body = to_gemini(&wanted, &options(gateway, &asked.model, &traits))?.to_json_like(size);
     let method = converted::method(gateway, wanted.stream);
     let mut call = gemini_call(&asked.model, method, body.into(), AnswerKind::Generation);
     asked.change(&mut call);

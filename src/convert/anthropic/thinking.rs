@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::json::{At, Object};
+use super::json::{At, Object, string};
 use crate::convert::{
     ConvertError,
     gemini::{
@@ -58,11 +58,11 @@ impl Thinking {
                 }
             };
         let is_shown = match thinking.string("display")?.as_deref() {
-            None | Some("summarized") => amount != Amount::Disabled,
+            None | Some("summarized" | "updates") => amount != Amount::Disabled,
             Some("omitted") => false,
             Some(other) => {
                 let (param, value) = (at.key("display").to_string(), other.to_owned());
-                let supported = "'summarized' or 'omitted'";
+                let supported = "'summarized', 'updates' or 'omitted'";
                 return Err(ConvertError::UnknownValue { param, value, supported });
             }
         };
@@ -70,8 +70,16 @@ impl Thinking {
     }
 }
 
-/// `output_config.effort`.
-pub(super) fn effort(word: String, at: At<'_>) -> Result<Effort, ConvertError> {
+/// The effort in the `output_config` of a request, or of a system's message.
+pub(super) fn effort_of(of: &mut Object<'_>) -> Result<Option<Effort>, ConvertError> {
+    let at = of.at();
+    let at = at.key("output_config");
+    let Some(Value::Object(config)) = of.peek("output_config") else { return Ok(None) };
+    let word = config.get("effort").filter(|effort| !effort.is_null()).cloned();
+    word.map(|word| effort(string(word, &at.key("effort"))?, at.key("effort"))).transpose()
+}
+
+fn effort(word: String, at: At<'_>) -> Result<Effort, ConvertError> {
     match word.as_str() {
         "low" => Ok(Effort::Low),
         "medium" => Ok(Effort::Medium),
@@ -103,11 +111,11 @@ pub(super) fn config(
             config.thinking_budget = Some(budget.into());
         }
         (Family::Budget { min, max, can_disable }, amount) => {
-            let effort = effort_of(amount, effort);
+            let effort = of_amount(amount, effort);
             config.thinking_budget = effort.map(|effort| effort.budget(min, max, can_disable).into());
         }
         (Family::Levels(levels), amount) => {
-            let level = effort_of(amount, effort).and_then(|effort| effort.level(levels));
+            let level = of_amount(amount, effort).and_then(|effort| effort.level(levels));
             config.thinking_level = level.map(ThinkingLevel::Known);
         }
     }
@@ -115,7 +123,7 @@ pub(super) fn config(
     (config != ThinkingConfig::default()).then_some(config)
 }
 
-fn effort_of(amount: Amount, effort: Option<Effort>) -> Option<Effort> {
+fn of_amount(amount: Amount, effort: Option<Effort>) -> Option<Effort> {
     match amount {
         Amount::Disabled => Some(Effort::None),
         Amount::Unsaid => effort,
