@@ -345,6 +345,7 @@ fn message_meta() -> MessageMeta {
         model: MODEL.to_owned(),
         gemini_model: MODEL.to_owned(),
         show_thoughts: true,
+        is_mute: false,
         parallel_tool_use: true,
         names: Arc::default(),
         own_stops: Vec::new(),

@@ -137,11 +137,16 @@ pub struct Gateway {
 }
 
 impl Asked {
-    /// Changes what is ready to be sent, as the name and the settings ask for.
+    /// Changes what is ready to be generated from, as the name and the settings ask for.
     pub fn change(&self, call: &mut Call) {
         if let Some(body) = self.wanted.changes.apply(&call.body) {
             call.body = body.into();
         }
+        self.change_headers(call);
+    }
+
+    /// The same of a call that generates nothing, whose body has other fields.
+    pub fn change_headers(&self, call: &mut Call) {
         let Edits { set, defaults, remove } = &self.wanted.headers;
         call.headers.retain(|(name, _)| !remove.iter().any(|removed| name == removed.as_str()));
         for (name, value) in defaults {

@@ -1,5 +1,8 @@
 //! What holds in every dialect that is converted: recordings, broken streams, and what is refused.
 
+mod rules;
+mod streams;
+
 use actix_web::http::Method;
 use serde_json::{Value, json};
 
@@ -20,6 +23,14 @@ struct Dialect {
     place: fn(&Value) -> String,
     /// Whether that is the event of an error.
     is_error: fn(&Value) -> bool,
+    /// How a stream that has ended well ends.
+    end: &'static str,
+    /// A sign of life in a stream.
+    heartbeat: &'static str,
+    /// The text that an event of a stream adds to the answer.
+    text: fn(&Value) -> &Value,
+    /// Tools of that schema.
+    tool: fn(&str) -> Value,
 }
 
 const CHAT: Dialect = Dialect {
@@ -28,6 +39,10 @@ const CHAT: Dialect = Dialect {
     usual: || json!({"messages": [{"role": "user", "content": "hello"}]}),
     place: |error| error["error"]["param"].as_str().unwrap_or_default().to_owned(),
     is_error: |event| event["error"]["message"].is_string(),
+    end: "data: [DONE]\n\n",
+    heartbeat: ": keep-alive\n\n",
+    text: |event| &event["choices"][0]["delta"]["content"],
+    tool: |name| json!({"type": "function", "function": {"name": name}}),
 };
 
 const RESPONSES: Dialect = Dialect {
@@ -35,6 +50,9 @@ const RESPONSES: Dialect = Dialect {
     history: "input",
     usual: || json!({"input": "hello"}),
     is_error: |event| event["type"] == "response.failed",
+    end: "}}\n\n",
+    text: |event| if event["type"] == "response.output_text.delta" { &event["delta"] } else { &Value::Null },
+    tool: |name| json!({"type": "function", "name": name}),
     ..CHAT
 };
 
@@ -47,16 +65,33 @@ const ANTHROPIC: Dialect = Dialect {
         message.split(':').next().unwrap_or_default().to_owned()
     },
     is_error: |event| event["type"] == "error",
+    end: "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+    heartbeat: "event: ping\ndata: {\"type\":\"ping\"}\n\n",
+    text: |event| &event["delta"]["text"],
+    tool: |name| json!({"name": name, "input_schema": {"type": "object"}}),
 };
 
 const ALL: [Dialect; 3] = [CHAT, RESPONSES, ANTHROPIC];
 
 impl Dialect {
-    async fn ask(&self, app: &TestApp, model: &str, more: Value) -> Answer {
+    fn body(&self, model: &str, more: Value) -> Value {
         let mut body = (self.usual)();
         body["model"] = model.into();
         body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
-        app.client().post(self.path).json(&body).send().await
+        body
+    }
+
+    async fn ask(&self, app: &TestApp, model: &str, more: Value) -> Answer {
+        app.client().post(self.path).json(&self.body(model, more)).send().await
+    }
+
+    async fn stream(&self, app: &TestApp, model: &str) -> Answer {
+        self.ask(app, model, json!({"stream": true, "tools": [(self.tool)("f")]})).await
+    }
+
+    /// All text of a stream.
+    fn said(&self, answer: &Answer) -> String {
+        answer.events().iter().filter_map(|event| (self.text)(event).as_str().map(str::to_owned)).collect()
     }
 
     async fn say(&self, app: &TestApp, history: Value) -> Answer {

@@ -49,12 +49,15 @@ async fn prepare(
 ) -> Result<Call, ApiError> {
     let mut wanted = read(request, body, journal, count_request)?;
     journal.asks_for(&wanted.model, false);
-    let model = gateway.asked(own_name(&wanted.model))?.model;
-    journal.admit_free(&model)?;
+    let asked = gateway.asked(own_name(&wanted.model))?;
+    let model = &asked.model;
+    journal.admit_free(model)?;
     fetch_remote(gateway.media.as_deref(), wanted.media_mut()).await?;
     let (traits, resource) = (ModelTraits::of(model.as_str()), model.resource());
-    let body = to_count(&wanted, &options(gateway, &model, &traits), &resource)?.to_json();
-    Ok(gemini_call(&model, "countTokens", body.into(), AnswerKind::Plain))
+    let body = to_count(&wanted, &options(gateway, model, &traits), &resource)?.to_json();
+    let mut call = gemini_call(model, "countTokens", body.into(), AnswerKind::Plain);
+    asked.change_headers(&mut call);
+    Ok(call)
 }
 
 async fn count(gateway: &Gateway, call: &Call, journal: &mut Journal) -> Result<Value, ApiError> {

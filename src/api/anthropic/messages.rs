@@ -19,7 +19,10 @@ use crate::{
         stream,
     },
     convert::{
-        anthropic::{MessageMeta, MessageStream, MessagesOptions, messages_request, to_anthropic, to_gemini},
+        anthropic::{
+            MessageMeta, MessageStream, MessagesOptions, interleaved_request, interleaves, messages_request,
+            to_anthropic, to_gemini,
+        },
         traits::ModelTraits,
     },
     domain::{client::TokenId, model::ModelName},
@@ -66,7 +69,9 @@ async fn prepare(
     body: Bytes,
     journal: &mut Journal,
 ) -> Result<Prepared, ApiError> {
-    let mut wanted = read(request, &body, journal, messages_request)?;
+    let parse = if is_interleaved(request) { interleaved_request } else { messages_request };
+    let mut wanted = read(request, &body, journal, parse)?;
+    let size = body.len();
     drop(body);
     journal.asks_for(&wanted.model, wanted.stream);
     let asked = gateway.asked(own_name(&wanted.model))?;
@@ -75,13 +80,18 @@ async fn prepare(
     let traits = ModelTraits::of(asked.model.as_str());
     wanted.recall_signatures(&traits, |id, function| remembered.recall(id, function));
     fetch_remote(gateway.media.as_deref(), wanted.media_mut()).await?;
-    let body = to_gemini(&wanted, &options(gateway, &asked.model, &traits))?.to_json();
+    let body = to_gemini(&wanted, &options(gateway, &asked.model, &traits))?.to_json_like(size);
     let method = converted::method(gateway, wanted.stream);
     let mut call = gemini_call(&asked.model, method, body.into(), AnswerKind::Generation);
     asked.change(&mut call);
     let id = format!("msg_{}", Uuid::now_v7().simple());
     let meta = MessageMeta::new(&wanted, id, asked.model.as_str());
     Ok(Prepared { call, meta, is_stream: wanted.stream, links: asked.wanted.links, remembered })
+}
+
+fn is_interleaved(request: &HttpRequest) -> bool {
+    let betas = request.headers().get_all("anthropic-beta").filter_map(|betas| betas.to_str().ok());
+    betas.into_iter().any(interleaves)
 }
 
 /// A model's name without what agents mark a larger context with, which Gemini's models have anyway.

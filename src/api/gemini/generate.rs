@@ -75,6 +75,8 @@ pub async fn call_method(
     };
     if method.generates() {
         wanted.change(&mut call);
+    } else {
+        wanted.change_headers(&mut call);
     }
     let links = wanted.wanted.links && method.generates();
     if let ModelMethod::Other(_) = method {

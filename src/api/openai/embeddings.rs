@@ -12,11 +12,13 @@ use crate::{
         auth::ClientToken,
         body::Body,
         error::{ApiError, Failure},
-        gateway::Gateway,
+        gateway::{Asked as AskedModel, Gateway},
         journal::{Asked, Journal},
     },
-    convert::openai::embeddings::{EmbeddingsRequest, embeddings_request, embeddings_response},
-    domain::model::ModelName,
+    convert::{
+        gemini::embeddings::BatchEmbedContentsRequest,
+        openai::embeddings::{EmbeddingsRequest, embeddings_request, embeddings_response},
+    },
     upstream::{
         call::AnswerKind,
         dispatch::{Refusal, UpstreamError, malformed},
@@ -42,7 +44,7 @@ pub async fn embed_inputs(
     mut journal: Journal,
 ) -> Result<HttpResponse, Failure<OpenAi>> {
     let embedded = match prepare(request, gateway, body, &mut journal) {
-        Ok((wanted, model)) => embed(gateway, &wanted, &model, &mut journal).await,
+        Ok((wanted, asked)) => embed(gateway, &wanted, &asked, &mut journal).await,
         Err(error) => Err(error),
     };
     journal.conclude(embedded.map(|json| HttpResponse::Ok().content_type(ContentType::json()).body(json)))
@@ -54,26 +56,28 @@ fn prepare(
     gateway: &Gateway,
     body: &[u8],
     journal: &mut Journal,
-) -> Result<(EmbeddingsRequest, ModelName), ApiError> {
+) -> Result<(EmbeddingsRequest, AskedModel), ApiError> {
     let wanted = read(request, body, journal, embeddings_request)?;
     journal.asks_for(&wanted.model, false);
-    let model = gateway.asked(&wanted.model)?.model;
-    journal.admit(&model)?;
-    Ok((wanted, model))
+    let asked = gateway.asked(&wanted.model)?;
+    journal.admit(&asked.model)?;
+    Ok((wanted, asked))
 }
 
 /// Sends the batches side by side.
 async fn embed(
     gateway: &Gateway,
     wanted: &EmbeddingsRequest,
-    model: &ModelName,
+    asked: &AskedModel,
     journal: &mut Journal,
 ) -> Result<Vec<u8>, ApiError> {
-    let batches = wanted.to_gemini(model);
-    let calls: Vec<_> = batches
-        .iter()
-        .map(|batch| gemini_call(model, "batchEmbedContents", batch.to_json().into(), AnswerKind::Plain))
-        .collect();
+    let model = &asked.model;
+    let to_call = |batch: &BatchEmbedContentsRequest<'_>| {
+        let mut call = gemini_call(model, "batchEmbedContents", batch.to_json().into(), AnswerKind::Plain);
+        asked.change_headers(&mut call);
+        call
+    };
+    let calls: Vec<_> = wanted.to_gemini(model).iter().map(to_call).collect();
     let branches = journal.branches(calls.len()).iter_mut();
     let fetches = calls.iter().zip(branches).map(|(call, trail)| gateway.dispatcher.fetch(call, trail));
     let mut vectors = Vec::with_capacity(calls.len());

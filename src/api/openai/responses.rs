@@ -89,6 +89,7 @@ async fn prepare(
     journal: &mut Journal,
 ) -> Result<Prepared, ApiError> {
     let mut wanted = read(request, &body, journal, responses_request)?;
+    let size = body.len();
     journal.asks_for(&wanted.chat.model, wanted.chat.stream);
     if !gateway.responses.takes(&body) {
         wanted.keep_nothing()?;
@@ -101,7 +102,7 @@ async fn prepare(
     let asked = gateway.asked(&wanted.chat.model)?;
     journal.admit(&asked.model)?;
     let remembered = complete(gateway, &mut wanted, &owner, &asked.model).await?;
-    let mut call = to_call(gateway, &wanted, &asked.model)?;
+    let mut call = to_call(gateway, &wanted, &asked.model, size)?;
     asked.change(&mut call);
     let meta = ResponseMeta::new(&wanted, id, Now::read().utc.timestamp(), asked.model.as_str());
     let (is_stream, is_background) = (wanted.chat.stream, wanted.background);
@@ -135,8 +136,14 @@ fn options<'a>(gateway: &'a Gateway, wanted: &ResponsesRequest, model: &ModelNam
     }
 }
 
-fn to_call(gateway: &Gateway, wanted: &ResponsesRequest, model: &ModelName) -> Result<Call, ApiError> {
-    let body = wanted.to_gemini(&options(gateway, wanted, model))?.to_json();
+/// `size` is that of the client's body, in bytes.
+fn to_call(
+    gateway: &Gateway,
+    wanted: &ResponsesRequest,
+    model: &ModelName,
+    size: usize,
+) -> Result<Call, ApiError> {
+    let body = wanted.to_gemini(&options(gateway, wanted, model))?.to_json_like(size);
     let method = converted::method(gateway, wanted.chat.stream || wanted.background);
     Ok(gemini_call(model, method, body.into(), AnswerKind::Generation))
 }
@@ -235,13 +242,15 @@ async fn count(
 ) -> Result<u64, ApiError> {
     let mut wanted = read(request, body, journal, responses_request)?;
     journal.asks_for(&wanted.chat.model, false);
-    let model = gateway.asked(&wanted.chat.model)?.model;
-    journal.admit_free(&model)?;
-    complete(gateway, &mut wanted, &owner, &model).await?;
-    let (options, resource) = (options(gateway, &wanted, &model), model.resource());
+    let asked = gateway.asked(&wanted.chat.model)?;
+    let model = &asked.model;
+    journal.admit_free(model)?;
+    complete(gateway, &mut wanted, &owner, model).await?;
+    let (options, resource) = (options(gateway, &wanted, model), model.resource());
     let request = CountedRequest { model: &resource, request: wanted.to_gemini(&options)? };
     let body = CountTokensRequest { generate_content_request: request }.to_json();
-    let call = gemini_call(&model, "countTokens", body.into(), AnswerKind::Plain);
+    let mut call = gemini_call(model, "countTokens", body.into(), AnswerKind::Plain);
+    asked.change_headers(&mut call);
     let answer = gateway.dispatcher.fetch(&call, &mut journal.trail).await?;
     let count: CountTokensResponse = serde_json::from_slice(&answer.body).map_err(|_| unreadable())?;
     Ok(count.total_tokens)

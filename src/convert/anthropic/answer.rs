@@ -91,7 +91,7 @@ impl Answer {
         each: &mut impl FnMut(Step<'a>),
     ) {
         self.count(response);
-        if let Some(candidate) = response.candidates.first() {
+        if let Some(candidate) = response.candidates.first().filter(|_| !meta.is_mute) {
             self.read_candidate(candidate, meta, each);
         }
         self.ending.read(response);
@@ -231,19 +231,22 @@ impl Answer {
         self.signed.extend(self.text.finish());
         let ending = std::mem::take(&mut self.ending);
         let verdict = ending.verdict(self.calls > 0, self.wrote);
-        if let Verdict::Failed(Some(words)) = verdict {
+        if let Verdict::Failed(Some(words)) = verdict
+            && !meta.is_mute
+        {
             self.say(Cow::Owned(words.to_owned()), meta, each);
         }
         self.close("", meta, each);
-        self.end(verdict)
+        self.end(verdict, meta)
     }
 
-    fn end(&self, verdict: Verdict<'_>) -> End {
+    fn end(&self, verdict: Verdict<'_>, meta: &MessageMeta) -> End {
         let end = |reason| End { reason, stop_sequence: None, details: None };
         if let Some(stop) = self.stops.hit() {
             return End { stop_sequence: Some(stop.to_owned()), ..end("stop_sequence") };
         }
         match verdict {
+            Verdict::Whole | Verdict::Failed(_) if meta.is_mute => end("max_tokens"),
             Verdict::Whole | Verdict::Failed(_) => end("end_turn"),
             Verdict::Calls => end("tool_use"),
             Verdict::Length => end("max_tokens"),

@@ -9,11 +9,11 @@ use serde_json::{
 
 use super::{
     json::{At, Object, array, wrong_type},
-    source,
+    source, thinking,
 };
 use crate::convert::{
     ConvertError,
-    gemini::{media::Media, signatures::TextSignature},
+    gemini::{effort::Effort, media::Media, signatures::TextSignature},
 };
 
 #[derive(Debug)]
@@ -22,6 +22,10 @@ pub struct Message {
     pub blocks: Vec<Block>,
     /// Of the one text of an assistant's, as far as it is remembered.
     pub signature: Option<TextSignature>,
+    /// Of a system's: how much the model shall think from here on.
+    pub effort: Option<Effort>,
+    /// Of a system's: it holds until the user speaks again.
+    pub is_passing: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,14 +96,34 @@ impl Message {
                 return Err(ConvertError::UnknownValue { param, value: role, supported });
             }
         };
+        let configures = role == Role::System && message.peek("output_config").is_some_and(Value::is_object);
+        let (effort, is_passing) = match role {
+            Role::System => (thinking::effort_of(&mut message)?, is_passing(&mut message)?),
+            Role::User | Role::Assistant => (None, false),
+        };
         let (mut blocks, at) = (Vec::new(), at.key("content"));
-        match message.require("content")? {
-            Value::String(text) if text.is_empty() => {}
-            Value::String(text) => blocks.push(Block::Text(text)),
-            list @ Value::Array(_) => blocks_of(list, at, read, &mut blocks)?,
-            other => return Err(wrong_type(&at, "a valid string or list", &other)),
+        let content = if configures { message.take("content") } else { Some(message.require("content")?) };
+        match content {
+            None => {}
+            Some(Value::String(text)) if text.is_empty() => {}
+            Some(Value::String(text)) => blocks.push(Block::Text(text)),
+            Some(list @ Value::Array(_)) => blocks_of(list, at, read, &mut blocks)?,
+            Some(other) => return Err(wrong_type(&at, "a valid string or list", &other)),
         }
-        Ok(Self { role, blocks, signature: None })
+        Ok(Self { role, blocks, signature: None, effort, is_passing })
+    }
+}
+
+/// `clear_at` of a system's message.
+fn is_passing(message: &mut Object<'_>) -> Result<bool, ConvertError> {
+    let at = message.at();
+    match message.string("clear_at")?.as_deref() {
+        None | Some("never") => Ok(false),
+        Some("next_user_message") => Ok(true),
+        Some(other) => {
+            let (param, value) = (at.key("clear_at").to_string(), other.to_owned());
+            Err(ConvertError::UnknownValue { param, value, supported: "'next_user_message' or 'never'" })
+        }
     }
 }
 
@@ -305,6 +329,18 @@ mod tests {
         assert_eq!(
             read(json!({"role": "robot", "content": "x"})).unwrap_err(),
             "messages.0.role: Input should be 'user', 'assistant' or 'system', but is 'robot'"
+        );
+    }
+
+    #[test]
+    fn a_systems_message_may_change_the_effort_without_a_word() {
+        let message = read(json!({"role": "system", "output_config": {"effort": "low"}})).unwrap();
+
+        assert_eq!((message.effort, message.blocks.len()), (Some(Effort::Low), 0));
+        assert_eq!(read(json!({"role": "system"})).unwrap_err(), "messages.0.content: Field required");
+        assert_eq!(
+            read(json!({"role": "system", "content": "x", "clear_at": "noon"})).unwrap_err(),
+            "messages.0.clear_at: Input should be 'next_user_message' or 'never', but is 'noon'"
         );
     }
 

@@ -12,7 +12,10 @@ use Fate::{Honoured, Ignored, Mapped, Refused};
 pub const FIELD_FATES: &Fates = &[&[
     ("model", Honoured),
     ("messages", Mapped("blocks of hosted tools and thoughts of other models are passed over")),
-    ("max_tokens", Mapped("at most what the model can write")),
+    (
+        "max_tokens",
+        Mapped("at most what the model can write; 0 only fills Gemini's cache, at the cost of one token"),
+    ),
     ("system", Honoured),
     ("stream", Honoured),
     ("temperature", Mapped("also with API versions that take none any more")),
@@ -32,7 +35,12 @@ pub const FIELD_FATES: &Fates = &[&[
         "tool_choice",
         Mapped("one call at a time is the first call of an answer; tools of Google's cannot be forced"),
     ),
-    ("thinking", Mapped("as a budget, or as the nearest level; no effect on models that do not think")),
+    (
+        "thinking",
+        Mapped(
+            "as a budget that leaves room for the answer, or as the nearest level; no effect on models that do not think",
+        ),
+    ),
     (
         "output_config",
         Mapped("effort as the nearest level or budget; format as a JSON schema, in words where it must"),

@@ -36,7 +36,7 @@ pub struct MessagesRequest {
     pub system: Vec<String>,
     pub messages: Vec<Message>,
     pub stream: bool,
-    /// Counts thoughts and answer together; `None` where tokens are only counted.
+    /// Counts thoughts and answer together; 0 only fills the cache. `None` where tokens are only counted.
     pub max_tokens: Option<u64>,
     /// 0 to 1.
     pub temperature: Option<f64>,
@@ -57,17 +57,31 @@ pub struct MessagesRequest {
 
 /// Reads the body of `messages`.
 pub fn messages_request(body: &[u8]) -> Result<MessagesRequest, ConvertError> {
-    let request = read(body)?;
-    let Some(max_tokens) = request.max_tokens else {
-        return Err(ConvertError::Missing { param: "max_tokens".to_owned() });
-    };
-    match request.thinking.amount {
-        Amount::Budget(budget) if budget >= max_tokens => Err(ConvertError::InvalidValue {
-            param: "thinking.budget_tokens".to_owned(),
-            reason: "`max_tokens` must be greater than `thinking.budget_tokens`".to_owned(),
-        }),
-        Amount::Budget(_) | Amount::Unsaid | Amount::Disabled => Ok(request),
+    let request = interleaved_request(body)?;
+    match (request.thinking.amount, request.max_tokens) {
+        (Amount::Budget(budget), Some(max_tokens)) if budget >= max_tokens => {
+            Err(ConvertError::InvalidValue {
+                param: "thinking.budget_tokens".to_owned(),
+                reason: "`max_tokens` must be greater than `thinking.budget_tokens`".to_owned(),
+            })
+        }
+        (Amount::Budget(_) | Amount::Unsaid | Amount::Disabled, _) => Ok(request),
     }
+}
+
+/// The same of a client that lets the model think between calls: its budget is that of all the answers until the next
+/// question, so it may be larger than the limit of one.
+pub fn interleaved_request(body: &[u8]) -> Result<MessagesRequest, ConvertError> {
+    let request = read(body)?;
+    if request.max_tokens.is_none() {
+        return Err(ConvertError::Missing { param: "max_tokens".to_owned() });
+    }
+    Ok(request)
+}
+
+/// What the header `anthropic-beta` says of a client that does so.
+pub fn interleaves(betas: &str) -> bool {
+    betas.split(',').any(|beta| beta.trim().starts_with("interleaved-thinking"))
 }
 
 /// Reads the body of `messages/count_tokens`.
@@ -89,12 +103,15 @@ fn read(body: &[u8]) -> Result<MessagesRequest, ConvertError> {
     let system = request.take("system").map(|value| content::system(value, at.key("system"))).transpose()?;
     let (effort, schema) = output_config(&mut request)?;
     check_metadata(&mut request)?;
+    let model = request.require_string("model")?;
+    let messages = messages(request.require("messages")?, at.key("messages"))?;
     Ok(MessagesRequest {
-        model: request.require_string("model")?,
+        model,
         system: system.unwrap_or_default(),
-        messages: messages(request.require("messages")?, at.key("messages"))?,
+        effort: messages.iter().rev().find_map(|message| message.effort).or(effort),
+        messages,
         stream: request.boolean("stream")?.unwrap_or(false),
-        max_tokens: request.integer("max_tokens", 1..=u64::MAX)?,
+        max_tokens: request.integer("max_tokens", 0..=u64::MAX)?,
         temperature: request.number("temperature", 0.0..=1.0)?,
         top_p: request.number("top_p", 0.0..=1.0)?,
         top_k: request.integer("top_k", 0..=u64::MAX)?.filter(|top_k| *top_k > 0),
@@ -103,7 +120,6 @@ fn read(body: &[u8]) -> Result<MessagesRequest, ConvertError> {
         tool_choice,
         parallel_tool_use,
         thinking: thinking.unwrap_or_default(),
-        effort,
         schema,
         stops: stop_sequences(&mut request)?,
     })
@@ -152,7 +168,18 @@ fn messages(value: Value, at: At<'_>) -> Result<Vec<Message>, ConvertError> {
         }
         messages.push(message);
     }
+    forget_passed(&mut messages);
     Ok(messages)
+}
+
+/// What a system's message said for one turn is over once the user has spoken again. The message stays, so that places are
+/// those of the client.
+fn forget_passed(messages: &mut [Message]) {
+    let last_user = messages.iter().rposition(|message| message.role == Role::User).unwrap_or_default();
+    messages[..last_user]
+        .iter_mut()
+        .filter(|message| message.is_passing)
+        .for_each(|message| message.blocks.clear());
 }
 
 fn says_nothing(content: &Value) -> bool {
@@ -182,14 +209,13 @@ fn stop_sequences(request: &mut Object<'_>) -> Result<StopSequences, ConvertErro
 /// Effort and schema from `output_config`; the schema also from the older `output_format`.
 fn output_config(request: &mut Object<'_>) -> Result<(Option<Effort>, Option<Value>), ConvertError> {
     let at = request.at();
-    let (mut effort, mut schema) = (None, None);
+    let (effort, mut schema) = (thinking::effort_of(request)?, None);
     if let Some(format) = request.take("output_format") {
         schema = json_schema(format, at.key("output_format"))?;
     }
     if let Some(config) = request.take("output_config") {
         let at = at.key("output_config");
         let mut config = Object::read(config, at)?;
-        effort = config.string("effort")?.map(|word| thinking::effort(word, at.key("effort"))).transpose()?;
         if let Some(format) = config.take("format") {
             schema = json_schema(format, at.key("format"))?;
         }
@@ -273,10 +299,37 @@ mod tests {
             assert_eq!(read(fields.clone()).unwrap_err(), message, "{fields}");
         }
         for (fields, path) in
-            [(json!({"temperature": 1.5}), "temperature: "), (json!({"max_tokens": 0}), "max_tokens: ")]
+            [(json!({"temperature": 1.5}), "temperature: "), (json!({"max_tokens": -1}), "max_tokens: ")]
         {
             assert!(read(fields).unwrap_err().starts_with(path));
         }
+    }
+
+    #[test]
+    fn a_budget_may_be_larger_than_one_answer_where_thoughts_are_interleaved() {
+        let thinking = json!({"type": "enabled", "budget_tokens": 4096});
+        let body = json!({"model": "m", "max_tokens": 2048, "messages": [{"role": "user", "content": "hi"}],
+            "thinking": thinking})
+        .to_string();
+
+        assert!(messages_request(body.as_bytes()).is_err());
+        let request = interleaved_request(body.as_bytes()).unwrap();
+        assert_eq!(request.thinking.amount, Amount::Budget(4096));
+        assert!(interleaves("fine-grained-tool-streaming-2025-05-14, interleaved-thinking-2025-05-14"));
+        assert!(!interleaves("context-1m-2025-08-07"));
+    }
+
+    #[test]
+    fn what_the_system_says_for_one_turn_is_over_with_the_next_and_its_last_effort_counts() {
+        let system = |text: &str, effort: &str| json!({"role": "system", "content": text, "clear_at": "next_user_message", "output_config": {"effort": effort}});
+        let messages = json!([{"role": "user", "content": "a"}, system("gone", "low"), {"role": "user", "content": "b"},
+            system("here", "high")]);
+
+        let request = read(json!({"messages": messages, "output_config": {"effort": "max"}})).unwrap();
+
+        assert_eq!(request.effort, Some(Effort::High));
+        let said: Vec<_> = request.messages.iter().map(|message| message.blocks.len()).collect();
+        assert_eq!(said, [1, 0, 1, 1]);
     }
 
     #[test]

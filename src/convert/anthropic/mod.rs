@@ -24,7 +24,7 @@ pub mod words;
 
 use super::json;
 
-pub use messages::{MessagesRequest, count_request, messages_request};
+pub use messages::{MessagesRequest, count_request, interleaved_request, interleaves, messages_request};
 pub use request::{MessagesOptions, to_count, to_gemini};
 pub use response::{MessageMeta, to_anthropic};
 pub use stream::MessageStream;

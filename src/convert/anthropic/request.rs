@@ -41,6 +41,8 @@ pub fn to_gemini<'a>(
 ) -> Result<GenerateContentRequest<'a>, ConvertError> {
     let Prompt { system, contents, tools, tool_config, json_in_words } = prompt(request, options)?;
     let schema = request.schema.as_ref().filter(|_| !json_in_words);
+    // The least that Gemini writes; what it says is not passed on where nothing was to be said.
+    let max_tokens = request.max_tokens.map(|max| max.min(options.output_limit.unwrap_or(max)).max(1));
     Ok(GenerateContentRequest {
         system_instruction: system,
         contents,
@@ -51,11 +53,11 @@ pub fn to_gemini<'a>(
             temperature: request.temperature,
             top_p: request.top_p,
             top_k: request.top_k,
-            max_output_tokens: request.max_tokens.map(|max| max.min(options.output_limit.unwrap_or(max))),
+            max_output_tokens: max_tokens,
             stop_sequences: request.stops.geminis(),
             response_mime_type: schema.map(|_| "application/json"),
             response_json_schema: schema.map(schema::clean),
-            thinking_config: thinking::config(request.thinking, request.effort, options.traits),
+            thinking_config: thinking::config(request.thinking, request.effort, max_tokens, options.traits),
             ..GenerationConfig::default()
         },
         ..GenerateContentRequest::default()
@@ -306,6 +308,14 @@ mod tests {
         };
 
         assert_eq!([None, Some(8192), Some(65_536)].map(limit), [Some(64_000), Some(8192), Some(64_000)]);
+    }
+
+    #[test]
+    fn to_fill_the_cache_one_token_is_written() {
+        let config =
+            convert(GEMINI_2_5, json!([{"role": "user", "content": "hi"}]), json!({"max_tokens": 0}));
+
+        assert_eq!(config.unwrap()["generationConfig"], json!({"maxOutputTokens": 1}));
     }
 
     #[test]

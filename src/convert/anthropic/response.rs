@@ -23,6 +23,8 @@ pub struct MessageMeta {
     pub gemini_model: String,
     /// Thoughts are passed on as thinking blocks.
     pub show_thoughts: bool,
+    /// Only the cache was to be filled: nothing is passed on.
+    pub is_mute: bool,
     /// Otherwise only the first call of an answer is passed on.
     pub parallel_tool_use: bool,
     pub names: Arc<ToolNames>,
@@ -39,6 +41,7 @@ impl MessageMeta {
             model: request.model.clone(),
             gemini_model: gemini_model.to_owned(),
             show_thoughts: request.thinking.is_shown,
+            is_mute: request.max_tokens == Some(0),
             parallel_tool_use: request.parallel_tool_use,
             names: Arc::clone(&request.names),
             own_stops: request.stops.own().to_vec(),
@@ -53,6 +56,7 @@ impl MessageMeta {
             model: "m".to_owned(),
             gemini_model: "m".to_owned(),
             show_thoughts: true,
+            is_mute: false,
             parallel_tool_use: true,
             names: Arc::default(),
             own_stops: Vec::new(),
@@ -211,6 +215,20 @@ mod tests {
             (&message["stop_reason"], &message["stop_sequence"]),
             (&json!("stop_sequence"), &json!("END"))
         );
+    }
+
+    #[test]
+    fn where_only_the_cache_was_to_be_filled_nothing_is_said() {
+        let meta = MessageMeta { is_mute: true, ..MessageMeta::test() };
+        for reason in ["STOP", "MAX_TOKENS"] {
+            let body = json!({"candidates": [{"content": {"parts": [{"text": "H"}]}, "finishReason": reason}],
+                "usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 1, "totalTokenCount": 10}});
+
+            let message = convert_with(&body.to_string(), &meta);
+
+            assert_eq!((&message["content"], &message["stop_reason"]), (&json!([]), &json!("max_tokens")));
+            assert_eq!(message["usage"]["input_tokens"], 9);
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::json::{At, Object};
+use super::json::{At, Object, string};
 use crate::convert::{
     ConvertError,
     gemini::{
@@ -58,11 +58,11 @@ impl Thinking {
                 }
             };
         let is_shown = match thinking.string("display")?.as_deref() {
-            None | Some("summarized") => amount != Amount::Disabled,
+            None | Some("summarized" | "updates") => amount != Amount::Disabled,
             Some("omitted") => false,
             Some(other) => {
                 let (param, value) = (at.key("display").to_string(), other.to_owned());
-                let supported = "'summarized' or 'omitted'";
+                let supported = "'summarized', 'updates' or 'omitted'";
                 return Err(ConvertError::UnknownValue { param, value, supported });
             }
         };
@@ -70,8 +70,16 @@ impl Thinking {
     }
 }
 
-/// `output_config.effort`.
-pub(super) fn effort(word: String, at: At<'_>) -> Result<Effort, ConvertError> {
+/// The effort in the `output_config` of a request, or of a system's message.
+pub(super) fn effort_of(of: &mut Object<'_>) -> Result<Option<Effort>, ConvertError> {
+    let at = of.at();
+    let at = at.key("output_config");
+    let Some(Value::Object(config)) = of.peek("output_config") else { return Ok(None) };
+    let word = config.get("effort").filter(|effort| !effort.is_null()).cloned();
+    word.map(|word| effort(string(word, &at.key("effort"))?, at.key("effort"))).transpose()
+}
+
+fn effort(word: String, at: At<'_>) -> Result<Effort, ConvertError> {
     match word.as_str() {
         "low" => Ok(Effort::Low),
         "medium" => Ok(Effort::Medium),
@@ -87,25 +95,27 @@ pub(super) fn effort(word: String, at: At<'_>) -> Result<Effort, ConvertError> {
 /// `thinkingConfig`; `None` when there is nothing to say, or the model does not think.
 ///
 /// Models with a budget get the client's own number within their range; models with levels the level of the effort, else
-/// that of the budget.
+/// that of the budget. A budget that would use up all of `max_tokens` leaves half of them for the answer.
 pub(super) fn config(
     thinking: Thinking,
     effort: Option<Effort>,
+    max_tokens: Option<u64>,
     traits: &ModelTraits,
 ) -> Option<ThinkingConfig<'static>> {
     let mut config = ThinkingConfig::default();
     match (traits.thinking, thinking.amount) {
         (Family::None, _) => return None,
         (Family::Budget { min, max, .. }, Amount::Budget(budget)) => {
+            let budget = max_tokens.filter(|most| *most <= budget).map_or(budget, |most| most / 2);
             let budget = u32::try_from(budget).unwrap_or(u32::MAX).clamp(min, max);
             config.thinking_budget = Some(budget.into());
         }
         (Family::Budget { min, max, can_disable }, amount) => {
-            let effort = effort_of(amount, effort);
+            let effort = of_amount(amount, effort);
             config.thinking_budget = effort.map(|effort| effort.budget(min, max, can_disable).into());
         }
         (Family::Levels(levels), amount) => {
-            let level = effort_of(amount, effort).and_then(|effort| effort.level(levels));
+            let level = of_amount(amount, effort).and_then(|effort| effort.level(levels));
             config.thinking_level = level.map(ThinkingLevel::Known);
         }
     }
@@ -113,7 +123,7 @@ pub(super) fn config(
     (config != ThinkingConfig::default()).then_some(config)
 }
 
-fn effort_of(amount: Amount, effort: Option<Effort>) -> Option<Effort> {
+fn of_amount(amount: Amount, effort: Option<Effort>) -> Option<Effort> {
     match amount {
         Amount::Disabled => Some(Effort::None),
         Amount::Unsaid => effort,
@@ -137,7 +147,8 @@ mod tests {
     }
 
     fn told(model: &str, thinking: Value, effort: Option<Effort>) -> (Option<i64>, Option<Level>, bool) {
-        let config = config(read(thinking).unwrap(), effort, &ModelTraits::of(model)).unwrap_or_default();
+        let config =
+            config(read(thinking).unwrap(), effort, None, &ModelTraits::of(model)).unwrap_or_default();
         let level = config.thinking_level.map(|level| match level {
             ThinkingLevel::Known(level) => level,
             ThinkingLevel::Named(name) => panic!("{name}"),
@@ -187,7 +198,22 @@ mod tests {
     fn a_model_that_does_not_think_is_not_told_to() {
         let thinking = read(enabled(2048)).unwrap();
 
-        assert_eq!(config(thinking, Some(Effort::High), &ModelTraits::of("gemini-2.0-flash")), None);
+        assert_eq!(config(thinking, Some(Effort::High), None, &ModelTraits::of("gemini-2.0-flash")), None);
+    }
+
+    #[test]
+    fn a_budget_leaves_room_for_the_answer() {
+        let budget = |budget, max_tokens| {
+            let thinking = read(enabled(budget)).unwrap();
+            config(thinking, None, Some(max_tokens), &ModelTraits::of("gemini-2.5-flash"))
+                .unwrap()
+                .thinking_budget
+        };
+
+        assert_eq!(
+            [budget(16_000, 8000), budget(8000, 8000), budget(7999, 8000)],
+            [4000, 4000, 7999].map(Some)
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Google reads `$ref` and `$defs` in some places and refuses them in others, so none is sent. A schema that names itself has
 //! no such form and is refused, as is one that would grow beyond all measure.
 
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 /// Most schemas that references may unfold to; a bound on the work that one request can cause.
@@ -103,12 +104,17 @@ impl<'v> Unfolding<'v> {
         Ok(Value::Object(unfolded))
     }
 
+    /// A reference is the fragment of an address, in which some generators escape the brackets of generic types.
+    fn find(&self, to: &str) -> Option<&'v Value> {
+        let pointer = percent_decode_str(to.strip_prefix('#')?).decode_utf8().ok()?;
+        self.root.pointer(&pointer)
+    }
+
     fn named(&mut self, to: &str, depth: usize) -> Result<Map<String, Value>, ReferenceError> {
         if self.open.iter().any(|open| open == to) {
             return Err(ReferenceError::Recursive(to.to_owned()));
         }
-        let target = to.strip_prefix('#').and_then(|pointer| self.root.pointer(pointer));
-        let target = target.ok_or_else(|| ReferenceError::Unknown(to.to_owned()))?;
+        let target = self.find(to).ok_or_else(|| ReferenceError::Unknown(to.to_owned()))?;
         self.open.push(to.to_owned());
         let unfolded = self.schema(target, depth + 1)?;
         self.open.pop();
@@ -145,6 +151,15 @@ mod tests {
             resolve(schema).unwrap(),
             json!({"type": "object", "properties": {"from": from, "to": {"anyOf": [city, {"type": "null"}]}}})
         );
+    }
+
+    #[test]
+    fn a_reference_may_be_escaped_as_addresses_are() {
+        for to in ["#/definitions/Page%3CCity%3E", "#/definitions/Page<City>"] {
+            let schema = json!({"items": {"$ref": to}, "definitions": {"Page<City>": {"type": "string"}}});
+
+            assert_eq!(resolve(schema), Ok(json!({"items": {"type": "string"}})));
+        }
     }
 
     #[test]

@@ -57,18 +57,25 @@ pub fn clean(schema: &Value) -> Value {
     let Value::Object(schema) = schema else {
         return json!({});
     };
+    let mut cleaned = gather(schema);
+    drop_undeclared(&mut cleaned);
+    drop_empty_unions(&mut cleaned);
+    Value::Object(cleaned)
+}
+
+/// The keywords of a schema and of what `allOf` adds to it.
+fn gather(schema: &Map<String, Value>) -> Map<String, Value> {
     let mut cleaned = Map::new();
     for (keyword, value) in schema {
         clean_keyword(keyword, value, &mut cleaned);
     }
     put_exclusive_bounds(schema, &mut cleaned);
     for part in schema.get("allOf").and_then(Value::as_array).into_iter().flatten() {
-        if let Value::Object(part) = clean(part) {
-            merge(&mut cleaned, part);
+        if let Value::Object(part) = part {
+            merge(&mut cleaned, gather(part));
         }
     }
-    drop_undeclared(&mut cleaned);
-    Value::Object(cleaned)
+    cleaned
 }
 
 fn clean_keyword(keyword: &str, value: &Value, cleaned: &mut Map<String, Value>) {
@@ -135,11 +142,22 @@ fn merge(into: &mut Map<String, Value>, part: Map<String, Value>) {
 /// Requiring a property that is not declared is refused by Gemini.
 fn drop_undeclared(schema: &mut Map<String, Value>) {
     let Some(Value::Object(properties)) = schema.get("properties") else {
+        schema.remove("required");
         return;
     };
     let names: HashSet<String> = properties.keys().cloned().collect();
     if let Some(Value::Array(required)) = schema.get_mut("required") {
         required.retain(|name| name.as_str().is_some_and(|name| names.contains(name)));
+    }
+}
+
+/// A union of which one branch allows everything says nothing; such are those that only require properties of the whole.
+fn drop_empty_unions(schema: &mut Map<String, Value>) {
+    for union in ["anyOf", "oneOf"] {
+        let branches = schema.get(union).and_then(Value::as_array);
+        if branches.is_some_and(|branches| branches.contains(&json!({}))) {
+            schema.remove(union);
+        }
     }
 }
 
@@ -184,6 +202,20 @@ mod tests {
                 "required": ["a"],
             })
         );
+    }
+
+    #[test]
+    fn what_only_requires_properties_of_another_schema_is_left_out() {
+        let schema = json!({
+            "type": "object", "properties": {"id": {"type": "string"}, "name": {"type": "string"}},
+            "anyOf": [{"required": ["id"]}, {"required": ["name"]}],
+        });
+        let open = json!({"type": "object", "required": ["a"], "additionalProperties": true});
+        let apart = json!({"allOf": [{"required": ["a"]}, {"properties": {"a": {"type": "string"}}}]});
+
+        assert_eq!(clean(&schema), json!({"type": "object", "properties": schema["properties"]}));
+        assert_eq!(clean(&open), json!({"type": "object", "additionalProperties": true}));
+        assert_eq!(clean(&apart), json!({"required": ["a"], "properties": {"a": {"type": "string"}}}));
     }
 
     #[test]

@@ -53,6 +53,8 @@ struct Suffixes {
     search: bool,
     image: bool,
     non_thinking: bool,
+    /// Behind the model that draws.
+    chat: bool,
 }
 
 impl Switches {
@@ -60,12 +62,7 @@ impl Switches {
     pub fn resolve(&self, name: &str, is_real: impl Fn(&str) -> bool) -> Wanted {
         let name = self.alias(short(name)).map_or(short(name), short);
         let (model, suffixes) = self.take_apart(name, &is_real);
-        let drawing =
-            name.strip_suffix("-chat").filter(|model| self.create_image_model.as_deref() == Some(model));
-        let drawing = drawing.filter(|_| !is_real(name));
-        let draws = drawing.is_some();
-        let model = drawing.unwrap_or(model);
-        let pictures = draws || suffixes.image || model.ends_with("-image-generation");
+        let pictures = suffixes.chat || suffixes.image || model.ends_with("-image-generation");
         let rules: Vec<_> = self.rules.iter().filter(|rule| rule.is_for(model)).collect();
         Wanted {
             model: model.to_owned(),
@@ -110,10 +107,15 @@ impl Switches {
     fn take_apart<'n>(&self, name: &'n str, is_real: &impl Fn(&str) -> bool) -> (&'n str, Suffixes) {
         let (mut model, mut found) = (name, Suffixes::default());
         loop {
+            // The name of the model that draws may itself end like a suffix.
+            if found.chat && self.create_image_model.as_deref() == Some(model) {
+                break;
+            }
             let suffixes = [
                 ("-search", &mut found.search),
                 ("-image", &mut found.image),
                 ("-non-thinking", &mut found.non_thinking),
+                ("-chat", &mut found.chat),
             ];
             let mut suffixes = suffixes.into_iter();
             let suffix = suffixes.find_map(|(suffix, flag)| Some((model.strip_suffix(suffix)?, flag)));
@@ -127,7 +129,8 @@ impl Switches {
         }
         let may_search = !found.search || any_fits(&self.search_models, model);
         let may_draw = !found.image || any_fits(&self.image_models, model);
-        if may_search && may_draw { (model, found) } else { (name, Suffixes::default()) }
+        let may_chat = !found.chat || self.create_image_model.as_deref() == Some(model);
+        if may_search && may_draw && may_chat { (model, found) } else { (name, Suffixes::default()) }
     }
 
     fn thinks(&self, model: &str, traits: &ModelTraits, suffixes: Suffixes) -> Option<Thinks> {
@@ -279,6 +282,21 @@ mod tests {
         assert_eq!((chat.model.as_str(), chat.changes.pictures), ("gemini-2.5-flash-image", true));
         assert_eq!(generation.model, "gemini-2.0-flash-preview-image-generation");
         assert!(generation.changes.pictures);
+    }
+
+    #[test]
+    fn chat_combines_with_the_other_suffixes_and_belongs_to_the_model_that_draws() {
+        for name in ["gemini-2.5-flash-image-chat-search", "gemini-2.5-flash-image-search-chat"] {
+            for is_known in [true, false] {
+                let wanted = switches().resolve(name, |name| is_known && REAL.contains(&name));
+
+                assert_eq!(wanted.model, "gemini-2.5-flash-image", "{name}");
+                assert!(wanted.changes.pictures && wanted.changes.search && wanted.links, "{name}");
+            }
+        }
+        for name in ["gemini-2.5-pro-chat", "gemini-2.5-pro-search-chat", "deepseek-chat"] {
+            assert_eq!(resolve(name).model, name);
+        }
     }
 
     #[test]

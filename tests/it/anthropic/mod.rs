@@ -298,6 +298,40 @@ async fn thoughts_are_blocks_for_those_who_ask_for_them() {
 }
 
 #[actix_web::test]
+async fn a_client_that_interleaves_thoughts_may_have_a_budget_beyond_one_answer() {
+    let app = TestApp::with_keys(["k1"]).await;
+    let body = message(json!({"max_tokens": 4000, "thinking": {"type": "enabled", "budget_tokens": 16_000}}));
+
+    let refused = ask(&app, &body).await;
+    let betas = "fine-grained-tool-streaming-2025-05-14,interleaved-thinking-2025-05-14";
+    let taken = app.client().post(MESSAGES).header("anthropic-beta", betas).json(&body).send().await;
+
+    assert_eq!(refused.status(), 400);
+    assert!(refused.text().contains("`max_tokens` must be greater"), "{}", refused.text());
+    assert_eq!(taken.status(), 200, "{}", taken.text());
+    let config = &app.upstream.last_request().json()["generationConfig"];
+    assert_eq!(
+        (&config["maxOutputTokens"], &config["thinkingConfig"]["thinkingBudget"]),
+        (&json!(4000), &json!(2000)),
+        "the answer has room"
+    );
+}
+
+#[actix_web::test]
+async fn a_request_that_only_fills_the_cache_is_answered_with_its_counts_alone() {
+    let app = TestApp::with_keys(["k1"]).await;
+
+    let whole = ask(&app, &message(json!({"max_tokens": 0}))).await;
+    let streamed = ask(&app, &message(json!({"max_tokens": 0, "stream": true}))).await;
+
+    let told = whole.json();
+    assert_eq!((&told["content"], &told["stop_reason"]), (&json!([]), &json!("max_tokens")));
+    assert_eq!(told["usage"]["input_tokens"], 5);
+    assert_eq!(names(&streamed), ["message_start", "message_delta", "message_stop"]);
+    assert_eq!(app.upstream.last_request().json()["generationConfig"]["maxOutputTokens"], 1);
+}
+
+#[actix_web::test]
 async fn signatures_of_calls_are_remembered_for_clients_that_drop_the_blocks_that_carry_them() {
     let app = TestApp::with_keys(["k1"]).await;
     let call = json!({"functionCall": {"name": "weather", "args": {"city": "Oslo"}}, "thoughtSignature": "c2lnbmVk"});

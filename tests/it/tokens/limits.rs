@@ -68,6 +68,34 @@ async fn answers_tell_what_is_left_and_their_bodies_stay_as_they_came() {
 }
 
 #[actix_web::test]
+async fn a_request_that_is_handed_on_within_the_gateway_counts_once() {
+    // What is asked of Google's layer is let in there, and again where the gateway converts it.
+    let app = app(&[("OPENAI_PASSTHROUGH", "convert")]).await;
+    let chat = json!({"model": MODEL, "messages": [{"role": "user", "content": "hello"}]});
+    let input = json!({"model": MODEL, "input": ["hello"]});
+    for (path, body) in [("chat/completions", chat), ("embeddings", input)] {
+        let limits = json!({"requests_per_minute": 1, "tokens_per_minute": 100_000});
+        let (token, id) = make(&app, json!({ "rate_limits": limits })).await;
+        let client = app.client_with(&token);
+        let ask = async || client.post(&format!("/openai/v1/{path}")).json(&body).send().await;
+
+        let first = ask().await;
+
+        assert_eq!(first.status(), 200, "{path}: {}", first.text());
+        assert_eq!(first.header("x-ratelimit-remaining-requests"), Some("0"), "{path}");
+        let usage = view(&app, &id).await["usage"].clone();
+        assert_eq!(
+            (&usage[0]["limit"], &usage[0]["used"]),
+            (&json!("requests_per_minute"), &json!(1)),
+            "{usage}"
+        );
+        assert!(usage[1]["used"].as_u64().is_some_and(|tokens| tokens < 50), "{usage}");
+        assert_eq!(ask().await.status(), 429, "{path}");
+        assert_eq!(view(&app, &id).await["usage"][0]["used"], 1, "what is refused is not counted");
+    }
+}
+
+#[actix_web::test]
 async fn limits_hold_over_all_workers() {
     let app = app(&[("WORKERS", "3")]).await;
     let (token, id) = make(&app, json!({"rate_limits": {"requests_per_minute": 7}})).await;
