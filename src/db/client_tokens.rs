@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use diesel::prelude::*;
 
 use super::{
-    DbConnection, counters,
+    DbConnection, all_or_nothing, counters,
     schema::{client_tokens, resources, responses},
 };
 use crate::{
@@ -125,7 +125,7 @@ pub fn sync_configured_tokens(
     now_ms: i64,
 ) -> QueryResult<HashSet<TokenId>> {
     let auth = auth.filter(|auth| !allowed.contains(auth));
-    conn.immediate_transaction(|conn| {
+    all_or_nothing(conn, |conn| {
         let mut ids = HashSet::new();
         if let Some(auth) = auth {
             ids.insert(match find_id(conn, sealer, auth)? {

@@ -12,10 +12,10 @@ use serde_json::{Map, Value};
 use tracing::info;
 use utoipa::ToSchema;
 
-use super::{Admin, body::JsonBody, error::AdminError, etag::Version};
+use super::{Admin, body::JsonBody, error::AdminError, etag::Version, session::Sessions};
 use crate::{
     api::{
-        auth::AdminUser,
+        auth::{AdminUser, session_cookie},
         error::{ApiError, Failure},
         gateway::Gateway,
         only,
@@ -87,8 +87,11 @@ pub async fn update_settings(
     let before = list(&gateway).await?;
     Version::of_whole(&before).require(&request)?;
     let for_version = request.headers().contains_key(IF_MATCH).then_some(before.version);
-    let change = ChangeSettings { wanted: Wanted::Changes(changes), for_version };
+    let is_about_access = changes.contains_key("AUTH_TOKEN");
+    let change = ChangeSettings { wanted: Wanted::Changes(changes), for_version, with: None };
+    let own = OwnSession::of(&request, &gateway, is_about_access);
     let asked = gateway.settings.send(change).await.map_err(|_| ApiError::Internal)?;
+    drop(own);
     let now = asked.map_err(ApiError::from)?.settings;
     Ok(Version::of_whole(&now).respond(&request, &now))
 }
@@ -197,11 +200,39 @@ pub async fn import_settings(
         let tried = gateway.settings.send(TrySettings(wanted)).await.map_err(|_| ApiError::Internal)?;
         tried.map_err(ApiError::from)?
     } else {
-        let change = ChangeSettings { wanted, for_version: None };
+        let change = ChangeSettings { wanted, for_version: None, with: None };
         let made = gateway.settings.send(change).await.map_err(|_| ApiError::Internal)?;
         made.map_err(ApiError::from)?
     };
     Ok(Json(Imported { changed: outcome.changed, ignored: outcome.ignored }))
+}
+
+/// While it lives, the session of whoever asks does not end with the others: who changes the admin token is not locked
+/// out.
+struct OwnSession<'a> {
+    sessions: &'a Sessions,
+    id: Option<String>,
+}
+
+impl<'a> OwnSession<'a> {
+    fn of(request: &HttpRequest, gateway: &'a Gateway, is_about_access: bool) -> Self {
+        let id = session_cookie(request).filter(|_| is_about_access);
+        let own = Self { sessions: &gateway.admin.sessions, id };
+        own.spare(true);
+        own
+    }
+
+    fn spare(&self, is_spared: bool) {
+        if let Some(id) = &self.id {
+            self.sessions.spare(id, is_spared);
+        }
+    }
+}
+
+impl Drop for OwnSession<'_> {
+    fn drop(&mut self) {
+        self.spare(false);
+    }
 }
 
 async fn list(gateway: &Gateway) -> Result<SettingList, ApiError> {
@@ -220,7 +251,7 @@ impl From<ChangeError> for ApiError {
             ChangeError::Invalid(invalid) => invalid.into(),
             ChangeError::Moved { .. } => AdminError::Changed.into(),
             // It was logged where it happened.
-            ChangeError::Database(_) => Self::Internal,
+            ChangeError::Database(_) | ChangeError::Secrets(_) => Self::Internal,
         }
     }
 }

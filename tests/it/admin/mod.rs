@@ -2,6 +2,7 @@
 
 mod events;
 mod keys;
+mod live;
 mod openapi;
 mod session;
 
