@@ -296,8 +296,15 @@ impl Entry {
 /// What a balancer has to know of one key.
 #[derive(Debug, Clone)]
 pub enum KeyRoute {
-    Changed { key: KeyId, secret: ApiKey, place: Place, routing: Routing },
-    Removed { key: KeyId },
+    Changed {
+        key: KeyId,
+        secret: ApiKey,
+        place: Place,
+        routing: Routing,
+    },
+    Removed {
+        key: KeyId,
+    },
     /// Of all keys: what their projects may do is otherwise now.
     LimitsChanged,
 }

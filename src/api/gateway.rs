@@ -38,6 +38,7 @@ use crate::{
         catalog::{Catalog, ModelList},
         recheck::Recheck,
         scheduler::Scheduler,
+        updates::Updates,
     },
     settings::keeper::Keeper,
     telemetry::metrics::Metrics,
@@ -103,6 +104,7 @@ pub struct Gateway {
     pub recheck: Addr<Recheck>,
     pub logger: Addr<Logger>,
     pub scheduler: Addr<Scheduler>,
+    pub updates: Addr<Updates>,
     /// Threads that serve.
     pub workers: usize,
     pub database: Database,

@@ -106,7 +106,12 @@ impl Enforcer {
         supervisor.do_send(RemoveKeys(gone));
         supervisor.do_send(AddKeys(added.into_iter().map(to_pool_key).collect()));
         supervisor.do_send(PlaceKeys(placed));
-        info!(added = sync.added, removed = sync.removed, kept = sync.kept, "the keys of API_KEYS were changed");
+        info!(
+            added = sync.added,
+            removed = sync.removed,
+            kept = sync.kept,
+            "the keys of API_KEYS were changed"
+        );
     }
 }
 

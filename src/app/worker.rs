@@ -151,6 +151,7 @@ impl Shared {
             recheck: self.crew.recheck.clone(),
             logger: self.crew.logger.clone(),
             scheduler: self.crew.scheduler.clone(),
+            updates: self.crew.updates.clone(),
             workers: super::server::workers(&config.server),
             database: self.database.clone(),
             outbox,

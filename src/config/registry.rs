@@ -107,9 +107,7 @@ pub static SETTINGS: &[Setting] = {
         Setting::new("AUTH_TOKEN", Text).secret(),
         Setting::seconds("ADMIN_SESSION_EXPIRE", 60.0, 31_536_000.0),
         Setting::new("ALLOWED_TOKENS", List).like(r#"["sk-a-long-random-text"]"#).secret(),
-        Setting::new("API_KEYS", List)
-            .like(r#"["AIzaSy…","AQ.… project=alpha tier=free"]"#)
-            .secret(),
+        Setting::new("API_KEYS", List).like(r#"["AIzaSy…","AQ.… project=alpha tier=free"]"#).secret(),
         Setting::new("DEFAULT_TIER", Choice(|| Tier::ALL.map(Tier::name).to_vec())),
         Setting::new("QUOTA_LIMITS", Text).like("config/my-quotas.toml"),
         Setting::integer("MAX_FAILURES", 1, 100),
@@ -178,6 +176,9 @@ pub static SETTINGS: &[Setting] = {
         Setting::new("TIMEZONE", Text),
         Setting::new("STORE_RESPONSES", Flag),
         Setting::integer("STORED_RESPONSES_DAYS", 1, 3650).in_units("d"),
+        Setting::new("UPDATE_CHECK", Flag),
+        Setting::new("UPDATE_CHECK_URL", Text)
+            .like("https://api.github.com/repos/OWNER/NAME/releases/latest"),
         Setting::new("DATA_DIR", Text).at_boot(),
         Setting::new("DATABASE_URL", Text).like("sqlite://data/gateway.db").secret().at_boot(),
         Setting::new("DATABASE_TYPE", Text).at_boot(),

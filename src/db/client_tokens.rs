@@ -90,7 +90,7 @@ pub fn delete_token(conn: &mut DbConnection, id: &str) -> QueryResult<bool> {
 
 /// Tells a gateway that runs over the same database that another process has changed a token.
 pub fn note_change(conn: &mut DbConnection) -> QueryResult<()> {
-    conn.immediate_transaction(|conn| counters::reserve(conn, CHANGES, 1).map(|_| ()))
+    all_or_nothing(conn, |conn| counters::reserve(conn, CHANGES, 1).map(|_| ()))
 }
 
 /// How often other processes have changed a token.

@@ -3,7 +3,7 @@
 mod configured;
 mod edit;
 
-pub use configured::{KeysFollowed, follow_configured};
+pub use configured::{KeysFollowed, follow_configured, put_health};
 pub use edit::{change_keys, delete_keys, find_prints, insert_keys};
 
 use std::collections::{HashMap, HashSet};

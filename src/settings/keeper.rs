@@ -7,7 +7,11 @@ use futures_util::future::LocalBoxFuture;
 use serde_json::Value;
 use tracing::{error, info, warn};
 
-use super::{Change, Changed, InvalidSettings, Settings, view::SettingList};
+use super::{
+    Change, Changed, InvalidSettings, Settings,
+    transfer::{Document, Parts},
+    view::SettingList,
+};
 use crate::{
     config::Config,
     db::{Database, DbConnection, DbError, QueryResult, all_or_nothing, settings::save_settings},
@@ -49,18 +53,17 @@ impl Handler<ListSettings> for Keeper {
     }
 }
 
-/// Question: the values of what is set, see [`Settings::document`].
+/// Question: the whole configuration.
 #[derive(Debug, Message)]
-#[rtype(result = "serde_json::Map<String, Value>")]
-pub struct ExportSettings {
-    pub with_secrets: bool,
-}
+#[rtype(result = "Result<Document, DbError>")]
+pub struct ExportDocument(pub Parts);
 
-impl Handler<ExportSettings> for Keeper {
-    type Result = MessageResult<ExportSettings>;
+impl Handler<ExportDocument> for Keeper {
+    type Result = ResponseFuture<Result<Document, DbError>>;
 
-    fn handle(&mut self, ask: ExportSettings, _: &mut Context<Self>) -> Self::Result {
-        MessageResult(self.settings.document(ask.with_secrets))
+    fn handle(&mut self, ExportDocument(parts): ExportDocument, _: &mut Context<Self>) -> Self::Result {
+        let settings = self.settings.clone();
+        Box::pin(self.database.read(move |conn| settings.export(conn, parts)))
     }
 }
 

@@ -5,6 +5,8 @@ mod keys;
 mod live;
 mod openapi;
 mod session;
+mod transfer;
+mod updates;
 
 use serde_json::{Value, json};
 
