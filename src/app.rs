@@ -1,7 +1,9 @@
 //! Starts everything in order, and stops it in reverse with a deadline.
 
 mod access;
+mod cors;
 mod crew;
+mod enforcer;
 mod live;
 mod server;
 mod storage;
@@ -20,6 +22,7 @@ use tracing::warn;
 
 use self::{
     crew::{Crew, Threads},
+    enforcer::Enforcer,
     live::Live,
     worker::Shared,
 };
@@ -96,15 +99,11 @@ pub async fn start(loaded: Loaded, log_level: LevelSwitch) -> Result<Running, St
 
     let (crew, threads) = Crew::start(&states.borrow(), &database, pool, tokens.clone())?;
     let keeper = {
-        let (crew, database) = (crew.clone(), database.clone());
-        let apply = move |config| {
-            let next = Arc::new(live.borrow().next(config));
-            log_level.set(next.config.logs.level);
-            live.send_replace(next.clone());
-            crew.follow(&next);
-        };
+        let (crew, database, sealer) = (crew.clone(), database.clone(), sealer.clone());
+        let (tokens, admin) = (tokens.clone(), admin.clone());
+        let enforcer = Enforcer { live, log_level, crew, sealer, tokens, admin };
         Keeper::start_in_arbiter(&threads.services.handle(), move |_| {
-            Keeper::new(settings, database, Box::new(apply))
+            Keeper::new(settings, database, enforcer.prepare())
         })
     };
     let (outbox_guard, outboxes) = mpsc::channel(1);

@@ -46,8 +46,11 @@ enum Command {
     /// Make, list and revoke client tokens. A gateway that runs takes changes in within seconds.
     #[command(subcommand)]
     Tokens(tokens::Action),
-    /// Print every setting with its value and where that comes from; secrets are masked.
-    Settings,
+    /// Print every setting with its value and where that comes from; secrets are masked. Or export and import all of it.
+    Settings {
+        #[command(subcommand)]
+        action: Option<settings::Action>,
+    },
     /// Ask the gateway on this machine whether it is alive; status 0 if so. For containers.
     Healthcheck,
 }
@@ -59,7 +62,7 @@ pub fn run() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Explain(options) => with_config(|loaded, _| explain::run(&options, &loaded.config)),
         Command::Tokens(action) => with_config(|loaded, _| tokens::run(&action, &loaded.config)),
-        Command::Settings => with_config(|loaded, _| settings::run(loaded)),
+        Command::Settings { action } => with_config(|loaded, _| settings::run(action, loaded)),
         Command::Healthcheck => with_config(|loaded, _| healthcheck::run(loaded)),
     }
 }

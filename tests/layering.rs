@@ -19,7 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("settings", &["domain", "secrets", "config", "db"]),
     ("actors", &["domain", "balance", "db"]),
     ("upstream", &["domain", "balance", "config", "actors"]),
-    ("services", &["domain", "config", "actors", "upstream"]),
+    ("services", &["domain", "media", "config", "actors", "upstream"]),
     ("telemetry", &["domain", "balance", "config", "actors"]),
     (
         "api",

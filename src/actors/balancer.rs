@@ -227,6 +227,7 @@ impl Handler<KeysRouted> for Balancer {
                     state.table.apply(key, place, routing, secret);
                 }
                 KeyRoute::Removed { key } => state.table.remove(key),
+                KeyRoute::LimitsChanged => state.table.release_held(),
             }
         }
         state.serve_changed(Now::read(), &self.local);

@@ -47,7 +47,7 @@ pub use labels::{KeyLabel, MaskKeys};
 pub use listing::ListTo;
 pub use operations::{AddKeys, PlaceKeys, RemoveKeys, SteerKeys};
 use projects::{LEDGERS_SAVED_EVERY, Projects};
-pub use projects::{ProjectSettings, PruneLedgers};
+pub use projects::{LimitProjects, ProjectSettings, PruneLedgers};
 pub use siblings::ReportTo;
 use siblings::Siblings;
 pub use suspects::{FindSuspects, RecheckNow, Suspect, Suspects};
@@ -296,8 +296,17 @@ impl Entry {
 /// What a balancer has to know of one key.
 #[derive(Debug, Clone)]
 pub enum KeyRoute {
-    Changed { key: KeyId, secret: ApiKey, place: Place, routing: Routing },
-    Removed { key: KeyId },
+    Changed {
+        key: KeyId,
+        secret: ApiKey,
+        place: Place,
+        routing: Routing,
+    },
+    Removed {
+        key: KeyId,
+    },
+    /// Of all keys: what their projects may do is otherwise now.
+    LimitsChanged,
 }
 
 /// Event, to balancers: these keys are to be used so from now on.

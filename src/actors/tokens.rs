@@ -75,8 +75,14 @@ impl TokenStore {
         self.published.borrow().clone()
     }
 
+    /// Takes in what is stored by now, of which those of the configuration are these.
+    pub async fn follow_configured(&self, configured: HashSet<TokenId>) -> Result<(), DbError> {
+        self.editing.lock().await.configured = configured;
+        self.reload().await
+    }
+
     /// Takes in what is stored by now. What was used stays.
-    async fn reload(&self) -> Result<(), DbError> {
+    pub async fn reload(&self) -> Result<(), DbError> {
         let editing = self.editing.lock().await;
         let rows = self.database.read(load_tokens).await?;
         let known = self.table();

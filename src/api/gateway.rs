@@ -11,7 +11,7 @@ use super::{
     admin::{
         events::Listeners,
         jobs::Jobs,
-        session::{Attempts, Sessions},
+        session::{AdminTokens, Attempts, Sessions},
     },
     archive::Responses,
     error::ApiError,
@@ -38,6 +38,7 @@ use crate::{
         catalog::{Catalog, ModelList},
         recheck::Recheck,
         scheduler::Scheduler,
+        updates::Updates,
     },
     settings::keeper::Keeper,
     telemetry::metrics::Metrics,
@@ -70,7 +71,7 @@ pub struct Asked {
 /// How administrators get in; shared by all workers.
 #[derive(Debug)]
 pub struct AdminDoor {
-    pub tokens: TokenSet,
+    pub tokens: AdminTokens,
     pub sessions: Sessions,
     pub attempts: Attempts,
     pub jobs: Jobs,
@@ -103,6 +104,7 @@ pub struct Gateway {
     pub recheck: Addr<Recheck>,
     pub logger: Addr<Logger>,
     pub scheduler: Addr<Scheduler>,
+    pub updates: Addr<Updates>,
     /// Threads that serve.
     pub workers: usize,
     pub database: Database,
@@ -134,6 +136,15 @@ pub struct Gateway {
     pub show_thoughts: bool,
     pub record_request_body: bool,
     pub node: Option<String>,
+}
+
+impl AdminDoor {
+    /// Lets in whoever shows these, and nobody who showed the tokens before: their sessions and streams end, but for a
+    /// session that is spared.
+    pub fn change_tokens(&self, tokens: TokenSet) {
+        self.tokens.replace(tokens);
+        self.sessions.close_all();
+    }
 }
 
 impl Asked {

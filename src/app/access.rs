@@ -1,5 +1,7 @@
 //! Who may come in, as the configuration says.
 
+use std::io;
+
 use tracing::{info, warn};
 
 use super::StartError;
@@ -9,7 +11,7 @@ use crate::{
         admin::{
             events::Listeners,
             jobs::Jobs,
-            session::{Attempts, Sessions},
+            session::{AdminTokens, Attempts, Sessions},
         },
         gateway::AdminDoor,
         health::NO_TOKENS,
@@ -26,7 +28,7 @@ use crate::{
 /// How the administrator gets in.
 pub fn admin_door(auth: &Auth, storage: &Storage, sealer: &Sealer) -> Result<AdminDoor, StartError> {
     Ok(AdminDoor {
-        tokens: admin_tokens(auth, storage, sealer)?,
+        tokens: AdminTokens::new(admin_tokens(auth, storage, sealer).map_err(StartError::Secrets)?),
         sessions: Sessions::new(auth.session_expire),
         attempts: Attempts::default(),
         jobs: Jobs::default(),
@@ -36,11 +38,11 @@ pub fn admin_door(auth: &Auth, storage: &Storage, sealer: &Sealer) -> Result<Adm
 }
 
 /// The administrator's token: the one that is set, else the one that is kept in the data folder.
-fn admin_tokens(auth: &Auth, storage: &Storage, sealer: &Sealer) -> Result<TokenSet, StartError> {
+pub fn admin_tokens(auth: &Auth, storage: &Storage, sealer: &Sealer) -> io::Result<TokenSet> {
     let token = match auth.auth_token.clone() {
         Some(token) => token,
         None => {
-            let kept = load_or_create_admin_token(&storage.data_dir).map_err(StartError::Secrets)?;
+            let kept = load_or_create_admin_token(&storage.data_dir)?;
             if kept.is_new {
                 info!("AUTH_TOKEN is not set, so an admin token was made; it is in {}", kept.path.display());
             }

@@ -25,6 +25,7 @@ use crate::{
         catalog::{Catalog, ModelList},
         recheck::Recheck,
         scheduler::Scheduler,
+        updates::Updates,
     },
     telemetry::metrics::Metrics,
     upstream::{client::UpstreamClient, dispatch::Dispatcher},
@@ -42,6 +43,7 @@ pub struct Crew {
     pub directory: Addr<Directory>,
     pub recheck: Addr<Recheck>,
     pub scheduler: Addr<Scheduler>,
+    pub updates: Addr<Updates>,
     pub registry: Arc<Registry>,
     pub egress: Arc<Egress>,
     pub metrics: Arc<Metrics>,
@@ -137,7 +139,12 @@ impl Crew {
             })
         };
         supervisor.do_send(ReportTo(recheck.clone().recipient()));
+        let updates = {
+            let wanted = config.updates.clone();
+            Updates::start_in_arbiter(&threads.services.handle(), move |_| Updates::new(wanted))
+        };
         let scheduler = {
+            let updates = updates.clone();
             let (logger, archive, recheck) = (logger.clone(), archive.clone(), recheck.clone());
             let (registry, registrar, supervisor) = (registry.clone(), registrar.clone(), supervisor.clone());
             Scheduler::start_in_arbiter(&threads.services.handle(), move |_| {
@@ -148,6 +155,7 @@ impl Crew {
                     .forgetting(registry, registrar)
                     .forgetting_projects(supervisor)
                     .rechecking(recheck)
+                    .updating(updates)
             })
         };
         let crew = Self {
@@ -160,6 +168,7 @@ impl Crew {
             directory,
             recheck,
             scheduler,
+            updates,
             registry,
             egress,
             metrics: Arc::new(Metrics::new(queue.clone())),
@@ -180,6 +189,7 @@ impl Crew {
             SettingsChanged { config, retries: live.retries.clone(), proxies: live.proxies.clone() };
         self.catalog.do_send(changed.clone());
         self.recheck.do_send(changed.clone());
+        self.updates.do_send(changed.clone());
         self.scheduler.do_send(changed);
     }
 

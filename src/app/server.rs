@@ -2,7 +2,6 @@
 
 use std::{
     any::Any,
-    collections::HashSet,
     io,
     net::{TcpListener, ToSocketAddrs},
     rc::Rc,
@@ -12,7 +11,7 @@ use std::{
 
 use actix_web::{
     App, HttpServer,
-    dev::{RequestHead, Server, Service, ServiceRequest},
+    dev::{Server, Service, ServiceRequest},
     middleware::from_fn,
     rt::net::TcpStream,
 };
@@ -22,6 +21,7 @@ use tracing::warn;
 
 use super::{
     StartError,
+    cors::{cors, tell_all},
     live::Live,
     worker::{Shared, Worker},
 };
@@ -57,17 +57,24 @@ pub fn serve(
 ) -> Result<Server, StartError> {
     let config = live.borrow().config.clone();
     let failed = |source| StartError::Listen { address: address_of(&config), source };
-    let origins = config.server.cors_allowed_origins.clone();
     let settings = live.clone();
     let factory = move || {
         let worker = Rc::new(Worker::new(shared.clone(), settings.clone()));
         App::new()
             .wrap(from_fn(name_request))
-            .wrap(cors(&origins))
+            .wrap(cors(worker.clone()))
             // Outermost: the others and all handlers find the gateway in the request.
             .wrap_fn(move |mut request: ServiceRequest, next| {
                 worker.equip(&mut request);
-                next.call(request)
+                let allows_all_origins = worker.allows_all_origins();
+                let answering = next.call(request);
+                async move {
+                    let mut response = answering.await?;
+                    if allows_all_origins {
+                        tell_all(&mut response);
+                    }
+                    Ok(response)
+                }
             })
             .configure(api::routes)
     };
@@ -108,21 +115,4 @@ pub fn workers(server: &config::Server) -> usize {
 
 fn num_cpus() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// Browsers may call the gateway from these origins; they send a token in a header, never a cookie.
-fn cors(origins: &[String]) -> actix_cors::Cors {
-    let cors = actix_cors::Cors::default()
-        .allow_any_method()
-        .allow_any_header()
-        .expose_any_header()
-        .max_age(Duration::from_secs(600).as_secs() as usize);
-    // The admin API is for the dashboard's own origin, where a cookie speaks for the administrator.
-    let is_open = |request: &RequestHead| !request.uri.path().starts_with(api::admin::PREFIX);
-    if origins.iter().any(|origin| origin == "*") {
-        let cors = cors.allow_any_origin().send_wildcard();
-        return cors.allowed_origin_fn(move |_, request| is_open(request));
-    }
-    let origins: HashSet<Vec<u8>> = origins.iter().map(|origin| origin.clone().into_bytes()).collect();
-    cors.allowed_origin_fn(move |origin, request| is_open(request) && origins.contains(origin.as_bytes()))
 }

@@ -74,13 +74,6 @@ pub fn load_pool(config: &Config, database: &Database, sealer: &Sealer) -> Resul
             "stored keys cannot be opened with this encryption key and stay out of use; restore ENCRYPTION_KEY or the key file"
         );
     }
-    let to_pool_key = |stored: keys::StoredKey| PoolKey {
-        id: stored.id,
-        secret: stored.key,
-        placement: stored.placement,
-        about: stored.about,
-        health: stored.health.and_then(|json| serde_json::from_str(&json).ok()),
-    };
     let keys: Vec<_> = loaded.keys.into_iter().map(to_pool_key).collect();
     if keys.is_empty() {
         warn!("{NO_KEYS}");
@@ -88,6 +81,16 @@ pub fn load_pool(config: &Config, database: &Database, sealer: &Sealer) -> Resul
     let ledgers = database.read_blocking(ledgers::load_ledgers)?;
     let ledgers = ledgers.into_iter().map(|stored| (stored.project, stored.ledger)).collect();
     Ok(StoredPool { keys, ledgers })
+}
+
+pub fn to_pool_key(stored: keys::StoredKey) -> PoolKey {
+    PoolKey {
+        id: stored.id,
+        secret: stored.key,
+        placement: stored.placement,
+        about: stored.about,
+        health: stored.health.and_then(|json| serde_json::from_str(&json).ok()),
+    }
 }
 
 /// Who owns what lies at Google, as far as the last run knew.

@@ -8,6 +8,7 @@ use std::{cell::RefCell, rc::Rc, sync::Arc};
 use actix::Addr;
 use actix_web::{
     dev::{Extensions, ServiceRequest},
+    http::header::HeaderValue,
     web::Data,
 };
 use serde_json::value::{RawValue, to_raw_value};
@@ -57,6 +58,7 @@ pub struct Worker {
 /// The gateway as the newest settings want it.
 struct Current {
     live: Arc<Live>,
+    allows_all_origins: bool,
     gateway: Data<Gateway>,
     /// Holds the gateway where handlers look for it.
     data: Rc<Extensions>,
@@ -86,6 +88,17 @@ impl Worker {
         }
     }
 
+    /// Whether web pages from there may call.
+    pub fn allows_origin(&self, origin: &HeaderValue) -> bool {
+        let current = self.current.borrow();
+        let allowed = &current.live.config.server.cors_allowed_origins;
+        current.allows_all_origins || allowed.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes())
+    }
+
+    pub fn allows_all_origins(&self) -> bool {
+        self.current.borrow().allows_all_origins
+    }
+
     /// Connections and what was learnt of latencies stay, as far as the change does not concern them.
     fn renew(&self) {
         let live = self.live.borrow_mut().borrow_and_update().clone();
@@ -108,7 +121,8 @@ impl Current {
         let gateway = Data::new(gateway);
         let mut data = Extensions::new();
         data.insert(gateway.clone());
-        Self { live, gateway, data: data.into() }
+        let allows_all_origins = live.config.server.cors_allowed_origins.iter().any(|origin| origin == "*");
+        Self { live, allows_all_origins, gateway, data: data.into() }
     }
 }
 
@@ -137,6 +151,7 @@ impl Shared {
             recheck: self.crew.recheck.clone(),
             logger: self.crew.logger.clone(),
             scheduler: self.crew.scheduler.clone(),
+            updates: self.crew.updates.clone(),
             workers: super::server::workers(&config.server),
             database: self.database.clone(),
             outbox,

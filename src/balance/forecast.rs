@@ -226,10 +226,10 @@ impl Survey {
             if has_rules { keys.filter_map(|(_, terms)| terms.models.clone()).collect() } else { Vec::new() };
         let limits = ledger.limits();
         let is_like =
-            |kind: &Kind| Arc::ptr_eq(&kind.limits, limits) && kind.rests == rests && kind.rules == rules;
+            |kind: &Kind| Arc::ptr_eq(&kind.limits, &limits) && kind.rests == rests && kind.rules == rules;
         let at = self.plain.iter().position(is_like).unwrap_or(self.plain.len());
         if at == self.plain.len() {
-            self.plain.push(Kind { limits: limits.clone(), rules, rests, back_at, count: 0 });
+            self.plain.push(Kind { limits, rules, rests, back_at, count: 0 });
         }
         let kind = &mut self.plain[at];
         kind.count += 1;

@@ -42,7 +42,6 @@ const MAX_BOOKS: usize = 64;
 /// What a project may do, shared by all its keys in all workers.
 #[derive(Debug)]
 pub struct Ledger {
-    limits: Arc<LimitTable>,
     books: Mutex<Books>,
 }
 
@@ -108,18 +107,31 @@ impl Ledger {
     /// A ledger without entries. `limits` are what the project's tier, or its operator, allows.
     pub fn new(limits: Arc<LimitTable>, now: Now) -> Self {
         let books = Books {
+            limits,
             ticks: TickClock::new(now.instant),
             wall: WallClock::new(now),
             paused: None,
             has_changed: false,
             list: Vec::new(),
         };
-        Self { limits, books: Mutex::new(books) }
+        Self { books: Mutex::new(books) }
     }
 
     /// What the project starts with, of models that were not asked for yet.
-    pub fn limits(&self) -> &Arc<LimitTable> {
-        &self.limits
+    pub fn limits(&self) -> Arc<LimitTable> {
+        self.lock().limits.clone()
+    }
+
+    /// From now on the project's tier, or its operator, allows this. What was used and what was learnt of Google stays.
+    pub fn set_limits(&self, limits: &Arc<LimitTable>) {
+        let mut books = self.lock();
+        if Arc::ptr_eq(&books.limits, limits) {
+            return;
+        }
+        books.limits = limits.clone();
+        for book in &mut books.list {
+            book.set_given(given(&book.model, limits));
+        }
     }
 
     /// Makes room for one request in all windows of the model, or in none.
@@ -134,7 +146,7 @@ impl Ledger {
             return Err(Spent { until, reason: SpentReason::Billing(fault) });
         }
         let moment = books.moment(now);
-        books.book(model, &self.limits, moment).reserve(tokens, moment)
+        books.book(model, moment).reserve(tokens, moment)
     }
 
     /// Corrects the estimate of a request that was sent, by the prompt tokens that Google counted, if it said so.
@@ -166,7 +178,7 @@ impl Ledger {
     pub fn exceeded(&self, model: &ModelName, exceeded: &QuotaExceeded, now: Now) -> Option<Instant> {
         let mut books = self.lock();
         let moment = books.moment(now);
-        books.book(model, &self.limits, moment).exceeded(exceeded, now, moment)
+        books.book(model, moment).exceeded(exceeded, now, moment)
     }
 
     /// The smallest share that is left of any window, from 0 to 1; 1 when nothing is known.
@@ -222,6 +234,7 @@ struct Moment {
 
 #[derive(Debug)]
 struct Books {
+    limits: Arc<LimitTable>,
     ticks: TickClock,
     wall: WallClock,
     paused: Option<(Instant, BillingFault)>,
@@ -253,14 +266,12 @@ impl Books {
 
     /// The book of a model; a new one takes the place of the one that is missed least if there are too many. Names that
     /// clients made up are never served, so they push out no count that matters.
-    fn book(&mut self, model: &ModelName, limits: &LimitTable, now: Moment) -> &mut Book {
+    fn book(&mut self, model: &ModelName, now: Moment) -> &mut Book {
         self.has_changed = true;
         let at = self.list.iter().position(|book| book.model == *model).unwrap_or_else(|| {
             self.make_room();
             self.list.reserve_exact(1);
-            // What is known of a model says nothing of counting its tokens, nor of calls for no model.
-            let limits = if model.is_asked() { limits.find(model.as_str()) } else { ModelLimits::default() };
-            self.list.push(Book::new(model.clone(), limits, now));
+            self.list.push(Book::new(model.clone(), given(model, &self.limits), now));
             self.list.len() - 1
         });
         &mut self.list[at]
@@ -276,4 +287,9 @@ impl Books {
             self.list.swap_remove(at);
         }
     }
+}
+
+/// What is given of a model. What is known of it says nothing of counting its tokens, nor of calls for no model.
+fn given(model: &ModelName, limits: &LimitTable) -> ModelLimits {
+    if model.is_asked() { limits.find(model.as_str()) } else { ModelLimits::default() }
 }

@@ -24,6 +24,7 @@ mod storage;
 mod switches;
 #[cfg(test)]
 mod tests;
+mod updates;
 mod upstream;
 
 use std::{
@@ -45,6 +46,7 @@ pub use retries::Retries;
 pub use server::Server;
 pub use storage::Storage;
 pub use switches::{Optimizer, Streams, Switches};
+pub use updates::Updates;
 pub use upstream::{BaseUrl, Upstream};
 
 use reader::Reader;
@@ -63,6 +65,7 @@ pub struct Config {
     pub media: Media,
     pub responses: Responses,
     pub logs: Logs,
+    pub updates: Updates,
     pub storage: Storage,
 }
 
@@ -124,7 +127,7 @@ impl Config {
         let (gemini, logs) = (Gemini::read(reader), Logs::read(reader));
         let (media, responses) = (Media::read(reader), Responses::read(reader));
         let (switches, streams) = (Switches::read(reader), Streams::read(reader));
-        let storage = Storage::read(reader, dir);
+        let (updates, storage) = (Updates::read(reader), Storage::read(reader, dir));
         Some(Self {
             server,
             auth,
@@ -137,6 +140,7 @@ impl Config {
             media,
             responses,
             logs: logs?,
+            updates,
             storage,
         })
     }

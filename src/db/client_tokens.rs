@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use diesel::prelude::*;
 
 use super::{
-    DbConnection, counters,
+    DbConnection, all_or_nothing, counters,
     schema::{client_tokens, resources, responses},
 };
 use crate::{
@@ -90,7 +90,7 @@ pub fn delete_token(conn: &mut DbConnection, id: &str) -> QueryResult<bool> {
 
 /// Tells a gateway that runs over the same database that another process has changed a token.
 pub fn note_change(conn: &mut DbConnection) -> QueryResult<()> {
-    conn.immediate_transaction(|conn| counters::reserve(conn, CHANGES, 1).map(|_| ()))
+    all_or_nothing(conn, |conn| counters::reserve(conn, CHANGES, 1).map(|_| ()))
 }
 
 /// How often other processes have changed a token.
@@ -125,7 +125,7 @@ pub fn sync_configured_tokens(
     now_ms: i64,
 ) -> QueryResult<HashSet<TokenId>> {
     let auth = auth.filter(|auth| !allowed.contains(auth));
-    conn.immediate_transaction(|conn| {
+    all_or_nothing(conn, |conn| {
         let mut ids = HashSet::new();
         if let Some(auth) = auth {
             ids.insert(match find_id(conn, sealer, auth)? {

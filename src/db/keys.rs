@@ -1,14 +1,16 @@
 //! API keys at rest: sealed, found by fingerprint, with the last checkpoint of their health.
 
+mod configured;
 mod edit;
 
+pub use configured::{KeysFollowed, follow_configured, put_health};
 pub use edit::{change_keys, delete_keys, find_prints, insert_keys};
 
 use std::collections::{HashMap, HashSet};
 
 use diesel::prelude::*;
 
-use super::{DbConnection, counters, schema::keys};
+use super::{DbConnection, all_or_nothing, counters, schema::keys};
 use crate::{
     domain::{
         key::{ApiKey, KeyAbout, KeyId, KeyOrigin},
@@ -144,7 +146,7 @@ pub fn sync_configured(
 ) -> QueryResult<KeySync> {
     let wanted = distinct(sealer, configured);
     let wanted_fingerprints: HashSet<&[u8]> = wanted.iter().map(|(fingerprint, _)| &**fingerprint).collect();
-    conn.immediate_transaction(|conn| {
+    all_or_nothing(conn, |conn| {
         let stored: Vec<Present> = keys::table.select(Present::as_select()).load(conn)?;
         let present: HashMap<&[u8], &Present> = stored.iter().map(|row| (&*row.fingerprint, row)).collect();
         let missing: Vec<&Wanted> =

@@ -24,11 +24,12 @@ pub mod unsummed;
 use std::{future::Future, path::Path, time::Duration};
 
 use diesel::{
-    QueryResult, RunQueryDsl, SqliteConnection,
-    connection::SimpleConnection,
+    Connection, RunQueryDsl, SqliteConnection,
+    connection::{AnsiTransactionManager, SimpleConnection, TransactionManager},
     r2d2::{ConnectionManager, CustomizeConnection, Pool},
 };
 
+pub use diesel::QueryResult;
 pub use error::DbError;
 
 /// The connection that queries are written for; another database comes in here.
@@ -115,6 +116,19 @@ pub fn read_beside<T>(
     let mut conn = check::open_beside(path)?;
     conn.batch_execute(READER_PRAGMAS)?;
     Ok(work(&mut conn)?)
+}
+
+/// Everything that `work` writes, or nothing; inside such a transaction a part of it.
+pub fn all_or_nothing<T>(
+    conn: &mut DbConnection,
+    work: impl FnOnce(&mut DbConnection) -> QueryResult<T>,
+) -> QueryResult<T> {
+    let status = AnsiTransactionManager::transaction_manager_status_mut(conn);
+    match status.transaction_depth()? {
+        Some(_) => conn.transaction(work),
+        // Whoever reads first and writes later would have to give up where somebody else has written meanwhile.
+        None => conn.immediate_transaction(work),
+    }
 }
 
 /// Does the database answer?

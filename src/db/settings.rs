@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 
-use super::{DbConnection, schema::settings};
+use super::{DbConnection, all_or_nothing, schema::settings};
 
 /// A setting as it is stored; either its value or its sealed value is there.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
@@ -25,7 +25,7 @@ pub fn load_settings(conn: &mut DbConnection) -> QueryResult<Vec<StoredSetting>>
 
 /// Stores these and forgets those, all or nothing.
 pub fn save_settings(conn: &mut DbConnection, set: &[StoredSetting], unset: &[String]) -> QueryResult<()> {
-    conn.immediate_transaction(|conn| {
+    all_or_nothing(conn, |conn| {
         let changed = set.iter().map(|row| &row.name).chain(unset);
         for name in changed {
             diesel::delete(settings::table.find(name)).execute(conn)?;

@@ -5,6 +5,7 @@
 pub mod catalog;
 pub mod recheck;
 pub mod scheduler;
+pub mod updates;
 
 use std::sync::Arc;
 

@@ -12,6 +12,7 @@ use tracing::debug;
 use super::{
     SettingsChanged,
     recheck::{Recheck, RecheckSuspects},
+    updates::{LookForUpdate, Updates},
 };
 use crate::{
     actors::{
@@ -140,6 +141,19 @@ impl Scheduler {
             let supervisor = supervisor.clone();
             Box::pin(async move {
                 let _ = supervisor.send(PruneLedgers).await;
+            })
+        })
+    }
+
+    /// Looks for newer releases once a day, at a moment that differs from node to node.
+    #[must_use]
+    pub fn updating(self, updates: Addr<Updates>) -> Self {
+        let (hour, minute) = (rand::random_range(0..24u8), rand::random_range(0..60u8));
+        let expression = format!("0 {minute} {hour} * * *");
+        self.task("look for a newer release", &expression, always, move |_| {
+            let updates = updates.clone();
+            Box::pin(async move {
+                let _ = updates.send(LookForUpdate).await;
             })
         })
     }

@@ -50,6 +50,13 @@ pub struct Change {
     config: Arc<Config>,
 }
 
+impl Change {
+    /// The settings as they then hold together.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+}
+
 impl Settings {
     /// Looks at new values by the names of settings; `null` goes back to what the files and the environment say. Fails
     /// with all that is wrong.

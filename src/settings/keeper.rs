@@ -1,29 +1,38 @@
 //! Holds the settings, stores what is changed of them, and tells everyone.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, io, sync::Arc};
 
 use actix::prelude::*;
+use futures_util::future::LocalBoxFuture;
 use serde_json::Value;
 use tracing::{error, info, warn};
 
-use super::{Change, Changed, InvalidSettings, Settings, view::SettingList};
+use super::{
+    Change, Changed, InvalidSettings, Settings,
+    transfer::{Document, Parts},
+    view::SettingList,
+};
 use crate::{
     config::Config,
-    db::{Database, DbError, settings::save_settings},
+    db::{Database, DbConnection, DbError, QueryResult, all_or_nothing, settings::save_settings},
 };
 
-/// Puts settings into force, everywhere in this process.
-pub type Apply = Box<dyn Fn(Arc<Config>) + Send>;
+/// Looks at what has to be done for settings that come after others.
+pub type Prepare = Box<dyn Fn(&Arc<Config>, &Arc<Config>) -> io::Result<Store> + Send>;
+/// Stores what goes with a change, in the same transaction.
+pub type Store = Box<dyn FnOnce(&mut DbConnection) -> QueryResult<Enforce> + Send>;
+/// Puts what was stored into force, everywhere in this process.
+pub type Enforce = Box<dyn FnOnce() -> LocalBoxFuture<'static, ()> + Send>;
 
 pub struct Keeper {
     settings: Settings,
     database: Database,
-    apply: Apply,
+    prepare: Prepare,
 }
 
 impl Keeper {
-    pub fn new(settings: Settings, database: Database, apply: Apply) -> Self {
-        Self { settings, database, apply }
+    pub fn new(settings: Settings, database: Database, prepare: Prepare) -> Self {
+        Self { settings, database, prepare }
     }
 }
 
@@ -44,18 +53,17 @@ impl Handler<ListSettings> for Keeper {
     }
 }
 
-/// Question: the values of what is set, see [`Settings::document`].
+/// Question: the whole configuration.
 #[derive(Debug, Message)]
-#[rtype(result = "serde_json::Map<String, Value>")]
-pub struct ExportSettings {
-    pub with_secrets: bool,
-}
+#[rtype(result = "Result<Document, DbError>")]
+pub struct ExportDocument(pub Parts);
 
-impl Handler<ExportSettings> for Keeper {
-    type Result = MessageResult<ExportSettings>;
+impl Handler<ExportDocument> for Keeper {
+    type Result = ResponseFuture<Result<Document, DbError>>;
 
-    fn handle(&mut self, ask: ExportSettings, _: &mut Context<Self>) -> Self::Result {
-        MessageResult(self.settings.document(ask.with_secrets))
+    fn handle(&mut self, ExportDocument(parts): ExportDocument, _: &mut Context<Self>) -> Self::Result {
+        let settings = self.settings.clone();
+        Box::pin(self.database.read(move |conn| settings.export(conn, parts)))
     }
 }
 
@@ -69,6 +77,8 @@ pub enum ChangeError {
     Moved { version: i64 },
     #[error(transparent)]
     Database(#[from] DbError),
+    #[error(transparent)]
+    Secrets(#[from] io::Error),
 }
 
 /// What became of a change.
@@ -118,7 +128,6 @@ impl Keeper {
         if !changed.is_empty() {
             let names: Vec<&str> = changed.iter().map(|changed| changed.name).collect();
             info!(settings = names.join(", "), "settings were changed");
-            (self.apply)(self.settings.config());
         }
         Outcome { settings: self.settings.view(), changed, ignored }
     }
@@ -157,9 +166,11 @@ impl Handler<TrySettings> for Keeper {
 pub struct ChangeSettings {
     pub wanted: Wanted,
     pub for_version: Option<i64>,
+    /// What is stored with it, all or nothing.
+    pub with: Option<Store>,
 }
 
-/// The next message waits until this one is answered, so that no two changes are planned on the same settings.
+/// Answered when it is in force. The next message waits until this one is answered, so that no two changes are planned on the same settings.
 impl Handler<ChangeSettings> for Keeper {
     type Result = AtomicResponse<Self, Result<Outcome, ChangeError>>;
 
@@ -168,14 +179,36 @@ impl Handler<ChangeSettings> for Keeper {
             Ok(planned) => planned,
             Err(error) => return AtomicResponse::new(Box::pin(fut::ready(Err(error)))),
         };
-        let (set, unset) = (change.set.clone(), change.unset.clone());
-        let saving = self.database.write(move |conn| save_settings(conn, &set, &unset));
-        AtomicResponse::new(Box::pin(saving.into_actor(self).map(move |saved, keeper, _| {
-            if let Err(failure) = saved {
-                error!(error = %failure, "changed settings could not be stored, so they are as they were");
-                return Err(failure.into());
+        let store = match (self.prepare)(&self.settings.config(), change.config()) {
+            Ok(store) => store,
+            Err(failure) => {
+                error!(error = %failure, "changed settings cannot be put into force, so they are as they were");
+                return AtomicResponse::new(Box::pin(fut::ready(Err(failure.into()))));
             }
-            Ok(keeper.make(change, ignored))
+        };
+        let (set, unset, with) = (change.set.clone(), change.unset.clone(), command.with);
+        let saving = self.database.write(move |conn| {
+            all_or_nothing(conn, |conn| {
+                save_settings(conn, &set, &unset)?;
+                [Some(store), with].into_iter().flatten().map(|store| store(conn)).collect()
+            })
+        });
+        AtomicResponse::new(Box::pin(saving.into_actor(self).then(move |saved, keeper, _| {
+            let made = match saved {
+                Ok(stored) => Ok((keeper.make(change, ignored), stored)),
+                Err(failure) => {
+                    error!(error = %failure, "changed settings could not be stored, so they are as they were");
+                    Err(failure)
+                }
+            };
+            let enforcing = async move {
+                let (outcome, stored): (Outcome, Vec<Enforce>) = made?;
+                for enforce in stored {
+                    enforce().await;
+                }
+                Ok(outcome)
+            };
+            enforcing.into_actor(keeper)
         })))
     }
 }

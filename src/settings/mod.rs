@@ -7,6 +7,7 @@ mod change;
 pub mod keeper;
 mod restore;
 mod store;
+pub mod transfer;
 pub mod view;
 
 use std::{collections::BTreeMap, sync::Arc};

@@ -1,6 +1,7 @@
 // An operator's day: why a request failed, a setting that counts at once, a token that meets its limit, a talk in the
 // playground.
 import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
 import { after, before, it } from 'node:test'
 import OpenAI from 'openai'
 import { assertAccessible, logIn, openPage, startBrowser } from './browser.js'
@@ -72,6 +73,58 @@ it('shows both values when somebody else was first', async () => {
   await page.getByText('Settings are saved').first().waitFor()
   const { items } = await demo.admin('GET', 'settings')
   assert.equal(items.find(({ name }) => name === 'MAX_FAILURES').value, 7)
+})
+
+it('tells the later one of two admins what the first has saved', async () => {
+  const first = await openPage(browser)
+  await logIn(first, demo)
+  for (const [viewer, value] of [[first, '4'], [page, '6']]) {
+    await viewer.goto(`${demo.gateway}/settings?q=MAX_RETRIES`)
+    await viewer.locator('#setting-MAX_RETRIES input').fill(value)
+  }
+  await first.getByRole('button', { name: 'Save', exact: true }).click()
+  await first.getByText('Settings are saved').first().waitFor()
+  await page.getByRole('button', { name: 'Save', exact: true }).click()
+  const dialog = page.getByRole('dialog')
+  await dialog.getByText('Somebody else was first').waitFor()
+  assert.deepEqual(await dialog.locator('pre').allTextContents(), ['4', '6'])
+  await assertAccessible(page, 'a conflict')
+  const held = async () => (await demo.admin('GET', 'settings')).items.find(({ name }) => name === 'MAX_RETRIES').value
+  assert.equal(await held(), 4)
+  await dialog.getByRole('button', { name: 'Take theirs' }).click()
+  assert.equal(await page.locator('#setting-MAX_RETRIES input').inputValue(), '4')
+  assert.equal(await held(), 4)
+  await first.context().close()
+})
+
+it('exports the whole configuration, and shows what an import would do', async () => {
+  await page.goto(`${demo.gateway}/settings`)
+  await page.getByRole('button', { name: 'Export', exact: true }).click()
+  const downloading = page.waitForEvent('download')
+  await page.getByRole('button', { name: 'Download' }).click()
+  const text = await readFile(await (await downloading).path(), 'utf8')
+  const document = JSON.parse(text)
+  assert.ok(document.keys.length > 0 && document.keys.every(({ key }) => key === undefined))
+  assert.equal(text.includes(demo.token), false)
+
+  document.settings.MAX_FAILURES = 11
+  document.keys[0].label = 'From a file'
+  document.keys.push({ masked: 'AIza…none', hash: '00' })
+  await page.getByRole('button', { name: 'Import', exact: true }).click()
+  const dialog = page.getByRole('dialog')
+  await dialog.getByLabel('Or paste it here').fill(JSON.stringify(document))
+  await dialog.getByRole('button', { name: 'Show what would change' }).click()
+  await dialog.getByText('does not hold its secret').waitFor()
+  assert.equal(await dialog.getByRole('button', { name: 'Import', exact: true }).isDisabled(), true)
+  await assertAccessible(page, 'an import')
+  document.keys.pop()
+  await dialog.getByLabel('Or paste it here').fill(JSON.stringify(document))
+  await dialog.getByRole('button', { name: 'Show what would change' }).click()
+  await dialog.getByText('MAX_FAILURES').waitFor()
+  await dialog.getByRole('button', { name: 'Import', exact: true }).click()
+  await page.getByText('The configuration is imported').first().waitFor()
+  const { items } = await demo.admin('GET', 'keys?q=From+a+file')
+  assert.equal(items.length, 1)
 })
 
 it('makes a client token, shows it once, and holds it to its limit', async () => {

@@ -262,6 +262,8 @@ async fn a_document_brings_another_gateway_to_the_same_settings() {
             {"name": "TIME_OUT", "from": 300, "to": 60},
         ],
         "ignored": ["DATA_DIR"],
+        "keys": {"added": 0, "changed": 0, "unchanged": 2, "refused": 0, "items": []},
+        "tokens": {"added": 0, "changed": 0, "unchanged": 1, "refused": 0, "items": []},
     });
     assert_eq!((told.status(), told.json()), (200, expected.clone()));
     assert_eq!(setting(&to, "MAX_FAILURES").await["value"], 3);

@@ -108,7 +108,7 @@ impl Handler<SteerKeys> for Supervisor {
 
 impl Supervisor {
     /// Tells balancers and the directory how these keys stand.
-    fn tell_of(&self, keys: &[KeyId]) {
+    pub(super) fn tell_of(&self, keys: &[KeyId]) {
         let known = keys.iter().filter_map(|key| Some((*key, self.keys.get(key)?)));
         let routes: Vec<KeyRoute> = known.clone().map(|(key, entry)| entry.route(key)).collect();
         self.announce(&routes);

@@ -9,7 +9,7 @@ use std::{
 use actix::prelude::*;
 use tracing::{error, warn};
 
-use super::Supervisor;
+use super::{KeyRoute, Supervisor};
 use crate::{
     balance::{
         ledger::{Ledger, LedgerSnapshot},
@@ -70,6 +70,10 @@ impl Projects {
             // Most have one key.
             members: Vec::with_capacity(1),
         });
+        if project.members.is_empty() {
+            // It may have had another tier when its last key left.
+            project.ledger.set_limits(&settings.limits.of(tier));
+        }
         project.members.push(key);
         let rules = &placement.models;
         let models = (!rules.is_empty()).then(|| Arc::new(rules.clone()));
@@ -150,6 +154,39 @@ impl Supervisor {
                 supervisor.projects.put_back(changes);
             }
         })
+    }
+}
+
+/// Command: projects may do that much from now on, and keys that name no tier are in this one. What was used and what was
+/// learnt of Google stays.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct LimitProjects {
+    pub limits: TierLimits,
+    pub default_tier: Tier,
+}
+
+impl Handler<LimitProjects> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, LimitProjects { limits, default_tier }: LimitProjects, _: &mut Context<Self>) {
+        let mut moved = Vec::new();
+        for (key, entry) in &mut self.keys {
+            let tier = entry.placement.tier.unwrap_or(default_tier);
+            if entry.place.terms.tier != tier {
+                entry.place.terms = Terms { tier, rank: tier.rank(), ..entry.place.terms.clone() };
+                moved.push(*key);
+            }
+        }
+        for project in self.projects.open.values() {
+            let first = project.members.first().and_then(|key| self.keys.get(key));
+            let tier = first.map_or(default_tier, |entry| entry.place.terms.tier);
+            project.ledger.set_limits(&limits.of(tier));
+        }
+        self.projects.settings.limits = limits;
+        self.projects.settings.default_tier = default_tier;
+        self.tell_of(&moved);
+        self.announce(&[KeyRoute::LimitsChanged]);
     }
 }
 

@@ -196,6 +196,8 @@ struct Page {
     figures: Value,
     jobs: HashMap<String, (usize, JobState, bool)>,
     version: Option<i64>,
+    /// Changes of the admin token before it opened.
+    tokens_seen: u64,
 }
 
 impl Page {
@@ -218,6 +220,7 @@ impl Page {
             figures: Value::Null,
             jobs: HashMap::new(),
             version: None,
+            tokens_seen: gateway.admin.tokens.changes(),
         };
         page.watch = page.wants(Topic::Requests).then(|| page.traffic.watch());
         page
@@ -231,7 +234,10 @@ impl Page {
         loop {
             self.clock.tick().await;
             let door = &self.place.0;
-            if door.listeners.is_closing.load(Ordering::Relaxed) || self.opened.elapsed() > LONGEST {
+            let is_over = door.listeners.is_closing.load(Ordering::Relaxed)
+                || door.tokens.changes() != self.tokens_seen
+                || self.opened.elapsed() > LONGEST;
+            if is_over {
                 return None;
             }
             let mut text = self.look().await;

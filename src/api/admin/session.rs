@@ -2,6 +2,7 @@
 
 mod attempts;
 mod store;
+mod tokens;
 
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use utoipa::ToSchema;
 
 pub use attempts::Attempts;
 pub use store::{Opened, Sessions};
+pub use tokens::AdminTokens;
 
 use super::{Admin, body::JsonBody};
 use crate::{

@@ -1,35 +1,32 @@
 //! The settings: what can be set, what is, and the change of it.
 
+pub mod transfer;
+
 use std::collections::BTreeMap;
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header::{CONTENT_DISPOSITION, IF_MATCH},
+    http::header::IF_MATCH,
     web::{Data, Json, ServiceConfig, get, patch, post},
 };
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
-use tracing::info;
+use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{Admin, body::JsonBody, error::AdminError, etag::Version};
+use super::{Admin, body::JsonBody, error::AdminError, etag::Version, session::Sessions};
 use crate::{
     api::{
-        auth::AdminUser,
+        auth::{AdminUser, session_cookie},
         error::{ApiError, Failure},
         gateway::Gateway,
         only,
     },
-    domain::time::Now,
     settings::{
-        Changed, InvalidSettings,
-        keeper::{ChangeError, ChangeSettings, ExportSettings, ListSettings, TrySettings, Wanted},
+        InvalidSettings,
+        keeper::{ChangeError, ChangeSettings, ListSettings, TrySettings, Wanted},
         view::{SettingList, SettingsSchema, schema},
     },
 };
-
-/// What a document of settings says it is.
-const FORMAT: &str = "gemini-balance settings";
 
 pub fn routes(config: &mut ServiceConfig) {
     config
@@ -40,8 +37,8 @@ pub fn routes(config: &mut ServiceConfig) {
         )
         .service(only::<Admin>("/settings/schema", "GET").route(get().to(describe_settings)))
         .service(only::<Admin>("/settings/validate", "POST").route(post().to(validate_settings)))
-        .service(only::<Admin>("/settings/export", "POST").route(post().to(export_settings)))
-        .service(only::<Admin>("/settings/import", "POST").route(post().to(import_settings)));
+        .service(only::<Admin>("/settings/export", "POST").route(post().to(transfer::export_settings)))
+        .service(only::<Admin>("/settings/import", "POST").route(post().to(transfer::import_settings)));
 }
 
 /// New values by the names of settings; `null` goes back to what the files and the environment say.
@@ -87,8 +84,11 @@ pub async fn update_settings(
     let before = list(&gateway).await?;
     Version::of_whole(&before).require(&request)?;
     let for_version = request.headers().contains_key(IF_MATCH).then_some(before.version);
-    let change = ChangeSettings { wanted: Wanted::Changes(changes), for_version };
+    let is_about_access = changes.contains_key("AUTH_TOKEN");
+    let change = ChangeSettings { wanted: Wanted::Changes(changes), for_version, with: None };
+    let own = OwnSession::of(&request, &gateway, is_about_access);
     let asked = gateway.settings.send(change).await.map_err(|_| ApiError::Internal)?;
+    drop(own);
     let now = asked.map_err(ApiError::from)?.settings;
     Ok(Version::of_whole(&now).respond(&request, &now))
 }
@@ -115,93 +115,32 @@ pub async fn validate_settings(
     Ok(Json(Valid { ok: true }))
 }
 
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Export {
-    /// Whether tokens, keys, headers and proxies are told as well.
-    pub include_secrets: bool,
+/// While it lives, the session of whoever asks does not end with the others: who changes the admin token is not locked
+/// out.
+struct OwnSession<'a> {
+    sessions: &'a Sessions,
+    id: Option<String>,
 }
 
-/// Settings for another gateway, or for a later day.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct SettingsDocument {
-    /// `gemini-balance settings`.
-    pub format: String,
-    /// Of the gateway that wrote it.
-    #[serde(default)]
-    pub version: String,
-    #[serde(default)]
-    pub exported_at_ms: i64,
-    /// Everything that is set, by name.
-    #[schema(value_type = Object)]
-    pub settings: Map<String, Value>,
-}
-
-/// Everything that is set, as a file.
-#[utoipa::path(
-    post, path = "/api/admin/settings/export", tag = "settings", request_body = Export,
-    responses((status = 200, description = "An attachment", body = SettingsDocument)),
-)]
-pub async fn export_settings(
-    _: AdminUser,
-    gateway: Data<Gateway>,
-    JsonBody(export): JsonBody<Export>,
-) -> Result<HttpResponse, Failure<Admin>> {
-    let with_secrets = export.include_secrets;
-    let settings = gateway.settings.send(ExportSettings { with_secrets }).await;
-    info!(with_secrets, "the settings were exported");
-    let document = SettingsDocument {
-        format: FORMAT.to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        exported_at_ms: Now::read().unix_ms(),
-        settings: settings.map_err(|_| ApiError::Internal)?,
-    };
-    let disposition = "attachment; filename=\"gemini-balance-settings.json\"";
-    Ok(HttpResponse::Ok().insert_header((CONTENT_DISPOSITION, disposition)).json(document))
-}
-
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Import {
-    /// As it was exported.
-    pub document: SettingsDocument,
-    /// Tells what would change, and changes nothing.
-    #[serde(default)]
-    pub dry_run: bool,
-}
-
-/// What an import comes to.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Imported {
-    pub changed: Vec<Changed>,
-    /// Settings of the document that only the environment and the files can set.
-    pub ignored: Vec<String>,
-}
-
-/// Takes over the settings of a document that differ from what holds; others stay as they are.
-#[utoipa::path(
-    post, path = "/api/admin/settings/import", tag = "settings", request_body = Import,
-    responses((status = 200, description = "What was changed, or would be", body = Imported)),
-)]
-pub async fn import_settings(
-    _: AdminUser,
-    gateway: Data<Gateway>,
-    JsonBody(import): JsonBody<Import>,
-) -> Result<Json<Imported>, Failure<Admin>> {
-    let Import { document, dry_run } = import;
-    if document.format != FORMAT {
-        return Err(AdminError::field("document", format!("has no format \"{FORMAT}\"")).into());
+impl<'a> OwnSession<'a> {
+    fn of(request: &HttpRequest, gateway: &'a Gateway, is_about_access: bool) -> Self {
+        let id = session_cookie(request).filter(|_| is_about_access);
+        let own = Self { sessions: &gateway.admin.sessions, id };
+        own.spare(true);
+        own
     }
-    let wanted = Wanted::Document(document.settings.into_iter().collect());
-    let outcome = if dry_run {
-        let tried = gateway.settings.send(TrySettings(wanted)).await.map_err(|_| ApiError::Internal)?;
-        tried.map_err(ApiError::from)?
-    } else {
-        let change = ChangeSettings { wanted, for_version: None };
-        let made = gateway.settings.send(change).await.map_err(|_| ApiError::Internal)?;
-        made.map_err(ApiError::from)?
-    };
-    Ok(Json(Imported { changed: outcome.changed, ignored: outcome.ignored }))
+
+    fn spare(&self, is_spared: bool) {
+        if let Some(id) = &self.id {
+            self.sessions.spare(id, is_spared);
+        }
+    }
+}
+
+impl Drop for OwnSession<'_> {
+    fn drop(&mut self) {
+        self.spare(false);
+    }
 }
 
 async fn list(gateway: &Gateway) -> Result<SettingList, ApiError> {
@@ -220,7 +159,7 @@ impl From<ChangeError> for ApiError {
             ChangeError::Invalid(invalid) => invalid.into(),
             ChangeError::Moved { .. } => AdminError::Changed.into(),
             // It was logged where it happened.
-            ChangeError::Database(_) => Self::Internal,
+            ChangeError::Database(_) | ChangeError::Secrets(_) => Self::Internal,
         }
     }
 }

@@ -24,7 +24,9 @@ use crate::{
         only,
     },
     domain::time::Now,
-    services::{catalog::CatalogSnapshot, recheck::RecheckSnapshot, scheduler::TaskSnapshot},
+    services::{
+        catalog::CatalogSnapshot, recheck::RecheckSnapshot, scheduler::TaskSnapshot, updates::UpdateSnapshot,
+    },
 };
 
 pub fn routes(config: &mut ServiceConfig) {
@@ -48,6 +50,8 @@ pub struct SystemView {
     pub database: DatabaseView,
     pub log_queue: LogQueueView,
     pub keys: StateCounts,
+    /// Releases, as far as somebody looks for them (`UPDATE_CHECK`).
+    pub update: UpdateSnapshot,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -120,6 +124,7 @@ pub async fn find_system(_: AdminUser, gateway: Data<Gateway>) -> Result<Json<Sy
         database: look_at_database(&gateway).await,
         log_queue: LogQueueView { queued: log.queued, written: log.written, dropped: log.dropped },
         keys: pool.states,
+        update: gateway.updates.send(Observe::new()).await.map_err(|_| ApiError::Internal)?,
     }))
 }
 
@@ -183,6 +188,7 @@ pub async fn list_actors(_: AdminUser, gateway: Data<Gateway>) -> Json<List<Acto
         seen::<_, CatalogSnapshot>("catalog", &gateway.catalog).await,
         seen::<_, RecheckSnapshot>("recheck", &gateway.recheck).await,
         seen::<_, Vec<TaskSnapshot>>("scheduler", &gateway.scheduler).await,
+        seen::<_, UpdateSnapshot>("updates", &gateway.updates).await,
     ]))
 }
 

@@ -59,6 +59,13 @@ impl Book {
         }
     }
 
+    /// Others are given from now on; what was found out stays.
+    pub(super) fn set_given(&mut self, limits: ModelLimits) {
+        self.minute_requests.set_given(limits.requests_per_minute);
+        self.minute_tokens.set_given(limits.tokens_per_minute);
+        self.day_requests.set_given(limits.requests_per_day);
+    }
+
     /// Whether something would be lost with it that only refusals could teach again.
     pub(super) fn is_known(&self) -> bool {
         [&self.minute_requests, &self.minute_tokens, &self.day_requests]

@@ -27,6 +27,10 @@ const MAX_REFUSALS: u8 = 10;
 /// A single prompt may well have a thousand tokens; a ceiling below would hold up everything.
 pub(super) const MIN_TOKENS: u64 = 1000;
 
+fn at_least_one(limit: Limit) -> Limit {
+    Limit { value: limit.value.max(1), ..limit }
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ceiling {
     window: QuotaWindow,
@@ -50,7 +54,7 @@ impl Ceiling {
     pub(super) fn new(window: QuotaWindow, given: Option<Limit>, now: Instant) -> Self {
         Self {
             window,
-            given: given.map(|limit| Limit { value: limit.value.max(1), ..limit }),
+            given: given.map(at_least_one),
             found: None,
             firm_until: now,
             grows_at: None,
@@ -58,6 +62,10 @@ impl Ceiling {
             steps: 0,
             doubts: 0,
         }
+    }
+
+    pub(super) fn set_given(&mut self, given: Option<Limit>) {
+        self.given = given.map(at_least_one);
     }
 
     /// What holds now: what was found out before a preset, and never more than a limit by hand.

@@ -107,7 +107,7 @@ impl Ledger {
         let mut books = ledger.lock();
         let moment = books.moment(now);
         for stored in stored.books.iter().take(MAX_BOOKS) {
-            let book = books.book(&stored.model, &ledger.limits, moment);
+            let book = books.book(&stored.model, moment);
             restore(book, stored, now, moment);
         }
         drop(books);

@@ -140,6 +140,13 @@ impl ModelTable {
         }
     }
 
+    /// Releases the slot whose hold ends first.
+    pub fn pop_held(&mut self) -> Option<u32> {
+        let (_, slot) = *self.ends.first()?;
+        self.release(slot);
+        Some(slot)
+    }
+
     pub fn is_held(&self, slot: u32) -> bool {
         self.held.contains_key(&slot)
     }

@@ -11,11 +11,19 @@ const TABLES: usize = 256;
 impl<T> RoutingTable<T> {
     /// Lets keys back whose quota windows have moved on.
     pub fn expire(&mut self, now: Instant) {
-        if self.next_end.is_none_or(|end| now < end) {
-            return;
+        if self.next_end.is_some_and(|end| end <= now) {
+            self.let_back(|table| table.pop_ended(now));
         }
+    }
+
+    /// Lets all keys back that their ledgers keep away, as other limits hold from now on; they are asked anew.
+    pub fn release_held(&mut self) {
+        self.let_back(ModelTable::pop_held);
+    }
+
+    fn let_back(&mut self, next: impl Fn(&mut ModelTable) -> Option<u32>) {
         for (model, table) in &mut self.models {
-            while let Some(index) = table.pop_ended(now) {
+            while let Some(index) = next(table) {
                 if let Some(slot) =
                     self.slots[index as usize].as_ref().filter(|slot| slot.is_ready_for(model))
                 {

@@ -8,7 +8,7 @@ use super::{
     ADDED, CHUNK, CONFIGURED, EDITED, NewKey, PlacementRow, REMOVED, StoredKey, context, counters, keys,
 };
 use crate::{
-    db::DbConnection,
+    db::{DbConnection, all_or_nothing},
     domain::{
         key::{KeyAbout, KeyId, KeyOrigin},
         placement::{KeyPlacement, PlacedKey},
@@ -28,7 +28,7 @@ pub fn insert_keys(
 ) -> QueryResult<Vec<StoredKey>> {
     let wanted: Vec<(Vec<u8>, &PlacedKey)> =
         added.iter().map(|placed| (sealer.fingerprint(placed.key.expose()).to_vec(), placed)).collect();
-    conn.immediate_transaction(|conn| {
+    all_or_nothing(conn, |conn| {
         let mut known = HashSet::new();
         for chunk in wanted.chunks(CHUNK) {
             let prints: Vec<&[u8]> = chunk.iter().map(|(print, _)| print.as_slice()).collect();
@@ -101,7 +101,7 @@ pub fn find_prints(
 
 /// Stores what is said of these keys, all or none.
 pub fn change_keys(conn: &mut DbConnection, changed: &[(KeyId, KeyPlacement, KeyAbout)]) -> QueryResult<()> {
-    conn.immediate_transaction(|conn| {
+    all_or_nothing(conn, |conn| {
         for (id, placement, about) in changed {
             diesel::update(keys::table.find(id.0))
                 .set((

@@ -2,8 +2,11 @@
 
 mod events;
 mod keys;
+mod live;
 mod openapi;
 mod session;
+mod transfer;
+mod updates;
 
 use serde_json::{Value, json};
 

@@ -59,10 +59,29 @@ export interface SettingList {
 /** Values by name; `null` goes back to what files, environment and defaults say. */
 export type Changes = Record<string, unknown>
 
+/** What becomes of keys or tokens; not all are told one by one. */
+export interface Preview {
+  added: number
+  changed: number
+  unchanged: number
+  refused: number
+  items: { name: string; status: 'added' | 'changed' | 'refused'; reason?: string }[]
+}
+
 export interface ImportResult {
   changed: { name: string; from?: unknown; to?: unknown }[]
   /** Names that mean nothing here. */
   ignored?: string[]
+  /** `null` where the document says nothing of them. */
+  keys: Preview | null
+  tokens: Preview | null
+}
+
+/** What goes into a document beside the settings. */
+export interface ExportWishes {
+  include_secrets: boolean
+  keys: boolean
+  tokens: boolean
 }
 
 export const findSchema = async (signal?: AbortSignal) =>
@@ -77,8 +96,7 @@ export const updateSettings = (changes: Changes, ifMatch: string | null): Promis
 export const validateSettings = (changes: Changes, signal?: AbortSignal) =>
   post<{ ok: boolean }>('settings/validate', changes, { signal })
 
-export const exportSettings = (includeSecrets: boolean) =>
-  download('POST', 'settings/export', { body: { include_secrets: includeSecrets } })
+export const exportSettings = (wishes: ExportWishes) => download('POST', 'settings/export', { body: wishes })
 
 export const importSettings = (document: unknown, dryRun: boolean) =>
   post<ImportResult>('settings/import', { document, dry_run: dryRun })

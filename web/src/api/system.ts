@@ -12,7 +12,14 @@ export interface SystemView {
   workers: number
   memory_bytes: number | null
   keys: StateCounts
-  update?: { enabled: boolean; latest?: string | null }
+  update?: {
+    enabled: boolean
+    latest: string | null
+    is_newer: boolean
+    checked_at_ms: number | null
+    /** Why the last look found nothing. */
+    error: string | null
+  }
 }
 
 export interface NodeView {

@@ -1,6 +1,13 @@
 //! Sessions that are open, shared by all workers; a restart ends them.
 
-use std::{collections::HashMap, sync::Mutex, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use rand::Rng;
@@ -17,6 +24,8 @@ type Hash = [u8; 32];
 struct Session {
     csrf: String,
     expires: Instant,
+    /// It does not end with the others when the admin token changes, as its holder is who changes it.
+    is_spared: bool,
 }
 
 /// An open session as its holder may see it.
@@ -29,24 +38,29 @@ pub struct Opened {
 /// A lock and no actor, since every worker asks with every request of the dashboard, and holds it for a look-up.
 #[derive(Debug)]
 pub struct Sessions {
-    lasts: Duration,
+    lasts_ms: AtomicU64,
     open: Mutex<HashMap<Hash, Session>>,
 }
 
 impl Sessions {
     /// Sessions that end after so long without a request.
     pub fn new(lasts: Duration) -> Self {
-        Self { lasts, open: Mutex::default() }
+        Self { lasts_ms: as_ms(lasts).into(), open: Mutex::default() }
     }
 
     pub fn lasts(&self) -> Duration {
-        self.lasts
+        Duration::from_millis(self.lasts_ms.load(Ordering::Relaxed))
+    }
+
+    /// Those that are open last so long from their next request on.
+    pub fn set_lasts(&self, lasts: Duration) {
+        self.lasts_ms.store(as_ms(lasts), Ordering::Relaxed);
     }
 
     /// Opens one; its id is a secret.
     pub fn open(&self) -> (String, Opened) {
         let (id, now) = (random_text(), Instant::now());
-        let session = Session { csrf: random_text(), expires: now + self.lasts };
+        let session = Session { csrf: random_text(), expires: now + self.lasts(), is_spared: false };
         let opened = Opened { csrf: session.csrf.clone(), expires: session.expires };
         let mut open = self.lock();
         open.retain(|_, session| session.expires > now);
@@ -64,12 +78,24 @@ impl Sessions {
         let now = Instant::now();
         let mut open = self.lock();
         let session = open.get_mut(&hash(id)).filter(|session| session.expires > now)?;
-        session.expires = now + self.lasts;
+        session.expires = now + self.lasts();
         Some(Opened { csrf: session.csrf.clone(), expires: session.expires })
     }
 
     pub fn close(&self, id: &str) {
         self.lock().remove(&hash(id));
+    }
+
+    /// Says whether the session outlives [`close_all`](Self::close_all).
+    pub fn spare(&self, id: &str, is_spared: bool) {
+        if let Some(session) = self.lock().get_mut(&hash(id)) {
+            session.is_spared = is_spared;
+        }
+    }
+
+    /// Closes all but those that are spared.
+    pub fn close_all(&self) {
+        self.lock().retain(|_, session| session.is_spared);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Hash, Session>> {
@@ -83,6 +109,10 @@ impl Opened {
     pub fn has_csrf(&self, token: &str) -> bool {
         hash(&self.csrf) == hash(token)
     }
+}
+
+fn as_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn hash(text: &str) -> Hash {

@@ -77,7 +77,7 @@ fn names_that_clients_make_up_push_out_no_count_of_a_model_that_is_served() {
     let known = usage.iter().find(|model| model.model == real).expect("its day is counted on");
     assert_eq!(known.windows[2].used, 1);
     // Nor does a restart forget which is which.
-    let again = Ledger::restore(ledger.limits().clone(), &ledger.snapshot(now), now);
+    let again = Ledger::restore(ledger.limits(), &ledger.snapshot(now), now);
     for n in 0..500 {
         now = now.after(secs(1));
         again.reserve(&ModelName::parse(&format!("made-up-again-{n}")).unwrap(), 1, now).unwrap();
