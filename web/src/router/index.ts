@@ -1,5 +1,5 @@
 import { watch } from 'vue'
-import { createRouter, createWebHistory } from 'vue-router'
+import { createRouter, createWebHistory, type RouteLocationNormalized } from 'vue-router'
 import { useSession } from '@/composables/useSession'
 import { i18n } from '@/locales'
 import { routes } from './pages'
@@ -17,7 +17,16 @@ export const router = createRouter({
   scrollBehavior: (to, from, saved) => saved ?? (to.path === from.path ? undefined : { top: 0 }),
 })
 
+/** The code of a page is on its way while the server is asked who this is; whether it fails shows when it is needed. */
+function fetchCode({ matched }: RouteLocationNormalized) {
+  for (const { components } of matched) {
+    const page = components?.default as (() => Promise<unknown>) | undefined
+    if (typeof page === 'function') page().catch(() => {})
+  }
+}
+
 router.beforeEach(async (to) => {
+  fetchCode(to)
   const session = useSession()
   await session.restore()
   if (!session.isOpen.value && !to.meta.public) return { name: 'login', query: { next: to.fullPath } }
