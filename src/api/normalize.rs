@@ -52,7 +52,7 @@ fn is_answered(segments: &[&str]) -> bool {
     match segments {
         ["api" | "assets" | "upload" | "download", ..] => true,
         ["anthropic", "v1", rest @ ..] => {
-            matches!(rest, ["messages"] | ["messages", "count_tokens"] | ["models"] | ["models", _])
+            matches!(rest, ["messages" | "models"] | ["messages", "count_tokens"] | ["models", _])
         }
         _ => false,
     }

@@ -82,7 +82,7 @@ fn refuse_lists(
     match asked {
         None => Ok(()),
         Some(list) => {
-            let param = at.key(name).key(*list).to_string();
+            let param = at.key(name).key(list).to_string();
             Err(ConvertError::Unsupported { param, reason: reason.to_owned() })
         }
     }
