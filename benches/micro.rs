@@ -52,7 +52,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const MODEL: &str = "gemini-2.5-flash";
 /// Events of the stream that is cut and converted.
-const EVENTS: usize = 100;
+const EVENTS: usize = 1000;
 /// A usual read from a socket.
 const CHUNK_BYTES: usize = 4096;
 

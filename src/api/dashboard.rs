@@ -3,7 +3,7 @@
 use actix_web::{
     HttpRequest, HttpResponse, Resource, Route,
     guard::{self, GuardContext, fn_guard},
-    http::header::{ACCEPT, CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS},
+    http::header::{ACCEPT, CACHE_CONTROL, HeaderMap, X_CONTENT_TYPE_OPTIONS},
     web::{self, ServiceConfig},
 };
 
@@ -81,7 +81,12 @@ fn readable() -> Route {
 }
 
 fn wants_a_page(context: &GuardContext<'_>) -> bool {
-    let accepted = context.head().headers().get(ACCEPT).and_then(|value| value.to_str().ok());
+    is_of_a_browser(context.head().headers())
+}
+
+/// Whether who sends these headers shows pages to somebody.
+pub fn is_of_a_browser(headers: &HeaderMap) -> bool {
+    let accepted = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
     accepted.is_some_and(|accepted| accepted.contains("text/html"))
 }
 

@@ -1,7 +1,7 @@
 //! Paths that are almost right: with a prefix of somebody's proxy, a version twice, or none (`URL_NORMALIZATION_ENABLED`).
 //!
 //! A path that the gateway answers is never touched, and of one that it does not only what stands in front of the known part
-//! is changed, so a method stays that method.
+//! is changed, so a method stays that method. Google's own address of its OpenAI layer means ours.
 
 use std::borrow::Cow;
 
@@ -9,6 +9,8 @@ use actix_web::{
     dev::ServiceRequest,
     http::uri::{PathAndQuery, Uri},
 };
+
+use super::dashboard::is_of_a_browser;
 
 /// What OpenAI's clients ask for, without the version.
 const OPENAI: [&str; 6] =
@@ -19,6 +21,10 @@ const GEMINI_VERSIONS: [&str; 2] = ["v1alpha", "v1beta"];
 
 /// Sends a request to the path that was meant.
 pub fn normalize_path(request: &mut ServiceRequest) {
+    // A page of the dashboard has the name of a list.
+    if is_of_a_browser(request.headers()) {
+        return;
+    }
     let Some(path) = meant(request.path()) else { return };
     let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
     let mut parts = request.uri().clone().into_parts();
@@ -34,8 +40,22 @@ pub fn normalize_path(request: &mut ServiceRequest) {
 /// The path that was meant; `None` when this one is right, or when nothing in it is known.
 fn meant(path: &str) -> Option<String> {
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    if is_answered(&segments) {
+        return None;
+    }
     let meant = gemini(&segments).or_else(|| anthropic(&segments)).or_else(|| openai(&segments))?;
     (meant != path).then_some(meant)
+}
+
+/// Paths of the gateway's own that end like those below.
+fn is_answered(segments: &[&str]) -> bool {
+    match segments {
+        ["api" | "assets" | "upload" | "download", ..] => true,
+        ["anthropic", "v1", rest @ ..] => {
+            matches!(rest, ["messages" | "models"] | ["messages", "count_tokens"] | ["models", _])
+        }
+        _ => false,
+    }
 }
 
 /// `…/models/{model}:{method}`, and lists and single models behind a version of Gemini's.
@@ -44,7 +64,8 @@ fn gemini(segments: &[&str]) -> Option<String> {
     let (before, behind) = segments.split_at(at);
     let version = before.iter().rev().find(|segment| GEMINI_VERSIONS.contains(segment));
     let is_call = matches!(behind, [_, model] if model.contains(':'));
-    if behind.len() > 2 || !is_call && version.is_none() {
+    let is_openais = !is_call && before.contains(&"openai");
+    if is_openais || behind.len() > 2 || !is_call && version.is_none() {
         return None;
     }
     let is_v1 = before.last() == Some(&"v1");
@@ -53,9 +74,12 @@ fn gemini(segments: &[&str]) -> Option<String> {
     Some(format!("{family}/{version}/{}", behind.join("/")))
 }
 
-/// `…/messages` of Anthropic's clients.
+/// `…/messages` of Anthropic's clients, and their lists of models.
 fn anthropic(segments: &[&str]) -> Option<String> {
     match segments {
+        [.., "threads", _, "messages"] => None,
+        [.., "anthropic", "v1", "models"] => Some("/anthropic/v1/models".to_owned()),
+        [.., "anthropic", "v1", "models", model] => Some(format!("/anthropic/v1/models/{model}")),
         [.., "messages", "count_tokens"] => Some("/v1/messages/count_tokens".to_owned()),
         [.., "messages"] => Some("/v1/messages".to_owned()),
         _ => None,
@@ -98,6 +122,12 @@ mod tests {
             "/health",
             "/",
             "/v1/responses/resp_1/input_items",
+            "/api/admin/models",
+            "/api/admin/keys",
+            "/anthropic/v1/models",
+            "/anthropic/v1/models/gemini-2.5-flash",
+            "/anthropic/v1/messages",
+            "/v1/threads/thread_1/messages",
         ] {
             assert_eq!(meant(path), None, "{path}");
         }
@@ -120,7 +150,9 @@ mod tests {
             ("/models/m:countTokens", "/v1beta/models/m:countTokens"),
             ("/v1/v1beta/models/m:embedContent", "/v1beta/models/m:embedContent"),
             ("/proxy/gemini/v1beta/models/m:generateContent", "/gemini/v1beta/models/m:generateContent"),
-            ("/anthropic/v1/messages", "/v1/messages"),
+            ("/v1beta/openai/models", "/openai/v1/models"),
+            ("/anthropic/v1/v1/messages", "/v1/messages"),
+            ("/proxy/anthropic/v1/models/m", "/anthropic/v1/models/m"),
             ("/v1/v1/messages/count_tokens", "/v1/messages/count_tokens"),
         ] {
             assert_eq!(meant(path).as_deref(), Some(expected), "{path}");

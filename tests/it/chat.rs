@@ -153,6 +153,12 @@ async fn probabilities_of_tokens_are_told_where_the_model_tells_them() {
     );
     assert_eq!(token["top_logprobs"][1], json!({"token": "Ho", "logprob": -1.5, "bytes": [72, 111]}));
     assert_eq!(app.upstream.last_request().json()["generationConfig"]["logprobs"], 2);
+
+    app.upstream.on("k1").stream().event(&answer);
+    body["stream"] = true.into();
+    let streamed = ask(&app, &body).await.events();
+    let told = streamed.iter().map(|chunk| &chunk["choices"][0]["logprobs"]).find(|found| found.is_object());
+    assert_eq!(told.expect("they are told")["content"][0], reply["choices"][0]["logprobs"]["content"][0]);
 }
 
 #[actix_web::test]

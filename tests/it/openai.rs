@@ -147,6 +147,31 @@ async fn several_candidates_are_several_requests() {
 }
 
 #[actix_web::test]
+async fn several_candidates_are_streamed_side_by_side() {
+    let app = TestApp::with_keys(["k1", "k2"]).await;
+    app.upstream.on("k1").stream().text("one ").finish("a");
+    app.upstream.on("k2").stream().text("two ").finish("b");
+
+    let body = chat_with(json!({"n": 2, "stream": true, "stream_options": {"include_usage": true}}));
+    let reply = ask(&app, &body).await;
+
+    let events = reply.events();
+    let (usage, chunks) = events.split_last().expect("there are chunks");
+    let mut said = [String::new(), String::new()];
+    let mut ends = [0, 0];
+    for chunk in chunks {
+        let choice = &chunk["choices"][0];
+        let index = usize::try_from(choice["index"].as_u64().expect("an index")).expect("a small one");
+        said[index] += choice["delta"]["content"].as_str().unwrap_or_default();
+        ends[index] += usize::from(choice["finish_reason"] == "stop");
+    }
+    said.sort_unstable();
+    assert_eq!((said, ends), (["one a".to_owned(), "two b".to_owned()], [1, 1]));
+    assert_eq!((&usage["choices"], &usage["usage"]["completion_tokens"]), (&json!([]), &json!(6)));
+    assert!(reply.text().ends_with("data: [DONE]\n\n") && reply.text().matches("[DONE]").count() == 1);
+}
+
+#[actix_web::test]
 async fn when_one_of_several_candidates_fails_the_request_does() {
     let app = TestApp::builder().keys(["k1", "k2"]).setting("MAX_RETRIES", "1").start().await;
     app.upstream.on("k2").reply(500);

@@ -327,6 +327,22 @@ async fn paths_that_are_almost_right_are_understood_where_that_is_switched_on() 
 }
 
 #[actix_web::test]
+async fn paths_of_the_gateways_own_stay_where_paths_are_understood() {
+    const ADMIN: &str = "sk-administrator-6d1f";
+    for is_on in ["true", "false"] {
+        let app = app(&[("URL_NORMALIZATION_ENABLED", is_on), ("AUTH_TOKEN", ADMIN)]).await;
+
+        let administered = app.client_with(ADMIN).get("/api/admin/models").send().await;
+        let page = app.client().anonymous().get("/models").header("accept", "text/html").send().await;
+        let anthropics = app.client().get("/anthropic/v1/models").send().await;
+
+        assert!(administered.json()["items"].is_array(), "{is_on}: {}", administered.text());
+        assert!(page.header("content-type").is_some_and(|kind| kind.starts_with("text/html")), "{is_on}");
+        assert_eq!(anthropics.json()["data"][0]["type"], "model", "{is_on}");
+    }
+}
+
+#[actix_web::test]
 async fn hidden_models_stay_hidden_behind_suffixes_and_aliases() {
     let app = app(&[
         ("FILTERED_MODELS", r#"["gemini-2.5-pro", "gemini-2.5-flash-image"]"#),

@@ -29,7 +29,7 @@ const OWN: &[(&str, Fate)] = &[
     (
         "tools",
         Mapped(
-            "functions, custom tools, web search as Google Search, code interpreter as Gemini's; others are refused",
+            "functions, custom tools, web search as Google Search, code interpreter as Gemini's; others are refused, as are domains of a search and files of a container",
         ),
     ),
     ("tool_choice", Mapped("a hosted tool cannot be forced, only offered")),

@@ -9,6 +9,9 @@ use crate::convert::{
     schemas::tool_list,
 };
 
+const SEARCHES_EVERYWHERE: &str = "by Gemini: its search cannot be bound to domains.";
+const HAS_NO_FILES: &str =
+    "by Gemini: code runs without files of OpenAI's; send their content as 'input_file'.";
 const KINDS: &str = "'function', 'custom', 'web_search', and 'code_interpreter'";
 
 /// Reads `tools`, and how the answer shall repeat them.
@@ -34,10 +37,12 @@ fn add(tools: &mut Tools, value: Value, at: At<'_>) -> Result<Value, ConvertErro
         }
         _ if is_search(&kind) => {
             tools.hosted.search = true;
+            refuse_lists(value, at, "filters", &["allowed_domains", "blocked_domains"], SEARCHES_EVERYWHERE)?;
             Ok(with_defaults(told, json!({"search_context_size": "medium", "user_location": null})))
         }
         "code_interpreter" => {
             tools.hosted.code_execution = true;
+            refuse_lists(value, at, "container", &["file_ids"], HAS_NO_FILES)?;
             Ok(with_defaults(told, json!({"container": {"type": "auto"}})))
         }
         "file_search"
@@ -59,6 +64,27 @@ fn add(tools: &mut Tools, value: Value, at: At<'_>) -> Result<Value, ConvertErro
             value: kind,
             supported: KINDS,
         }),
+    }
+}
+
+/// To pass over such a bound could show what must not be shown, or leave out what was to be seen.
+fn refuse_lists(
+    tool: Value,
+    at: At<'_>,
+    name: &'static str,
+    lists: &[&'static str],
+    reason: &str,
+) -> Result<(), ConvertError> {
+    let Some(Value::Object(fields)) = Object::read(tool, at)?.take(name) else { return Ok(()) };
+    let asked = lists
+        .iter()
+        .find(|list| fields.get(**list).and_then(Value::as_array).is_some_and(|list| !list.is_empty()));
+    match asked {
+        None => Ok(()),
+        Some(list) => {
+            let param = at.key(name).key(list).to_string();
+            Err(ConvertError::Unsupported { param, reason: reason.to_owned() })
+        }
     }
 }
 
@@ -160,6 +186,25 @@ mod tests {
             assert!(error.to_string().contains(kind), "{error}");
         }
         assert_eq!(tools(json!([{"type": "nonsense"}])).unwrap_err().code(), Some("invalid_value"));
+    }
+
+    #[test]
+    fn bounds_of_hosted_tools_that_gemini_cannot_keep_are_refused_by_name() {
+        for (tool, param) in [
+            (
+                json!({"type": "web_search", "filters": {"allowed_domains": ["example.com"]}}),
+                "tools[0].filters.allowed_domains",
+            ),
+            (
+                json!({"type": "code_interpreter", "container": {"type": "auto", "file_ids": ["file-1"]}}),
+                "tools[0].container.file_ids",
+            ),
+        ] {
+            assert_eq!(tools(json!([tool])).unwrap_err().param(), Some(param));
+        }
+        let asks_for_nothing = json!([{"type": "web_search", "filters": {"allowed_domains": []}},
+            {"type": "code_interpreter", "container": "cntr_1"}, {"type": "web_search", "filters": null}]);
+        assert!(tools(asks_for_nothing).is_ok());
     }
 
     #[test]
