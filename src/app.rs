@@ -1,6 +1,7 @@
 //! Starts everything in order, and stops it in reverse with a deadline.
 
 mod access;
+mod cluster;
 mod crew;
 mod live;
 mod server;
@@ -26,16 +27,18 @@ use self::{
 use crate::{
     actors::{
         archive::Archive,
+        cluster::{Cluster, Leave, News},
         logger::{Flush, Logger},
         registrar::{Registrar, SaveOwners},
         supervisor::{Checkpoint, Supervisor},
         tokens::{SaveUse, TokenKeeper},
     },
     api::{gateway::AdminDoor, signatures::Signatures},
-    config::{ConfigErrors, Loaded},
+    cluster::Change,
+    config::{Config, ConfigErrors, Loaded},
     db::{Database, DbError},
     services::{catalog::Catalog, recheck::Recheck, scheduler::Scheduler},
-    settings::keeper::Keeper,
+    settings::keeper::{Keeper, RereadSettings},
     telemetry::LevelSwitch,
 };
 
@@ -68,6 +71,7 @@ pub struct Running {
     pub catalog: Addr<Catalog>,
     pub scheduler: Addr<Scheduler>,
     pub recheck: Addr<Recheck>,
+    pub cluster: Addr<Cluster>,
     pub database: Database,
     admin: Arc<AdminDoor>,
     server: ServerHandle,
@@ -90,21 +94,36 @@ pub async fn start(loaded: Loaded, log_level: LevelSwitch) -> Result<Running, St
         .local_addr()
         .map_err(|source| StartError::Listen { address: server::address_of(&config), source })?;
     let pool = storage::load_pool(&config, &database, &sealer)?;
-    let tokens = Arc::new(access::client_tokens(&config.auth, &sealer, &database)?);
+    let news = Arc::<News>::default();
+    let told = config.cluster.redis.is_some().then(|| news.clone());
+    let tokens = Arc::new(access::client_tokens(&config.auth, &sealer, &database, told.clone())?);
     let admin = Arc::new(access::admin_door(&config.auth, &config.storage, &sealer)?);
     let (live, states) = watch::channel(Arc::new(Live::new(config.clone())));
 
     let (crew, threads) = Crew::start(&states.borrow(), &database, pool, tokens.clone())?;
     let keeper = {
         let (crew, database) = (crew.clone(), database.clone());
-        let apply = move |config| {
+        let apply = move |config: Arc<Config>| {
             let next = Arc::new(live.borrow().next(config));
             log_level.set(next.config.logs.level);
             live.send_replace(next.clone());
             crew.follow(&next);
         };
+        let on_change = move || told.iter().for_each(|news| news.change(Change::Settings));
         Keeper::start_in_arbiter(&threads.services.handle(), move |_| {
-            Keeper::new(settings, database, Box::new(apply))
+            Keeper::new(settings, database, Box::new(apply)).telling(Box::new(on_change))
+        })
+    };
+    let cluster = {
+        let (redis, card) = (cluster::redis(&config, &sealer), cluster::card(&config, &admin));
+        let (tokens, keeper) = (tokens.clone(), keeper.clone());
+        let on_change = move |change| {
+            if change == Change::Settings {
+                keeper.do_send(RereadSettings);
+            }
+        };
+        Cluster::start_in_arbiter(&threads.cluster.handle(), move |_| {
+            Cluster::new(card, redis, tokens, news, Box::new(on_change))
         })
     };
     let (outbox_guard, outboxes) = mpsc::channel(1);
@@ -113,6 +132,7 @@ pub async fn start(loaded: Loaded, log_level: LevelSwitch) -> Result<Running, St
         tokens,
         sealer,
         admin: admin.clone(),
+        cluster: cluster.clone(),
         settings: keeper,
         database: database.clone(),
         outbox_guard: outbox_guard.downgrade(),
@@ -130,6 +150,7 @@ pub async fn start(loaded: Loaded, log_level: LevelSwitch) -> Result<Running, St
         catalog: crew.catalog,
         scheduler: crew.scheduler,
         recheck: crew.recheck,
+        cluster,
         database,
         admin,
         server: server.handle(),
@@ -161,7 +182,8 @@ impl Running {
                 self.archive.send(Flush),
                 self.supervisor.send(Checkpoint),
                 self.registrar.send(SaveOwners),
-                self.keeper.send(SaveUse)
+                self.keeper.send(SaveUse),
+                self.cluster.send(Leave)
             )
         };
         if timeout(FLUSH_DEADLINE, saved).await.is_err() {

@@ -58,11 +58,13 @@ pub struct Threads {
     pub services: Arbiter,
     /// For whoever looks at keys.
     view: Arbiter,
+    /// For what goes to and fro between nodes.
+    pub cluster: Arbiter,
 }
 
 impl Threads {
     pub fn stop(self) {
-        for arbiter in [self.keys, self.log, self.services, self.view] {
+        for arbiter in [self.keys, self.log, self.services, self.view, self.cluster] {
             arbiter.stop();
         }
     }
@@ -82,6 +84,7 @@ impl Crew {
             log: Arbiter::new(),
             services: Arbiter::new(),
             view: Arbiter::new(),
+            cluster: Arbiter::new(),
         };
         let StoredPool { keys, ledgers } = pool;
         let queue = Arc::<LogQueue>::default();

@@ -241,15 +241,7 @@ impl Allowance {
         }
     }
 
-    fn take_in(
-        &self,
-        counts: &mut Counts,
-        node: &NodeId,
-        share: &Share,
-        heard: Heard,
-        zone: Zone,
-        now: Now,
-    ) {
+    fn take_in(&self, counts: &mut Counts, node: &NodeId, share: &Share, heard: Heard, zone: Zone, now: Now) {
         let Some(before) = counts.hear(node, share, heard, zone, now) else { return };
         if share.in_flight >= before {
             self.in_flight_elsewhere.fetch_add(share.in_flight - before, Ordering::AcqRel);

@@ -4,6 +4,7 @@
 //! boot, and nothing else in the gateway reads them. What is set in the dashboard comes on top, from `settings`.
 
 mod auth;
+mod cluster;
 mod dotenv;
 mod error_rules;
 mod gemini;
@@ -32,6 +33,7 @@ use std::{
 };
 
 pub use auth::Auth;
+pub use cluster::{Cluster, RedisUrl};
 pub use error_rules::ErrorRule;
 pub use gemini::{Gemini, SafetySetting};
 pub use layers::{Layers, Origin};
@@ -64,6 +66,7 @@ pub struct Config {
     pub responses: Responses,
     pub logs: Logs,
     pub storage: Storage,
+    pub cluster: Cluster,
 }
 
 /// Where configuration is looked for.
@@ -124,7 +127,7 @@ impl Config {
         let (gemini, logs) = (Gemini::read(reader), Logs::read(reader));
         let (media, responses) = (Media::read(reader), Responses::read(reader));
         let (switches, streams) = (Switches::read(reader), Streams::read(reader));
-        let storage = Storage::read(reader, dir);
+        let (storage, cluster) = (Storage::read(reader, dir), Cluster::read(reader));
         Some(Self {
             server,
             auth,
@@ -138,6 +141,7 @@ impl Config {
             responses,
             logs: logs?,
             storage,
+            cluster,
         })
     }
 }

@@ -9,21 +9,34 @@ use tracing::{error, info, warn};
 use super::{Change, Changed, InvalidSettings, Settings, view::SettingList};
 use crate::{
     config::Config,
-    db::{Database, DbError, settings::save_settings},
+    db::{
+        Database, DbError,
+        settings::{StoredSetting, load_settings, save_settings},
+    },
 };
 
 /// Puts settings into force, everywhere in this process.
 pub type Apply = Box<dyn Fn(Arc<Config>) + Send>;
 
+/// Called when a change was stored that other nodes do not know of.
+pub type OnChange = Box<dyn Fn() + Send>;
+
 pub struct Keeper {
     settings: Settings,
     database: Database,
     apply: Apply,
+    on_change: OnChange,
 }
 
 impl Keeper {
     pub fn new(settings: Settings, database: Database, apply: Apply) -> Self {
-        Self { settings, database, apply }
+        Self { settings, database, apply, on_change: Box::new(|| {}) }
+    }
+
+    /// Calls this after each change of its own.
+    #[must_use]
+    pub fn telling(self, on_change: OnChange) -> Self {
+        Self { on_change, ..self }
     }
 }
 
@@ -115,12 +128,48 @@ impl Keeper {
             warn!("{notice}");
         }
         self.settings.make(change);
+        (self.on_change)();
         if !changed.is_empty() {
             let names: Vec<&str> = changed.iter().map(|changed| changed.name).collect();
             info!(settings = names.join(", "), "settings were changed");
             (self.apply)(self.settings.config());
         }
         Outcome { settings: self.settings.view(), changed, ignored }
+    }
+}
+
+/// Command: take in what another node has stored.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct RereadSettings;
+
+/// As with a change, the next message waits.
+impl Handler<RereadSettings> for Keeper {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, _: RereadSettings, _: &mut Context<Self>) -> Self::Result {
+        let reading = self.database.read(load_settings);
+        AtomicResponse::new(Box::pin(reading.into_actor(self).map(|rows, keeper, _| match rows {
+            Ok(rows) => keeper.reread(rows),
+            Err(failure) => {
+                error!(error = %failure, "settings that another node has changed could not be read")
+            }
+        })))
+    }
+}
+
+impl Keeper {
+    fn reread(&mut self, rows: Vec<StoredSetting>) {
+        let settings = match self.settings.reread(rows) {
+            Ok(settings) => settings,
+            Err(problems) => return error!(%problems, "stored settings do not fit and are left as they were"),
+        };
+        if self.settings.is_equal_to(&settings) {
+            return;
+        }
+        info!("settings were changed on another node");
+        self.settings = settings;
+        (self.apply)(self.settings.config());
     }
 }
 

@@ -6,6 +6,7 @@ mod connections;
 mod explain;
 mod harness;
 mod kill;
+mod nodes;
 mod secrets;
 mod settings;
 mod shutdown;

@@ -283,10 +283,16 @@ fn alone_there_is_nothing_to_tell() {
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    Serve { tokens: u64 },
+    Serve {
+        tokens: u64,
+    },
     /// Its word is heard by these, as bits.
-    Tell { by: u8 },
-    Wait { ms: u64 },
+    Tell {
+        by: u8,
+    },
+    Wait {
+        ms: u64,
+    },
 }
 
 fn steps() -> impl Strategy<Value = Vec<(usize, Step)>> {
