@@ -29,7 +29,7 @@ pub use news::News;
 
 /// What is new is told at once, and what comes within this time after it in one piece: so two nodes let in no more than
 /// what reaches both of them within it.
-const TELL_EVERY: Duration = Duration::from_millis(10);
+const TELL_EVERY: Duration = Duration::from_millis(5);
 /// How often a node says that it is there.
 const GREET_EVERY: Duration = Duration::from_secs(1);
 /// A node that has said nothing for so long is gone, and its requests with it; a link that brings nothing is dead.
@@ -273,6 +273,7 @@ impl Cluster {
         self.others = seen.into_iter().filter(|seen| seen.card.id != self.card.id).collect();
         let now: HashSet<NodeId> = self.alive().cloned().collect();
         before.difference(&now).for_each(|node| self.forget(node));
+        self.news.know_of(now.len());
     }
 
     fn alive(&self) -> impl Iterator<Item = &NodeId> {
@@ -319,6 +320,7 @@ impl Cluster {
         }
         if word.leaves {
             self.others.retain(|seen| seen.card.id != word.from);
+            self.news.know_of(self.alive().count());
             self.forget(&word.from);
         }
     }

@@ -12,7 +12,7 @@
 
 use std::{
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -41,7 +41,8 @@ use calendar::{Count, Period, StoredCount};
 use shared::{Difference, Restored, Shared};
 pub use shared::{Heard, Share};
 
-/// Told to a client that has too many requests under way: one of them may end at any moment.
+/// Told to a client that has too many requests under way, one of which may end at any moment, and to one whose limit is
+/// reached if other nodes have let in what they may have.
 const SOON: Duration = Duration::from_secs(1);
 
 /// Requests of a minute that are taken in at once; more than any gateway serves.
@@ -170,7 +171,7 @@ impl Allowance {
             self.in_flight.fetch_sub(1, Ordering::AcqRel);
             return Err(Exceeded { limit: Bound::Concurrency, most: most.into(), retry_after: SOON });
         }
-        let reserved = self.lock().reserve(terms, need, now);
+        let reserved = self.lock().reserve(terms, need, running, now);
         reserved.inspect_err(|_| {
             self.in_flight.fetch_sub(1, Ordering::AcqRel);
         })
@@ -200,8 +201,9 @@ impl Allowance {
     }
 
     /// From now on what other nodes tell counts too. What was restored is theirs as well, as far as they tell of it.
-    pub fn share_with_others(&self, zone: Zone, now: Now) {
-        self.lock().share_with_others(zone, now);
+    /// `alive` is how many others there are at any moment.
+    pub fn share_with_others(&self, alive: Arc<AtomicU32>, zone: Zone, now: Now) {
+        self.lock().share_with_others(alive, zone, now);
     }
 
     /// What other nodes have to know; `None` while nothing was used here.
@@ -211,7 +213,7 @@ impl Allowance {
         // Read under the lock, so that the newest share has the newest number.
         let in_flight = self.in_flight.load(Ordering::Acquire);
         let shared = counts.shared.as_deref_mut()?;
-        (in_flight > 0 || shared.has_used()).then(|| shared.share(in_flight, now_ms))
+        (in_flight > 0 || shared.has_used()).then(|| shared.share(in_flight, now.instant, now_ms))
     }
 
     /// Another node has told what it has used.
@@ -309,10 +311,22 @@ impl Counts {
         now_ms
     }
 
-    fn reserve(&mut self, terms: &Terms, need: Need, now: Now) -> Result<Reservation, Exceeded> {
+    fn reserve(
+        &mut self,
+        terms: &Terms,
+        need: Need,
+        running: u32,
+        now: Now,
+    ) -> Result<Reservation, Exceeded> {
         let now_ms = self.advance(terms.time_zone, now);
         let wanted = Used { requests: 1, tokens: need.tokens, images: need.images };
-        if let Some(exceeded) = self.exceeded(&terms.rate_limits, wanted, now, now_ms) {
+        let unheard = self.unheard(now);
+        if let Some(most) =
+            terms.max_concurrent.filter(|most| u64::from(running) + unheard.requests >= u64::from(*most))
+        {
+            return Err(Exceeded { limit: Bound::Concurrency, most: most.into(), retry_after: SOON });
+        }
+        if let Some(exceeded) = self.exceeded(&terms.rate_limits, wanted, unheard, now, now_ms) {
             return Err(exceeded);
         }
         self.has_changed = true;
@@ -324,22 +338,38 @@ impl Counts {
         self.day.add(reserved);
         self.month.add(reserved);
         if let Some(shared) = self.shared.as_deref_mut() {
-            shared.add(tick, reserved);
+            shared.admit(tick, reserved, now.instant);
         }
         let (day_starts_ms, month_starts_ms) = (self.day.starts_ms(), self.month.starts_ms());
         Ok(Reservation { tick, day_starts_ms, month_starts_ms, guess, tokens, images: need.images })
     }
 
     /// Of all limits that leave no room the one that does so for longest.
-    fn exceeded(&self, limits: &RateLimits, wanted: Used, now: Now, now_ms: i64) -> Option<Exceeded> {
+    fn exceeded(
+        &self,
+        limits: &RateLimits,
+        wanted: Used,
+        unheard: Used,
+        now: Now,
+        now_ms: i64,
+    ) -> Option<Exceeded> {
         let blocked = LimitName::ALL.into_iter().filter_map(|name| {
             let most = limits.of(name)?;
             // Whatever is larger than the whole has to come alone.
             let room = most.saturating_sub(wanted.of(name.metric()));
-            let retry_after = self.blocked_for(name, room, now, now_ms)?;
+            let may_be_used = self.used(name, now_ms).saturating_add(unheard.of(name.metric()));
+            let retry_after = self
+                .blocked_for(name, room, now, now_ms)
+                .or_else(|| (unheard.requests > 0 && may_be_used > room).then_some(SOON))?;
             Some(Exceeded { limit: Bound::Rate(name), most, retry_after })
         });
         blocked.max_by_key(|exceeded| exceeded.retry_after)
+    }
+
+    /// What other nodes may have let in that is not heard of yet.
+    fn unheard(&self, now: Now) -> Used {
+        let in_minute = self.minute.requests();
+        self.shared.as_deref().map_or_else(Used::default, |shared| shared.unheard(in_minute, now.instant))
     }
 
     /// How long until no more than `room` is used, if that is not so now.
@@ -411,14 +441,14 @@ impl Counts {
         }
     }
 
-    fn share_with_others(&mut self, zone: Zone, now: Now) {
+    fn share_with_others(&mut self, alive: Arc<AtomicU32>, zone: Zone, now: Now) {
         let now_ms = self.advance(zone, now);
         let restored = Restored {
             minute: Used { requests: self.minute.requests(), tokens: self.minute.tokens(), images: 0 },
             day: self.day.all(now_ms),
             month: self.month.all(now_ms),
         };
-        self.shared = Some(Shared::new(restored, zone, now_ms).into());
+        self.shared = Some(Shared::new(restored, alive, zone, now_ms).into());
     }
 
     /// Counts what a node has told. Answers how many requests it was known to have under way, if this is news.

@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const KEEP_USE: Duration = Duration::from_secs(33 * 24 * 60 * 60);
 /// How long a node that fell silent is listed.
 const KEEP_NODE: Duration = Duration::from_secs(60 * 60);
-/// Questions that are sent in one piece.
+/// Tokens that are told of or asked for in one piece.
 const BATCH: usize = 500;
 
 /// A server, and the part of it that is ours.
@@ -122,7 +122,12 @@ impl Link {
             commands.hset(&key, word.from.as_str(), to_json(share)).ignore();
             commands.pexpire(&key, in_ms(KEEP_USE)).ignore();
         }
-        commands.publish(self.redis.channel(), to_json(word)).ignore();
+        let mut parts = word.used.chunks(BATCH);
+        let first = Word { used: parts.next().unwrap_or_default().to_vec(), ..word.clone() };
+        let others = parts.map(|used| Word { used: used.to_vec(), ..Word::of(&word.from) });
+        for word in std::iter::once(first).chain(others) {
+            commands.publish(self.redis.channel(), to_json(&word)).ignore();
+        }
         self.run(&commands).await
     }
 

@@ -153,16 +153,19 @@ async fn at_the_same_moment_two_nodes_let_in_few_more_than_the_limit() {
                 scope.spawn(move || ask(node, token, "hello"))
             })
             .collect();
-        asking
-            .into_iter()
-            .filter(|_| true)
-            .map(|asked| asked.join().expect("an answer"))
-            .filter(|status| *status == 200)
-            .count()
+        let statuses = asking.into_iter().map(|asked| asked.join().expect("an answer"));
+        statuses.filter(|status| *status == 200).count()
     });
 
     println!("20 at once over two nodes, limit 10: {admitted} were let in");
-    assert!((10..=20).contains(&admitted), "{admitted}");
+    assert!((8..=12).contains(&admitted), "{admitted}");
+    for _ in 0..4 {
+        thread::sleep(Duration::from_millis(30));
+        ask(&north, &token, "the rest");
+        ask(&south, &token, "the rest");
+    }
+    let in_all = used(&north, &id);
+    assert!((10..=12).contains(&in_all) && in_all == used(&south, &id), "{in_all}");
     assert_eq!((ask(&north, &token, "more"), ask(&south, &token, "more")), (429, 429));
 }
 
@@ -222,7 +225,7 @@ async fn without_redis_both_serve_on_and_afterwards_they_know_what_was_used() {
     relay.mend();
     for node in [&north, &south] {
         eventually("it is back", || is_connected(node) && used(node, &id) == 8);
-        assert_eq!(alive(node), ["north", "south"]);
+        eventually("they see each other", || alive(node) == ["north", "south"]);
     }
     for _ in 0..2 {
         assert_eq!((ask(&north, &token, "together"), ask(&south, &token, "again")), (200, 200));
@@ -245,7 +248,7 @@ async fn what_a_killed_node_had_under_way_is_forgotten_and_what_it_used_is_not()
     }
     let mut hanging = north.connect();
     hanging.write(&post(GENERATE, &token, native("[[delay_ms=60000]] slow").as_bytes()));
-    within(SOON, "the other node knows", || in_flight(&south, &id) == 1);
+    within(SOON, "the other node knows", || in_flight(&south, &id) == 1 && used(&south, &id) == 6);
     assert_eq!(ask(&south, &token, "hello"), 429);
 
     north.signal("KILL");

@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeSet,
     mem::take,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use tokio::sync::Notify;
@@ -15,6 +18,7 @@ use crate::{actors::tokens::Holder, cluster::Change};
 pub struct News {
     untold: Mutex<Untold>,
     arrived: Notify,
+    others: Arc<AtomicU32>,
 }
 
 #[derive(Debug, Default)]
@@ -34,6 +38,15 @@ impl News {
     pub(in crate::actors) fn used(&self, holder: Arc<Holder>) {
         self.lock().used.push(holder);
         self.arrived.notify_one();
+    }
+
+    /// Other nodes that are there, at any moment.
+    pub(in crate::actors) fn others(&self) -> Arc<AtomicU32> {
+        self.others.clone()
+    }
+
+    pub(super) fn know_of(&self, others: usize) {
+        self.others.store(u32::try_from(others).unwrap_or(u32::MAX), Ordering::Relaxed);
     }
 
     /// Ends as soon as there is something to tell.

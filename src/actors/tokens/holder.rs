@@ -64,8 +64,8 @@ impl Holder {
             None => Allowance::new(now),
         };
         let last_used_ms = row.last_used_at_ms.unwrap_or(0);
-        if news.is_some() {
-            allowance.share_with_others(terms.time_zone, now);
+        if let Some(news) = news {
+            allowance.share_with_others(news.others(), terms.time_zone, now);
         }
         let use_of = UseOf {
             allowance,

@@ -3,13 +3,22 @@
 //! A node tells its [`Share`] in absolute figures: one that comes late, twice or not at all is made good by the next.
 //! Whoever hears it adds the difference to what it counts itself, so a decision needs one count and no question.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 #[cfg(test)]
 mod tests;
+mod unheard;
 
+use self::unheard::Unheard;
 use super::calendar::{Count, Period, Used};
 use crate::{
     balance::ledger::minute::Minute,
@@ -95,6 +104,9 @@ pub(super) struct Shared {
     day: Count,
     month: Count,
     others: HashMap<NodeId, Share>,
+    /// Other nodes that are there, which whoever hears of them keeps up to date.
+    alive: Arc<AtomicU32>,
+    unheard: Unheard,
     /// What was stored by an earlier run and may be told by others once more.
     restored: Restored,
 }
@@ -107,7 +119,7 @@ pub(super) struct Restored {
 }
 
 impl Shared {
-    pub fn new(restored: Restored, zone: Zone, now_ms: i64) -> Self {
+    pub fn new(restored: Restored, alive: Arc<AtomicU32>, zone: Zone, now_ms: i64) -> Self {
         Self {
             version: 0,
             ever: Used::default(),
@@ -115,6 +127,8 @@ impl Shared {
             day: Count::new(Period::Day, zone, now_ms),
             month: Count::new(Period::Month, zone, now_ms),
             others: HashMap::new(),
+            alive,
+            unheard: Unheard::default(),
             restored,
         }
     }
@@ -142,6 +156,18 @@ impl Shared {
         self.month.add(more);
     }
 
+    /// A request was let in.
+    pub fn admit(&mut self, tick: u32, used: Used, now: Instant) {
+        self.add(tick, used);
+        self.unheard.add(used, now);
+    }
+
+    /// What others may have let in that is not heard of yet, when so many requests of the last minute are known in all.
+    pub fn unheard(&self, in_minute: u64, now: Instant) -> Used {
+        let here = self.minute.requests();
+        self.unheard.elsewhere(here, in_minute.saturating_sub(here), self.alive.load(Ordering::Relaxed), now)
+    }
+
     /// Takes back what was counted in that tick and those periods. What the minute has forgotten by `now` is no part of
     /// it: the others have forgotten it as well.
     pub fn take_back(&mut self, now: u32, tick: u32, day_starts_ms: i64, month_starts_ms: i64, less: Used) {
@@ -157,8 +183,9 @@ impl Shared {
         self.month.take_back(month_starts_ms, less);
     }
 
-    pub fn share(&mut self, in_flight: u32, now_ms: i64) -> Share {
+    pub fn share(&mut self, in_flight: u32, now: Instant, now_ms: i64) -> Share {
         self.version += 1;
+        self.unheard.tell(now);
         Share {
             version: self.version,
             told_at_ms: now_ms,

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use proptest::prelude::*;
 use tokio::time::Instant;
@@ -44,7 +44,7 @@ impl Node {
     }
 
     fn with(name: &str, terms: &Terms, allowance: Allowance, now: Now) -> Self {
-        allowance.share_with_others(terms.time_zone, now);
+        allowance.share_with_others(Arc::default(), terms.time_zone, now);
         Self { id: NodeId::new(name), allowance, terms: terms.clone() }
     }
 
@@ -92,6 +92,27 @@ fn what_one_node_lets_in_another_one_does_not() {
     assert_eq!(refused.limit, Bound::Rate(LimitName::RequestsPerMinute));
     assert!((secs(40)..=secs(41)).contains(&refused.retry_after), "{refused:?}");
     assert_eq!(south.used(now.after(secs(20))), [3, 25, 25, 3]);
+}
+
+#[test]
+fn of_a_burst_each_of_two_nodes_lets_half_in() {
+    let (now, terms) = (noon(), terms(10));
+    let nodes = ["north", "south"].map(|name| {
+        let allowance = Allowance::new(now);
+        allowance.share_with_others(Arc::new(1.into()), terms.time_zone, now);
+        Node { id: NodeId::new(name), allowance, terms: terms.clone() }
+    });
+    let admitted = nodes.each_ref().map(|node| (0..10).filter(|_| node.serve(1, now)).count());
+    assert_eq!(admitted, [5, 5]);
+    let refused = nodes[0].allowance.reserve(&terms, Need::default(), now).unwrap_err();
+    assert_eq!(refused.retry_after, secs(1));
+
+    let [north, south] = &nodes;
+    north.hear(south, now);
+    south.hear(north, now);
+
+    let later = now.after(secs(2));
+    assert!(!north.serve(1, later) && !south.serve(1, later));
 }
 
 #[test]
