@@ -30,7 +30,6 @@ const LAYERS: &[(&str, &[&str])] = &[
             "convert",
             "media",
             "secrets",
-            "cluster",
             "db",
             "settings",
             "actors",

@@ -5,20 +5,17 @@
 //! all is told and read once more. Without Redis the actor is there as well and knows of one node.
 
 mod news;
+mod snapshot;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use futures_util::{StreamExt, stream};
 use rand::RngExt;
-use serde::Serialize;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 
-use super::{
-    Observe,
-    tokens::{Holder, TokenStore},
-};
+use super::tokens::{Holder, TokenStore};
 use crate::{
     balance::allowance::Share,
     cluster::{Change, Hearing, Link, LinkError, NodeCard, Redis, Seen, Word},
@@ -26,6 +23,7 @@ use crate::{
 };
 
 pub use news::News;
+pub use snapshot::{ClusterSnapshot, NodeSeen, RedisSnapshot};
 
 /// What is new is told at once, and what comes within this time after it in one piece: so two nodes let in no more than
 /// what reaches both of them within it.
@@ -77,39 +75,6 @@ struct Tasks {
     hearing: SpawnHandle,
     greeting: SpawnHandle,
     telling: SpawnHandle,
-}
-
-/// How the node stands with the others.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ClusterSnapshot {
-    #[serde(skip)]
-    pub nodes: Vec<NodeSeen>,
-    /// `None`: it is alone.
-    pub redis: Option<RedisSnapshot>,
-    /// Other nodes that are there.
-    pub others: usize,
-    /// Words since the node began.
-    pub told: u64,
-    pub heard: u64,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct NodeSeen {
-    pub card: NodeCard,
-    pub is_self: bool,
-    pub is_alive: bool,
-    pub last_seen_at_ms: i64,
-}
-
-/// The connection to Redis.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct RedisSnapshot {
-    /// Without user and password.
-    pub url: String,
-    pub is_connected: bool,
-    /// Since when it is so.
-    pub since_ms: i64,
-    pub error: Option<String>,
 }
 
 impl Cluster {
@@ -396,41 +361,6 @@ impl Handler<Leave> for Cluster {
             if let Err(failure) = told.await {
                 debug!(error = %failure, "the other nodes were not told that this one ends");
             }
-        })
-    }
-}
-
-impl Handler<Observe<ClusterSnapshot>> for Cluster {
-    type Result = MessageResult<Observe<ClusterSnapshot>>;
-
-    fn handle(&mut self, _: Observe<ClusterSnapshot>, _: &mut Self::Context) -> Self::Result {
-        let now_ms = Now::read().unix_ms();
-        let this =
-            NodeSeen { card: self.card.clone(), is_self: true, is_alive: true, last_seen_at_ms: now_ms };
-        let mut nodes: Vec<_> = self
-            .others
-            .iter()
-            .map(|seen| NodeSeen {
-                card: seen.card.clone(),
-                is_self: false,
-                is_alive: seen.silent_for < SILENCE,
-                last_seen_at_ms: now_ms - i64::try_from(seen.silent_for.as_millis()).unwrap_or(0),
-            })
-            .collect();
-        nodes.push(this);
-        nodes.sort_by(|a, b| (a.card.started_at_ms, &a.card.id).cmp(&(b.card.started_at_ms, &b.card.id)));
-        let url = self.redis.as_ref().map(ToString::to_string);
-        let (is_connected, since_ms, error) = match &self.line {
-            Line::Up { since_ms, .. } => (true, *since_ms, None),
-            Line::Down { since_ms, error } => (false, *since_ms, Some(error.clone())),
-            Line::Alone => (false, 0, None),
-        };
-        MessageResult(ClusterSnapshot {
-            nodes,
-            redis: url.map(|url| RedisSnapshot { url, is_connected, since_ms, error }),
-            others: self.alive().count(),
-            told: self.told,
-            heard: self.heard,
         })
     }
 }
