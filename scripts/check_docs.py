@@ -14,7 +14,7 @@ DOCUMENTS = sorted(ROOT.glob("*.md"))
 # Folders of the repository that documents speak of.
 FOLDERS = ("src/", "tests/", "scripts/", "benches/", "config/", "migrations/", "examples/", "web/", ".ci/")
 # Names in capitals that are no settings of the gateway.
-OTHER_NAMES = {"CARGO_TARGET_DIR", "GEMINI_BALANCE_SKIP_WEB", "RUST_LOG"}
+OTHER_NAMES = {"CARGO_TARGET_DIR", "GEMINI_BALANCE_SKIP_WEB", "RUST_LOG", "TEST_REDIS"}
 
 
 def main():

@@ -1,6 +1,7 @@
 //! Starts everything in order, and stops it in reverse with a deadline.
 
 mod access;
+mod cluster;
 mod cors;
 mod crew;
 mod enforcer;
@@ -29,16 +30,18 @@ use self::{
 use crate::{
     actors::{
         archive::Archive,
+        cluster::{Cluster, Leave, News},
         logger::{Flush, Logger},
         registrar::{Registrar, SaveOwners},
         supervisor::{Checkpoint, Supervisor},
         tokens::{SaveUse, TokenKeeper},
     },
     api::{gateway::AdminDoor, signatures::Signatures},
+    cluster::Change,
     config::{ConfigErrors, Loaded},
     db::{Database, DbError},
     services::{catalog::Catalog, recheck::Recheck, scheduler::Scheduler},
-    settings::keeper::Keeper,
+    settings::keeper::{Keeper, RereadSettings},
     telemetry::LevelSwitch,
 };
 
@@ -71,6 +74,7 @@ pub struct Running {
     pub catalog: Addr<Catalog>,
     pub scheduler: Addr<Scheduler>,
     pub recheck: Addr<Recheck>,
+    pub cluster: Addr<Cluster>,
     pub database: Database,
     admin: Arc<AdminDoor>,
     server: ServerHandle,
@@ -93,7 +97,9 @@ pub async fn start(loaded: Loaded, log_level: LevelSwitch) -> Result<Running, St
         .local_addr()
         .map_err(|source| StartError::Listen { address: server::address_of(&config), source })?;
     let pool = storage::load_pool(&config, &database, &sealer)?;
-    let tokens = Arc::new(access::client_tokens(&config.auth, &sealer, &database)?);
+    let news = Arc::<News>::default();
+    let told = config.cluster.redis.is_some().then(|| news.clone());
+    let tokens = Arc::new(access::client_tokens(&config.auth, &sealer, &database, told.clone())?);
     let admin = Arc::new(access::admin_door(&config.auth, &config.storage, &sealer)?);
     let (live, states) = watch::channel(Arc::new(Live::new(config.clone())));
 
@@ -102,8 +108,21 @@ pub async fn start(loaded: Loaded, log_level: LevelSwitch) -> Result<Running, St
         let (crew, database, sealer) = (crew.clone(), database.clone(), sealer.clone());
         let (tokens, admin) = (tokens.clone(), admin.clone());
         let enforcer = Enforcer { live, log_level, crew, sealer, tokens, admin };
+        let on_change = move || told.iter().for_each(|news| news.change(Change::Settings));
         Keeper::start_in_arbiter(&threads.services.handle(), move |_| {
-            Keeper::new(settings, database, enforcer.prepare())
+            Keeper::new(settings, database, enforcer.prepare()).telling(Box::new(on_change))
+        })
+    };
+    let cluster = {
+        let (redis, card) = (cluster::redis(&config, &sealer), cluster::card(&config, &admin));
+        let (tokens, keeper) = (tokens.clone(), keeper.clone());
+        let on_change = move |change| {
+            if change == Change::Settings {
+                keeper.do_send(RereadSettings);
+            }
+        };
+        Cluster::start_in_arbiter(&threads.cluster.handle(), move |_| {
+            Cluster::new(card, redis, tokens, news, Box::new(on_change))
         })
     };
     let (outbox_guard, outboxes) = mpsc::channel(1);
@@ -112,6 +131,7 @@ pub async fn start(loaded: Loaded, log_level: LevelSwitch) -> Result<Running, St
         tokens,
         sealer,
         admin: admin.clone(),
+        cluster: cluster.clone(),
         settings: keeper,
         database: database.clone(),
         outbox_guard: outbox_guard.downgrade(),
@@ -129,6 +149,7 @@ pub async fn start(loaded: Loaded, log_level: LevelSwitch) -> Result<Running, St
         catalog: crew.catalog,
         scheduler: crew.scheduler,
         recheck: crew.recheck,
+        cluster,
         database,
         admin,
         server: server.handle(),
@@ -160,7 +181,8 @@ impl Running {
                 self.archive.send(Flush),
                 self.supervisor.send(Checkpoint),
                 self.registrar.send(SaveOwners),
-                self.keeper.send(SaveUse)
+                self.keeper.send(SaveUse),
+                self.cluster.send(Leave)
             )
         };
         if timeout(FLUSH_DEADLINE, saved).await.is_err() {

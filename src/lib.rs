@@ -22,6 +22,7 @@ pub mod api;
 pub mod app;
 pub mod balance;
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod convert;
 pub mod db;

@@ -6,12 +6,14 @@ use actix::prelude::*;
 use tokio::sync::{Mutex, MutexGuard, watch};
 use tracing::error;
 
+use super::cluster::News;
 use crate::{
+    cluster::Change,
     db::{
         Database, DbError,
         client_tokens::{
-            StoredToken, TokenUsage, count_changes, delete_token, insert_token, load_tokens, save_usage,
-            update_token,
+            StoredToken, TokenUsage, count_changes, delete_token, insert_token, load_tokens, note_change,
+            save_usage, update_token,
         },
     },
     domain::{client::TokenId, terms::Terms, time::Now},
@@ -34,6 +36,8 @@ pub struct TokenStore {
     editing: Mutex<Editing>,
     /// Held while what was used is written down, so that the newest figures are the last.
     saving: Mutex<()>,
+    /// For other nodes, if there may be any.
+    news: Option<Arc<News>>,
 }
 
 /// What whoever changes something has to know.
@@ -58,11 +62,18 @@ pub enum EditError<E> {
 
 impl TokenStore {
     /// `rows` are all that are stored; of those that come from the configuration only `configured` still hold.
-    pub fn new(database: Database, rows: Vec<StoredToken>, configured: HashSet<TokenId>, now: Now) -> Self {
+    /// With `news`, other nodes hear of what is used and changed.
+    pub fn new(
+        database: Database,
+        rows: Vec<StoredToken>,
+        configured: HashSet<TokenId>,
+        news: Option<Arc<News>>,
+        now: Now,
+    ) -> Self {
         let editing = Editing { configured, unlisted: Vec::new() };
-        let holders = editing.holders(rows, &TokenTable::default(), now);
+        let holders = editing.holders(rows, &TokenTable::default(), news.as_ref(), now);
         let published = watch::Sender::new(Arc::new(TokenTable::new(holders, std::iter::empty())));
-        Self { database, published, editing: editing.into(), saving: Mutex::default() }
+        Self { database, published, editing: editing.into(), saving: Mutex::default(), news }
     }
 
     /// For one worker.
@@ -86,17 +97,21 @@ impl TokenStore {
         let editing = self.editing.lock().await;
         let rows = self.database.read(load_tokens).await?;
         let known = self.table();
-        self.publish(&editing, |holders| *holders = editing.holders(rows, &known, Now::read()));
+        self.publish(&editing, |holders| {
+            *holders = editing.holders(rows, &known, self.news.as_ref(), Now::read());
+        });
         Ok(())
     }
 
     /// Stores a new token and lets it in.
     pub async fn create(&self, row: StoredToken, terms: Terms) -> Result<Arc<Holder>, DbError> {
         let editing = self.editing.lock().await;
-        let holder = Arc::new(Holder::new(row, terms, Now::read()));
+        let holder = Arc::new(Holder::new(row, terms, self.news.as_ref(), Now::read()));
         let row = holder.row.clone();
-        self.database.write(move |conn| insert_token(conn, &row)).await?;
+        let store = move |conn: &mut _| insert_token(conn, &row).and_then(|()| note_change(conn));
+        self.database.write(store).await?;
         self.publish(&editing, |holders| holders.push(holder.clone()));
+        self.tell_others();
         Ok(holder)
     }
 
@@ -111,12 +126,18 @@ impl TokenStore {
         let (row, terms) = change(&before).map_err(EditError::Refused)?;
         let after = Arc::new(before.changed(row, terms));
         let row = after.row.clone();
-        if !self.database.write(move |conn| update_token(conn, &row)).await? {
+        let store = move |conn: &mut _| {
+            let is_stored = update_token(conn, &row)?;
+            note_change(conn)?;
+            Ok(is_stored)
+        };
+        if !self.database.write(store).await? {
             return Err(EditError::NotFound);
         }
         self.publish(&editing, |holders| {
             holders.iter_mut().filter(|holder| holder.id == after.id).for_each(|old| *old = after.clone());
         });
+        self.tell_others();
         Ok(after)
     }
 
@@ -130,8 +151,10 @@ impl TokenStore {
         let holder = self.table().get(id).cloned().ok_or(EditError::NotFound)?;
         check(&holder).map_err(EditError::Refused)?;
         let gone = holder.row.id.clone();
-        self.database.write(move |conn| delete_token(conn, &gone)).await?;
+        let store = move |conn: &mut _| delete_token(conn, &gone).and_then(|_| note_change(conn));
+        self.database.write(store).await?;
         self.publish(&editing, |holders| holders.retain(|other| other.id != holder.id));
+        self.tell_others();
         Ok(())
     }
 
@@ -140,8 +163,14 @@ impl TokenStore {
         let now = Now::read();
         let mut editing = self.editing.lock().await;
         editing.unlisted.retain(|holder| holder.standing(now.unix_ms()) == Standing::Active);
-        editing.unlisted.push(Arc::new(Holder::new(row, terms, now)));
+        editing.unlisted.push(Arc::new(Holder::new(row, terms, None, now)));
         self.publish(&editing, |_| {});
+    }
+
+    fn tell_others(&self) {
+        if let Some(news) = &self.news {
+            news.change(Change::Tokens);
+        }
     }
 
     fn publish(&self, editing: &MutexGuard<'_, Editing>, change: impl FnOnce(&mut Vec<Arc<Holder>>)) {
@@ -189,19 +218,25 @@ impl TokenStore {
 
 impl Editing {
     /// Those of the rows that hold; of whom is known already what was used is kept.
-    fn holders(&self, rows: Vec<StoredToken>, known: &TokenTable, now: Now) -> Vec<Arc<Holder>> {
+    fn holders(
+        &self,
+        rows: Vec<StoredToken>,
+        known: &TokenTable,
+        news: Option<&Arc<News>>,
+        now: Now,
+    ) -> Vec<Arc<Holder>> {
         let holder = |row: StoredToken| match known.get(&row.id) {
             Some(known) => known.reread(row),
-            None => restore(row, now),
+            None => restore(row, news, now),
         };
         let holds = |holder: &Holder| !holder.is_configured() || self.configured.contains(&holder.id);
         rows.into_iter().filter_map(holder).filter(holds).map(Arc::new).collect()
     }
 }
 
-fn restore(row: StoredToken, now: Now) -> Option<Holder> {
+fn restore(row: StoredToken, news: Option<&Arc<News>>, now: Now) -> Option<Holder> {
     let id = row.id.clone();
-    let holder = Holder::restore(row, now);
+    let holder = Holder::restore(row, news, now);
     if holder.is_none() {
         error!(token.id = id, "the terms of a client token cannot be read, so it is not let in");
     }

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     actors::{
+        cluster::Cluster,
         directory::Directory,
         logger::{LogQueue, Logger},
         registrar::Registry,
@@ -98,6 +99,7 @@ pub struct Gateway {
     pub catalog: Addr<Catalog>,
     pub models: watch::Receiver<Arc<ModelList>>,
     pub supervisor: Addr<Supervisor>,
+    pub cluster: Addr<Cluster>,
     pub settings: Addr<Keeper>,
     /// All keys, for whoever looks at them.
     pub directory: Addr<Directory>,

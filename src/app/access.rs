@@ -1,12 +1,12 @@
 //! Who may come in, as the configuration says.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use tracing::{info, warn};
 
 use super::StartError;
 use crate::{
-    actors::tokens::TokenStore,
+    actors::{cluster::News, tokens::TokenStore},
     api::{
         admin::{
             events::Listeners,
@@ -54,14 +54,20 @@ pub fn admin_tokens(auth: &Auth, storage: &Storage, sealer: &Sealer) -> io::Resu
 
 /// Who may use the gateway: those of the configuration, and those that were made. A set admin token opens the client API
 /// as well, as users of gemini-balance expect.
-pub fn client_tokens(auth: &Auth, sealer: &Sealer, database: &Database) -> Result<TokenStore, DbError> {
+/// With `news`, other nodes hear of their use.
+pub fn client_tokens(
+    auth: &Auth,
+    sealer: &Sealer,
+    database: &Database,
+    news: Option<Arc<News>>,
+) -> Result<TokenStore, DbError> {
     let now = Now::read();
     let (configured, rows) = database.write_blocking(|conn| {
         let (allowed, auth) = (&auth.allowed_tokens, auth.auth_token.as_ref());
         let configured = sync_configured_tokens(conn, sealer, allowed, auth, now.unix_ms())?;
         Ok((configured, load_tokens(conn)?))
     })?;
-    let store = TokenStore::new(database.clone(), rows, configured, now);
+    let store = TokenStore::new(database.clone(), rows, configured, news, now);
     if store.table().holders().is_empty() {
         warn!("{NO_TOKENS}");
     }

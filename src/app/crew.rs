@@ -60,11 +60,13 @@ pub struct Threads {
     pub services: Arbiter,
     /// For whoever looks at keys.
     view: Arbiter,
+    /// For what goes to and fro between nodes.
+    pub cluster: Arbiter,
 }
 
 impl Threads {
     pub fn stop(self) {
-        for arbiter in [self.keys, self.log, self.services, self.view] {
+        for arbiter in [self.keys, self.log, self.services, self.view, self.cluster] {
             arbiter.stop();
         }
     }
@@ -84,6 +86,7 @@ impl Crew {
             log: Arbiter::new(),
             services: Arbiter::new(),
             view: Arbiter::new(),
+            cluster: Arbiter::new(),
         };
         let StoredPool { keys, ledgers } = pool;
         let queue = Arc::<LogQueue>::default();

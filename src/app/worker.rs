@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{crew::Crew, live::Live, switches};
 use crate::{
-    actors::tokens::TokenStore,
+    actors::{cluster::Cluster, tokens::TokenStore},
     api::{
         archive::Responses,
         gateway::{AdminDoor, Gateway, Limits, Streams},
@@ -40,6 +40,7 @@ pub struct Shared {
     pub tokens: Arc<TokenStore>,
     pub sealer: Sealer,
     pub admin: Arc<AdminDoor>,
+    pub cluster: Addr<Cluster>,
     pub settings: Addr<Keeper>,
     pub database: Database,
     pub outbox_guard: mpsc::WeakSender<()>,
@@ -146,6 +147,7 @@ impl Shared {
             catalog: self.crew.catalog.clone(),
             models: self.crew.models.clone(),
             supervisor: self.crew.supervisor.clone(),
+            cluster: self.cluster.clone(),
             settings: self.settings.clone(),
             directory: self.crew.directory.clone(),
             recheck: self.crew.recheck.clone(),

@@ -4,6 +4,7 @@
 //! boot, and nothing else in the gateway reads them. What is set in the dashboard comes on top, from `settings`.
 
 mod auth;
+mod cluster;
 mod dotenv;
 mod error_rules;
 mod gemini;
@@ -33,6 +34,7 @@ use std::{
 };
 
 pub use auth::Auth;
+pub use cluster::{Cluster, RedisUrl};
 pub use error_rules::ErrorRule;
 pub use gemini::{Gemini, SafetySetting};
 pub use layers::{Layers, Origin};
@@ -67,6 +69,7 @@ pub struct Config {
     pub logs: Logs,
     pub updates: Updates,
     pub storage: Storage,
+    pub cluster: Cluster,
 }
 
 /// Where configuration is looked for.
@@ -128,6 +131,7 @@ impl Config {
         let (media, responses) = (Media::read(reader), Responses::read(reader));
         let (switches, streams) = (Switches::read(reader), Streams::read(reader));
         let (updates, storage) = (Updates::read(reader), Storage::read(reader, dir));
+        let cluster = Cluster::read(reader);
         Some(Self {
             server,
             auth,
@@ -142,6 +146,7 @@ impl Config {
             logs: logs?,
             updates,
             storage,
+            cluster,
         })
     }
 }

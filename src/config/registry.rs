@@ -48,7 +48,8 @@ pub enum Applies {
     /// With the next request.
     Live,
     Restart,
-    /// At the next start too, and it cannot be stored: it says where the stored settings are, or opens them.
+    /// At the next start too, and it cannot be stored: it says where the stored settings are, or opens them, or is about
+    /// one of the nodes that share them.
     Boot,
 }
 
@@ -103,7 +104,7 @@ pub static SETTINGS: &[Setting] = {
         Setting::integer("MAX_CONNECTIONS", 1, 1_000_000).at_restart(),
         Setting::new("CORS_ALLOWED_ORIGINS", List).like(r#"["https://chat.example.com"]"#),
         Setting::new("TRUSTED_PROXIES", List).like(r#"["127.0.0.1","10.0.0.0/8"]"#),
-        Setting::new("NODE_NAME", Text).like("node-1"),
+        Setting::new("NODE_NAME", Text).like("node-1").at_boot(),
         Setting::new("AUTH_TOKEN", Text).secret(),
         Setting::seconds("ADMIN_SESSION_EXPIRE", 60.0, 31_536_000.0),
         Setting::new("ALLOWED_TOKENS", List).like(r#"["sk-a-long-random-text"]"#).secret(),
@@ -184,6 +185,7 @@ pub static SETTINGS: &[Setting] = {
         Setting::new("DATABASE_TYPE", Text).at_boot(),
         Setting::new("SQLITE_DATABASE", Text).at_boot(),
         Setting::new("ENCRYPTION_KEY", Text).like("a long and random passphrase").secret().at_boot(),
+        Setting::new("REDIS_URL", Text).like("redis://127.0.0.1:6379/0").secret().at_boot(),
     ]
 };
 

@@ -1,6 +1,6 @@
 //! Whose request it is.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Borrow, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,13 @@ impl TokenId {
     }
 
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Maps with ids in them are asked by plain text as well.
+impl Borrow<str> for TokenId {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

@@ -9,6 +9,7 @@ pub mod key;
 pub mod key_text;
 pub mod model;
 pub mod network;
+pub mod node;
 pub mod outcome;
 pub mod placement;
 pub mod policy;

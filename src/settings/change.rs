@@ -166,10 +166,11 @@ impl Settings {
 
 fn find(name: &str) -> Result<&'static Setting, String> {
     match registry::find(name) {
-        Some(setting) if setting.applies == Applies::Boot => {
-            Err("is needed before stored settings can be read; set it in the environment or in .env"
-                .to_owned())
-        }
+        Some(setting) if setting.applies == Applies::Boot => Err(
+            "is this node's own or needed before stored settings can be read; set it in the environment or \
+                 in .env"
+                .to_owned(),
+        ),
         Some(setting) => Ok(setting),
         None => {
             let hint = closest(name, 3).map(|meant| format!("; did you mean {meant}?"));

@@ -14,7 +14,10 @@ use super::{
 };
 use crate::{
     config::Config,
-    db::{Database, DbConnection, DbError, QueryResult, all_or_nothing, settings::save_settings},
+    db::{
+        Database, DbConnection, DbError, QueryResult, all_or_nothing,
+        settings::{StoredSetting, load_settings, save_settings},
+    },
 };
 
 /// Looks at what has to be done for settings that come after others.
@@ -24,15 +27,25 @@ pub type Store = Box<dyn FnOnce(&mut DbConnection) -> QueryResult<Enforce> + Sen
 /// Puts what was stored into force, everywhere in this process.
 pub type Enforce = Box<dyn FnOnce() -> LocalBoxFuture<'static, ()> + Send>;
 
+/// Called when a change was stored that other nodes do not know of.
+pub type OnChange = Box<dyn Fn() + Send>;
+
 pub struct Keeper {
     settings: Settings,
     database: Database,
     prepare: Prepare,
+    on_change: OnChange,
 }
 
 impl Keeper {
     pub fn new(settings: Settings, database: Database, prepare: Prepare) -> Self {
-        Self { settings, database, prepare }
+        Self { settings, database, prepare, on_change: Box::new(|| {}) }
+    }
+
+    /// Calls this after each change of its own.
+    #[must_use]
+    pub fn telling(self, on_change: OnChange) -> Self {
+        Self { on_change, ..self }
     }
 }
 
@@ -125,11 +138,59 @@ impl Keeper {
             warn!("{notice}");
         }
         self.settings.make(change);
+        (self.on_change)();
         if !changed.is_empty() {
             let names: Vec<&str> = changed.iter().map(|changed| changed.name).collect();
             info!(settings = names.join(", "), "settings were changed");
         }
         Outcome { settings: self.settings.view(), changed, ignored }
+    }
+}
+
+/// Command: take in what another node has stored.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct RereadSettings;
+
+/// As with a change, the next message waits.
+impl Handler<RereadSettings> for Keeper {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, _: RereadSettings, _: &mut Context<Self>) -> Self::Result {
+        let reading = self.database.read(load_settings);
+        AtomicResponse::new(Box::pin(reading.into_actor(self).then(|rows, keeper, _| {
+            let (database, store) = (keeper.database.clone(), keeper.reread(rows));
+            let enforcing = async move {
+                let Some(store) = store else { return };
+                match database.write(move |conn| all_or_nothing(conn, store)).await {
+                    Ok(enforce) => enforce().await,
+                    Err(failure) => {
+                        error!(error = %failure, "settings of another node were not put into force")
+                    }
+                }
+            };
+            enforcing.into_actor(keeper)
+        })))
+    }
+}
+
+impl Keeper {
+    /// What comes with settings that another node has changed; none if they are the same.
+    fn reread(&mut self, rows: Result<Vec<StoredSetting>, DbError>) -> Option<Store> {
+        let rows = rows.inspect_err(|failure| {
+            error!(error = %failure, "settings that another node has changed could not be read");
+        });
+        let settings = self.settings.reread(rows.ok()?).inspect_err(|problems| {
+            error!(%problems, "stored settings do not fit and are left as they were");
+        });
+        let settings = settings.ok().filter(|settings| !self.settings.is_equal_to(settings))?;
+        let store = (self.prepare)(&self.settings.config(), &settings.config()).inspect_err(|failure| {
+            error!(error = %failure, "settings of another node cannot be put into force, so they are as they were");
+        });
+        let store = store.ok()?;
+        info!("settings were changed on another node");
+        self.settings = settings;
+        Some(store)
     }
 }
 

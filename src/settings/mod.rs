@@ -64,6 +64,11 @@ impl Settings {
     pub fn version(&self) -> i64 {
         self.version
     }
+
+    /// Whether the same holds, from the same places.
+    fn is_equal_to(&self, other: &Self) -> bool {
+        self.values == other.values && self.overrides.keys().eq(other.overrides.keys())
+    }
 }
 
 /// Later than any version before, in this run of the process or in another one.

@@ -44,6 +44,15 @@ impl Settings {
         };
         Ok(Restored { settings, notices, set: sorted.set, unset: sorted.unset })
     }
+
+    /// The settings as they are stored by now. Fails when the files and the environment alone are wrong.
+    pub fn reread(&self, rows: Vec<StoredSetting>) -> Result<Self, ConfigErrors> {
+        let mut sorted = sort(&self.base, &self.base_values, rows, &self.sealer);
+        let (config, _) = settle(&self.base, &mut sorted.overrides)?;
+        let (values, _) = lay(&self.base, &sorted.overrides).typed();
+        let version = next_version(self.version);
+        Ok(Self { overrides: sorted.overrides, values, version, config: config.into(), ..self.clone() })
+    }
 }
 
 #[derive(Default)]

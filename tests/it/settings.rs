@@ -222,7 +222,7 @@ async fn of_two_administrators_the_later_one_sees_the_conflict() {
 async fn secrets_are_told_to_whoever_asks_for_them_and_to_nobody_else() {
     let app = app(&[("CUSTOM_HEADERS", r#"{"x-auth": "hunter2-in-the-environment"}"#)]).await;
     let secret = "hunter2-in-the-dashboard";
-    let changed = patch(&app, &json!({"CUSTOM_HEADERS": {"x-auth": secret}, "NODE_NAME": "n1"})).await;
+    let changed = patch(&app, &json!({"CUSTOM_HEADERS": {"x-auth": secret}, "TEST_MODEL": "n1"})).await;
     let bad = patch(&app, &json!({"CUSTOM_HEADERS": {"x-auth": ["hunter2"]}})).await;
     assert_eq!((changed.status(), bad.status()), (200, 422));
 
@@ -231,7 +231,7 @@ async fn secrets_are_told_to_whoever_asks_for_them_and_to_nobody_else() {
     for answer in [&changed, &bad, &plain, &list] {
         assert!(!answer.text().contains("hunter2") && !answer.text().contains(ADMIN), "{}", answer.text());
     }
-    assert_eq!(plain.json()["settings"]["NODE_NAME"], "n1");
+    assert_eq!(plain.json()["settings"]["TEST_MODEL"], "n1");
     assert!(plain.header("content-disposition").is_some_and(|value| value.starts_with("attachment")));
 
     let whole = post(&app, "/api/admin/settings/export", &json!({"include_secrets": true})).await;

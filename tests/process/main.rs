@@ -7,6 +7,7 @@ mod explain;
 mod harness;
 mod kill;
 mod memory;
+mod nodes;
 mod secrets;
 mod settings;
 mod shutdown;

@@ -4,14 +4,15 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
 
 use crate::{
-    balance::allowance::{Allowance, Exceeded, Need, Reservation},
+    actors::cluster::News,
+    balance::allowance::{Allowance, Exceeded, Need, Reservation, Share},
     db::client_tokens::{CONFIGURED, StoredToken, TokenUsage},
-    domain::{client::TokenId, terms::Terms, time::Now},
+    domain::{client::TokenId, node::NodeId, terms::Terms, time::Now},
 };
 
 /// `last_used` is written down to this precision, so that workers do not fight for it.
@@ -33,6 +34,12 @@ struct UseOf {
     /// Unix milliseconds; 0 is never.
     last_used_ms: AtomicI64,
     last_saved_ms: AtomicI64,
+    /// Where there may be other nodes, they are told by this.
+    news: Option<Arc<News>>,
+    /// It is among the news already.
+    is_news: AtomicBool,
+    /// What other nodes have written down of it was taken in.
+    has_joined: AtomicBool,
 }
 
 /// Whether a token is accepted.
@@ -45,20 +52,29 @@ pub enum Standing {
 
 impl Holder {
     /// A token of the database. `None` when its terms cannot be read: nobody is let in on unknown ones.
-    pub(super) fn restore(row: StoredToken, now: Now) -> Option<Self> {
+    pub(super) fn restore(row: StoredToken, news: Option<&Arc<News>>, now: Now) -> Option<Self> {
         let terms = serde_json::from_str(&row.terms).ok()?;
-        Some(Self::new(row, terms, now))
+        Some(Self::new(row, terms, news, now))
     }
 
-    pub(super) fn new(row: StoredToken, terms: Terms, now: Now) -> Self {
+    pub(super) fn new(row: StoredToken, terms: Terms, news: Option<&Arc<News>>, now: Now) -> Self {
         let used = row.usage.as_deref().and_then(|usage| serde_json::from_str(usage).ok());
         let allowance = match used {
             Some(used) => Allowance::restore(&used, terms.time_zone, now),
             None => Allowance::new(now),
         };
         let last_used_ms = row.last_used_at_ms.unwrap_or(0);
-        let use_of =
-            UseOf { allowance, last_used_ms: last_used_ms.into(), last_saved_ms: last_used_ms.into() };
+        if let Some(news) = news {
+            allowance.share_with_others(news.others(), terms.time_zone, now);
+        }
+        let use_of = UseOf {
+            allowance,
+            last_used_ms: last_used_ms.into(),
+            last_saved_ms: last_used_ms.into(),
+            news: news.cloned(),
+            is_news: false.into(),
+            has_joined: false.into(),
+        };
         let (id, row) = (TokenId::new(&*row.id), StoredToken { terms: stored(&terms), ..row });
         Self { id, row, terms, use_of: Arc::new(use_of) }
     }
@@ -110,7 +126,45 @@ impl Holder {
             true => Some(self.allowance().reserve(&self.terms, need, now)?),
             false => None,
         };
+        if reservation.is_some() {
+            self.is_used();
+        }
         Ok(Admission { holder: self.clone(), reservation })
+    }
+
+    /// Other nodes are to be told. While they have not been, that is a look at an atomic.
+    pub(in crate::actors) fn is_used(self: &Arc<Self>) {
+        if let Some(news) = &self.use_of.news
+            && !self.use_of.is_news.swap(true, Ordering::AcqRel)
+        {
+            news.used(self.clone());
+        }
+    }
+
+    /// What other nodes have to know of it; `None` if it was not used here.
+    pub(in crate::actors) fn share(&self, now: Now) -> Option<Share> {
+        // Whatever is used from here on is news again.
+        self.use_of.is_news.store(false, Ordering::Release);
+        self.allowance().share(self.terms.time_zone, now)
+    }
+
+    pub(in crate::actors) fn hear(&self, node: &NodeId, share: &Share, now: Now) {
+        self.allowance().hear(node, share, self.terms.time_zone, now);
+    }
+
+    /// Takes in what nodes have written down of it.
+    pub(in crate::actors) fn join(
+        &self,
+        shares: &[(NodeId, Share)],
+        alive: impl Fn(&NodeId) -> bool,
+        now: Now,
+    ) {
+        self.allowance().hear_stored(shares, alive, self.terms.time_zone, now);
+        self.use_of.has_joined.store(true, Ordering::Release);
+    }
+
+    pub(in crate::actors) fn has_joined(&self) -> bool {
+        self.use_of.has_joined.load(Ordering::Acquire)
     }
 
     /// What is to be written down, if anything was used since this was asked last.
@@ -147,6 +201,7 @@ impl Admission {
     pub fn settle(mut self, tokens: Option<u64>, images: u64) {
         if let Some(reservation) = self.reservation.take() {
             self.holder.allowance().settle(reservation, tokens, images, Now::read());
+            self.holder.is_used();
         }
     }
 }
@@ -155,6 +210,7 @@ impl Drop for Admission {
     fn drop(&mut self) {
         if let Some(reservation) = self.reservation.take() {
             self.holder.allowance().refund(reservation, Now::read());
+            self.holder.is_used();
         }
     }
 }

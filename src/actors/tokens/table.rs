@@ -13,6 +13,8 @@ pub struct TokenTable {
     by_print: HashMap<TokenPrint, Accepted>,
     /// Those that are listed, the oldest first.
     holders: Vec<Arc<Holder>>,
+    /// Where they are in the list.
+    by_id: HashMap<TokenId, usize>,
 }
 
 #[derive(Debug)]
@@ -46,7 +48,8 @@ impl TokenTable {
                 }
             }
         }
-        Self { by_print, holders }
+        let by_id = holders.iter().enumerate().map(|(at, holder)| (holder.id.clone(), at)).collect();
+        Self { by_print, holders, by_id }
     }
 
     pub fn find(&self, print: &TokenPrint, now_ms: i64) -> Result<&Arc<Holder>, NotAccepted> {
@@ -72,7 +75,7 @@ impl TokenTable {
     }
 
     pub fn get(&self, id: &str) -> Option<&Arc<Holder>> {
-        self.holders.iter().find(|holder| holder.id.as_str() == id)
+        self.by_id.get(id).and_then(|at| self.holders.get(*at))
     }
 }
 

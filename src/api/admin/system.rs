@@ -14,6 +14,7 @@ use crate::{
     actors::{
         Observe,
         balancer::BalancerSnapshot,
+        cluster::{ClusterSnapshot, NodeSeen},
         logger::LoggerSnapshot,
         supervisor::{PoolSnapshot, StateCounts},
     },
@@ -49,9 +50,23 @@ pub struct SystemView {
     pub memory_bytes: Option<u64>,
     pub database: DatabaseView,
     pub log_queue: LogQueueView,
+    /// `null` without `REDIS_URL`.
+    pub redis: Option<RedisView>,
     pub keys: StateCounts,
     /// Releases, as far as somebody looks for them (`UPDATE_CHECK`).
     pub update: UpdateSnapshot,
+}
+
+/// The way to the other nodes.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RedisView {
+    /// Without user and password.
+    pub url: String,
+    pub ok: bool,
+    /// Connected, or not, since then.
+    pub since_ms: i64,
+    /// Why not.
+    pub error: Option<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -75,12 +90,16 @@ pub struct LogQueueView {
 /// A process of the gateway.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct NodeView {
+    /// Another one after each start.
+    pub id: String,
     pub name: Option<String>,
     /// It is the one that answers.
     pub is_self: bool,
     pub started_at_ms: i64,
     pub version: String,
     pub last_seen_at_ms: i64,
+    /// It was heard of within the last seconds.
+    pub is_alive: bool,
     /// It does what only one of them should.
     pub leads: bool,
 }
@@ -123,6 +142,12 @@ pub async fn find_system(_: AdminUser, gateway: Data<Gateway>) -> Result<Json<Sy
         memory_bytes: resident_bytes(Path::new("/proc/self/status")),
         database: look_at_database(&gateway).await,
         log_queue: LogQueueView { queued: log.queued, written: log.written, dropped: log.dropped },
+        redis: look_at_cluster(&gateway).await?.redis.map(|redis| RedisView {
+            url: redis.url,
+            ok: redis.is_connected,
+            since_ms: redis.since_ms,
+            error: redis.error,
+        }),
         keys: pool.states,
         update: gateway.updates.send(Observe::new()).await.map_err(|_| ApiError::Internal)?,
     }))
@@ -140,6 +165,10 @@ async fn look_at_database(gateway: &Gateway) -> DatabaseView {
     }
 }
 
+async fn look_at_cluster(gateway: &Gateway) -> Result<ClusterSnapshot, ApiError> {
+    gateway.cluster.send(Observe::<ClusterSnapshot>::new()).await.map_err(|_| ApiError::Internal)
+}
+
 /// The line `VmRSS` of that file. Source: proc_pid_status(5).
 fn resident_bytes(status: &Path) -> Option<u64> {
     let text = std::fs::read_to_string(status).ok()?;
@@ -147,20 +176,28 @@ fn resident_bytes(status: &Path) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
-/// The processes of the gateway; there is one.
+/// The processes of the gateway, the oldest first. One that fell silent is listed for an hour.
 #[utoipa::path(
     get, path = "/api/admin/nodes", tag = "system",
     responses((status = 200, description = "All there are", body = List<NodeView>)),
 )]
-pub async fn list_nodes(_: AdminUser, gateway: Data<Gateway>) -> Json<List<NodeView>> {
-    Json(List::whole(vec![NodeView {
-        name: gateway.node.clone(),
-        is_self: true,
-        started_at_ms: gateway.admin.started_at_ms,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        last_seen_at_ms: Now::read().unix_ms(),
-        leads: true,
-    }]))
+pub async fn list_nodes(
+    _: AdminUser,
+    gateway: Data<Gateway>,
+) -> Result<Json<List<NodeView>>, Failure<Admin>> {
+    let cluster = look_at_cluster(&gateway).await?;
+    let is_alone = cluster.redis.is_none();
+    let view = |node: NodeSeen| NodeView {
+        id: node.card.id.to_string(),
+        name: node.card.name,
+        is_self: node.is_self,
+        started_at_ms: node.card.started_at_ms,
+        version: node.card.version,
+        last_seen_at_ms: node.last_seen_at_ms,
+        is_alive: node.is_alive,
+        leads: is_alone,
+    };
+    Ok(Json(List::whole(cluster.nodes.into_iter().map(view).collect())))
 }
 
 /// The actors: how many there are, how often they were started again, and what they hold.
@@ -189,6 +226,7 @@ pub async fn list_actors(_: AdminUser, gateway: Data<Gateway>) -> Json<List<Acto
         seen::<_, RecheckSnapshot>("recheck", &gateway.recheck).await,
         seen::<_, Vec<TaskSnapshot>>("scheduler", &gateway.scheduler).await,
         seen::<_, UpdateSnapshot>("updates", &gateway.updates).await,
+        seen::<_, ClusterSnapshot>("cluster", &gateway.cluster).await,
     ]))
 }
 

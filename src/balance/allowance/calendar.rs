@@ -82,6 +82,14 @@ impl Used {
         }
     }
 
+    pub(super) fn at_most(self, most: Self) -> Self {
+        Self {
+            requests: self.requests.min(most.requests),
+            tokens: self.tokens.min(most.tokens),
+            images: self.images.min(most.images),
+        }
+    }
+
     pub(super) fn is_nothing(self) -> bool {
         self == Self::default()
     }
@@ -114,6 +122,11 @@ impl Count {
         } else if zone != self.zone || now_ms < self.starts_ms - length {
             *self = Self { used: self.all(now_ms), ..Self::new(self.period, zone, now_ms) };
         }
+    }
+
+    /// Whether another zone moves the present period, which does not end by that.
+    pub fn is_shifted_by(&self, zone: Zone, now_ms: i64) -> bool {
+        zone != self.zone && now_ms < self.ends_ms
     }
 
     /// What counts at this moment. A period that has been gone back to holds what was used in both.

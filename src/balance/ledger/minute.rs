@@ -132,6 +132,23 @@ impl Minute {
         self.tokens -= u64::from(tokens);
     }
 
+    /// Takes back what was counted in a tick that nobody knows, from the oldest on: so nothing is forgotten too early.
+    pub(in crate::balance) fn take_back(&mut self, mut requests: u64, mut tokens: u64) {
+        for slot in &mut self.slots {
+            let fewer = slot.requests.min(u16::try_from(requests).unwrap_or(u16::MAX));
+            let less = slot.tokens.min(u32::try_from(tokens).unwrap_or(u32::MAX));
+            slot.requests -= fewer;
+            slot.tokens -= less;
+            self.requests -= u64::from(fewer);
+            self.tokens -= u64::from(less);
+            requests -= u64::from(fewer);
+            tokens -= u64::from(less);
+            if requests == 0 && tokens == 0 {
+                break;
+            }
+        }
+    }
+
     /// The last tick that has to be forgotten until no more than this is left; `None` when there is room now.
     pub(in crate::balance) fn blocking_tick(&self, requests: u64, tokens: u64) -> Option<u32> {
         let (mut left_requests, mut left_tokens) = (self.requests, self.tokens);

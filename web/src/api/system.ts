@@ -9,6 +9,8 @@ export interface SystemView {
   uptime_ms: number
   database: { kind: string; ok: boolean; latency_ms: number | null; size_bytes: number | null; path?: string | null }
   log_queue: { queued: number; written: number; dropped: number }
+  /** `null` without `REDIS_URL`. */
+  redis: { url: string; ok: boolean; since_ms: number; error: string | null } | null
   workers: number
   memory_bytes: number | null
   keys: StateCounts
@@ -23,11 +25,13 @@ export interface SystemView {
 }
 
 export interface NodeView {
+  id: string
   name: string | null
   is_self: boolean
   started_at_ms: number
   version: string
   last_seen_at_ms: number
+  is_alive: boolean
   leads: boolean
 }
 
