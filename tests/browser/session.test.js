@@ -4,7 +4,7 @@ import { after, before, describe, it } from 'node:test'
 import { DESKTOP, PHONE, assertAccessible, logIn, openPage, startBrowser } from './browser.js'
 import { startDemo } from './gateway.js'
 
-/** From the navigation to a figure and a chart. A quiet machine takes well below 1,500 ms, which is told; only what cannot
+/** From the navigation to a figure and a chart. A quiet machine takes about a second, which is told; only what cannot
  * be blamed on other work there fails. */
 const READY_MS = 5_000
 const VISITS = 3
