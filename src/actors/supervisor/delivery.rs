@@ -62,8 +62,10 @@ impl Supervisor {
         let Some(entry) = self.keys.get(&key) else { return };
         let sent = entry.actor.send(settle.clone()).into_actor(self);
         ctx.spawn(sent.map(move |result, supervisor, ctx| {
-            if result.is_err() && delivery < DELIVERIES {
-                supervisor.keep(key, settle, delivery, ctx);
+            match result {
+                Ok(()) => supervisor.saving.used(key),
+                Err(_) if delivery < DELIVERIES => supervisor.keep(key, settle, delivery, ctx),
+                Err(_) => {}
             }
         }));
     }
