@@ -1,11 +1,7 @@
 //! Which keys exist. Spawns their actors, respawns those that die, tells every balancer what has changed, and writes
 //! the health of keys to the database so that a restart forgets neither a cooldown nor an invalid key.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use serde::Serialize;

@@ -79,16 +79,24 @@ mod tests {
 
     #[test]
     fn counting_goes_on_where_it_was_saved() {
-        let saved =
-            KeyFigures { requests: 7, failures: 2, last_used_at_ms: Some(50), last_error: Some("billing".into()) };
+        let saved = KeyFigures {
+            requests: 7,
+            failures: 2,
+            last_used_at_ms: Some(50),
+            last_error: Some("billing".into()),
+        };
         let tally = Tally::restore(saved.clone());
         assert_eq!(tally.figures(), saved);
 
         tally.attempted(90);
         tally.failed("outlier");
 
-        let after =
-            KeyFigures { requests: 8, failures: 3, last_used_at_ms: Some(90), last_error: Some("outlier".into()) };
+        let after = KeyFigures {
+            requests: 8,
+            failures: 3,
+            last_used_at_ms: Some(90),
+            last_error: Some("outlier".into()),
+        };
         assert_eq!(tally.figures(), after);
         assert_eq!(Tally::restore(KeyFigures::default()).figures(), Tally::default().figures());
     }

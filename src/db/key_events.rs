@@ -159,8 +159,7 @@ fn insert_fresh(conn: &mut DbConnection, fresh: Vec<StoredKeyEvent>) -> QueryRes
         return Ok(());
     }
     let first = counters::reserve(conn, "key_events", fresh.len())?;
-    let rows: Vec<Row> =
-        (first..).zip(&fresh).map(|(id, stored)| Row { id, ..Row::new(stored) }).collect();
+    let rows: Vec<Row> = (first..).zip(&fresh).map(|(id, stored)| Row { id, ..Row::new(stored) }).collect();
     for rows in rows.chunks(CHUNK) {
         diesel::insert_into(key_events::table).values(rows).execute(conn)?;
     }
@@ -300,7 +299,8 @@ mod tests {
                 let first = list_key_events(conn, &of(1), None, 2)?;
                 let second = list_key_events(conn, &of(1), Some(first[1].id), 2)?;
 
-                let events: Vec<_> = first.into_iter().chain(second).rev().map(|stored| stored.event).collect();
+                let events: Vec<_> =
+                    first.into_iter().chain(second).rev().map(|stored| stored.event).collect();
                 assert_eq!(events, told);
                 assert_eq!((count_key_events(conn, &of(1))?, count_rows(conn)?), (3, 4));
                 let added = KeyEventFilter { key: None, kinds: vec![KeyEventKind::Added] };

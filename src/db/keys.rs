@@ -316,11 +316,7 @@ pub struct Checkpoint {
 }
 
 /// Stores checkpoints, all or none; keys that are gone in the meantime are passed over.
-pub fn save_checkpoints(
-    conn: &mut DbConnection,
-    checkpoints: &[Checkpoint],
-    now_ms: i64,
-) -> QueryResult<()> {
+pub fn save_checkpoints(conn: &mut DbConnection, checkpoints: &[Checkpoint], now_ms: i64) -> QueryResult<()> {
     conn.immediate_transaction(|conn| {
         for Checkpoint { key, health, figures } in checkpoints {
             let (row, figures) = (keys::table.find(key.0), FiguresRow::from(figures));

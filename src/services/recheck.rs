@@ -63,7 +63,11 @@ impl Recheck {
     }
 
     /// Looks at the keys that the supervisor finds, and tells their actors.
-    fn look_at(&self, question: FindSuspects, is_asked_for: bool) -> ResponseActFuture<Self, RecheckSnapshot> {
+    fn look_at(
+        &self,
+        question: FindSuspects,
+        is_asked_for: bool,
+    ) -> ResponseActFuture<Self, RecheckSnapshot> {
         let (supervisor, client, model) =
             (self.supervisor.clone(), self.client.clone(), self.test_model.clone());
         let looking = async move {

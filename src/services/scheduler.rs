@@ -88,7 +88,7 @@ impl Scheduler {
             let prune = Prune {
                 requests_older_than: config.logs.request_retention,
                 errors_older_than: config.logs.error_retention,
-                events_older_than: config.logs.event_retention,
+                events_older_than: Some(config.logs.event_retention),
                 max_rows: config.logs.max_rows,
             };
             Box::pin(async move {

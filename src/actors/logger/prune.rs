@@ -28,13 +28,13 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Command: delete rows that are older than these ages, and the oldest of those that are more than so many. Answers with
 /// the number of deleted rows.
-#[derive(Debug, Clone, Copy, Message)]
+#[derive(Debug, Clone, Copy, Default, Message)]
 #[rtype(result = "usize")]
 pub struct Prune {
     pub requests_older_than: Option<Duration>,
     pub errors_older_than: Option<Duration>,
     /// Of the history of keys.
-    pub events_older_than: Duration,
+    pub events_older_than: Option<Duration>,
     /// That each of the logs, and the history, may have.
     pub max_rows: Option<u64>,
 }
@@ -52,8 +52,9 @@ impl Handler<Prune> for Logger {
             if let Some(age) = prune.errors_older_than {
                 deleted += delete_in_steps(&database, age, error_logs::delete_older_than).await;
             }
-            let age = prune.events_older_than;
-            deleted += delete_in_steps(&database, age, key_events::delete_older_than).await;
+            if let Some(age) = prune.events_older_than {
+                deleted += delete_in_steps(&database, age, key_events::delete_older_than).await;
+            }
             let surplus = |conn: &mut DbConnection| key_events::delete_surplus(conn, EVENTS_OF_A_KEY, STEP);
             deleted += repeat(&database, surplus).await;
             if let Some(most) = prune.max_rows {
@@ -183,13 +184,7 @@ mod tests {
         let rows = (0..30).map(row).collect();
         logger.send(super::super::RequestsFinished { requests: rows, errors: Vec::new() }).await.unwrap();
         logger.send(Flush).await.unwrap();
-        let events_older_than = Duration::from_secs(1);
-        let prune = |max_rows| Prune {
-            requests_older_than: None,
-            errors_older_than: None,
-            events_older_than,
-            max_rows,
-        };
+        let prune = |max_rows| Prune { max_rows, ..Prune::default() };
 
         assert_eq!(logger.send(prune(Some(30))).await.unwrap(), 0);
         assert_eq!(logger.send(prune(Some(12))).await.unwrap(), 18);

@@ -24,9 +24,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{
-    Admin, error::AdminError, jobs::JobState, parameters::Parameters, requests::row::RequestRow,
-};
+use super::{Admin, error::AdminError, jobs::JobState, parameters::Parameters, requests::row::RequestRow};
 use crate::{
     actors::{
         Observe,

@@ -109,7 +109,8 @@ impl Memory {
     }
 
     fn forget_old(&mut self, now: Instant) {
-        while let Some((began, oldest)) = self.order.front().copied().filter(|(at, _)| *at + KEPT_FOR <= now) {
+        while let Some((began, oldest)) = self.order.front().copied().filter(|(at, _)| *at + KEPT_FOR <= now)
+        {
             self.order.pop_front();
             self.forget_if_of(oldest, began);
         }

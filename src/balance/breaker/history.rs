@@ -223,7 +223,11 @@ mod tests {
                 health.verified(now.instant);
             });
 
-            assert_eq!((told[0].to, told[0].cause.as_deref()), (Some(expected), Some("verify")), "{outcome:?}");
+            assert_eq!(
+                (told[0].to, told[0].cause.as_deref()),
+                (Some(expected), Some("verify")),
+                "{outcome:?}"
+            );
         }
     }
 }

@@ -122,8 +122,10 @@ mod tests {
 
             assert_eq!(back.keys, before.keys[2..]);
             assert_eq!(load_keys(conn, sealer)?, before);
-            let told = list_key_events(conn, &KeyEventFilter { key: Some(KeyId(3)), kinds: vec![] }, None, 9)?;
-            let kinds: Vec<_> = told.iter().rev().map(|stored| (stored.event.kind, stored.event.by)).collect();
+            let told =
+                list_key_events(conn, &KeyEventFilter { key: Some(KeyId(3)), kinds: vec![] }, None, 9)?;
+            let kinds: Vec<_> =
+                told.iter().rev().map(|stored| (stored.event.kind, stored.event.by)).collect();
             let of_operator = |kind| (kind, KeyEventBy::Operator);
             assert_eq!(
                 kinds,

@@ -161,14 +161,15 @@ async fn what_a_key_has_done_is_known_after_a_restart() {
         let key = get(app, &path).await.json();
         ["requests_total", "failures_total", "last_used_at_ms", "last_error"].map(|name| key[name].clone())
     };
-    let before = eventually("it is counted", async || {
-        Some(figures(&app).await).filter(|figures| figures[1] == 1)
-    })
-    .await;
+    let before =
+        eventually("it is counted", async || Some(figures(&app).await).filter(|figures| figures[1] == 1))
+            .await;
 
     let app = app.stop().await.start().await;
 
-    let after = eventually("the key is listed", async || Some(figures(&app).await).filter(|f| f[0] != Value::Null)).await;
+    let after =
+        eventually("the key is listed", async || Some(figures(&app).await).filter(|f| f[0] != Value::Null))
+            .await;
     assert!(after[0].as_u64() >= before[0].as_u64() && before[0].as_u64() >= Some(1), "{before:?} {after:?}");
     assert_eq!((&after[1], &after[3]), (&json!(1), &json!("quota_minute")));
     assert!(after[2].as_i64() >= before[2].as_i64());
@@ -237,7 +238,8 @@ async fn a_job_that_deleted_keys_can_be_undone_and_the_keys_serve_again() {
 #[actix_web::test]
 async fn what_was_purged_cannot_be_brought_back_and_its_secret_is_gone() {
     let app = start(&["k1"], &[]).await;
-    let added = send(&app, Method::POST, KEYS, json!({"keys": "AIzaSyA-1234567890abcdefghijklmnopqrst1"})).await;
+    let added =
+        send(&app, Method::POST, KEYS, json!({"keys": "AIzaSyA-1234567890abcdefghijklmnopqrst1"})).await;
     let id = added.json()["items"][0]["id"].as_i64().expect("an id");
     let path = format!("{KEYS}/{id}");
     assert_eq!(app.client_with(ADMIN).request(Method::DELETE, &path).send().await.status(), 204);
@@ -246,6 +248,7 @@ async fn what_was_purged_cannot_be_brought_back_and_its_secret_is_gone() {
 
     assert_eq!(purged, 1);
     assert_eq!(send(&app, Method::POST, &format!("{path}/restore"), json!({})).await.status(), 404);
-    let again = send(&app, Method::POST, KEYS, json!({"keys": "AIzaSyA-1234567890abcdefghijklmnopqrst1"})).await;
+    let again =
+        send(&app, Method::POST, KEYS, json!({"keys": "AIzaSyA-1234567890abcdefghijklmnopqrst1"})).await;
     assert_ne!(again.json()["items"][0]["id"], id, "it is a new key");
 }

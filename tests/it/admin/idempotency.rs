@@ -26,7 +26,10 @@ async fn an_import_that_is_sent_again_gets_its_first_answer() {
 
     assert_eq!((first.status(), second.status()), (201, 201), "{}", second.text());
     assert_eq!(first.text(), second.text());
-    assert_eq!((first.header("idempotency-replayed"), second.header("idempotency-replayed")), (None, Some("true")));
+    assert_eq!(
+        (first.header("idempotency-replayed"), second.header("idempotency-replayed")),
+        (None, Some("true"))
+    );
     let fresh = post(&app, KEYS, "b", &body).await;
     assert_eq!((fresh.status(), &fresh.json()["duplicate"]), (200, &json!(1)));
 }
@@ -38,7 +41,8 @@ async fn a_token_is_made_once_and_an_action_started_once() {
     let (first, second) = (post(&app, TOKENS, "a", &spec).await, post(&app, TOKENS, "a", &spec).await);
     assert_eq!((first.status(), first.json()), (201, second.json()));
     let listed = app.client_with(ADMIN).get(&format!("{TOKENS}?q=a")).send().await.json();
-    let made = listed["items"].as_array().expect("tokens").iter().filter(|token| token["name"] == "a").count();
+    let made =
+        listed["items"].as_array().expect("tokens").iter().filter(|token| token["name"] == "a").count();
     assert_eq!(made, 1);
 
     let (actions, body) = (format!("{KEYS}/actions"), json!({"action": "reset", "filter": {}}));
@@ -70,7 +74,10 @@ async fn a_request_that_was_refused_may_be_mended_under_its_key() {
     let app = start().await;
 
     assert_eq!(post(&app, TOKENS, "a", &json!({"name": "a", "surprise": 1})).await.status(), 422);
-    assert_eq!(post(&app, TOKENS, "a", &json!({"name": "a", "time_zone": "Mars/Olympus"})).await.status(), 422);
+    assert_eq!(
+        post(&app, TOKENS, "a", &json!({"name": "a", "time_zone": "Mars/Olympus"})).await.status(),
+        422
+    );
     assert_eq!(post(&app, TOKENS, "a", &json!({"name": "a"})).await.status(), 201);
 }
 
