@@ -104,10 +104,10 @@ describe('the page of keys', () => {
   })
 
   it('takes a deletion back from the notice, and a key that was switched off as well', async () => {
-    await page.goto(`${demo.gateway}/keys?q=${names[7].slice(0, 10)}`)
+    const [known] = (await demo.admin('GET', 'keys?tag=pasted&limit=1')).items
+    await page.goto(`${demo.gateway}/keys?q=${known.id}`)
     const actions = page.getByRole('button', { name: /Actions for/ })
     await page.waitForFunction(() => document.querySelector('[role=table]')?.getAttribute('aria-rowcount') === '2')
-    const [known] = (await demo.admin('GET', `keys?q=${names[7].slice(0, 10)}`)).items
 
     await actions.first().click()
     await page.getByRole('menuitem', { name: 'Delete' }).click()
@@ -115,13 +115,13 @@ describe('the page of keys', () => {
     await page.getByText('No key matches').waitFor()
     await page.locator('.toast').getByRole('button', { name: 'Undo' }).last().click()
     await page.waitForFunction(() => document.querySelector('[role=table]')?.getAttribute('aria-rowcount') === '2')
-    const [back] = (await demo.admin('GET', `keys?q=${names[7].slice(0, 10)}`)).items
+    const back = await demo.admin('GET', `keys/${known.id}`)
     assert.deepEqual([back.id, back.created_at_ms], [known.id, known.created_at_ms])
 
     const stateOf = async () => (await demo.admin('GET', `keys/${known.id}`)).state
     const before = await stateOf()
     await actions.first().click()
-    await page.getByRole('menuitem', { name: before === 'disabled' ? 'Enable' : 'Disable' }).click()
+    await page.getByRole('menuitem', { name: before === 'disabled' ? 'Enable' : 'Disable', exact: true }).click()
     await page.locator('.toast').getByRole('button', { name: 'Undo' }).last().click()
     await page.waitForFunction(
       async ([url, token, id, wanted]) => {
