@@ -150,6 +150,7 @@ impl Pool {
                 placement: KeyPlacement::default(),
                 health: Some(health),
                 about: Default::default(),
+                figures: Default::default(),
             }
         };
         let pool: Vec<_> = (1..=keys).map(pool_key).collect();

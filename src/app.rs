@@ -29,11 +29,12 @@ use self::{
 };
 use crate::{
     actors::{
+        Observe,
         archive::Archive,
         cluster::{Cluster, Leave, News},
         logger::{Flush, Logger},
         registrar::{Registrar, SaveOwners},
-        supervisor::{Checkpoint, Supervisor},
+        supervisor::{Checkpoint, PoolSnapshot, Supervisor},
         tokens::{SaveUse, TokenKeeper},
     },
     api::{gateway::AdminDoor, signatures::Signatures},
@@ -176,10 +177,16 @@ impl Running {
             warn!("some finished requests did not reach the logger in time");
         }
         let saved = async {
+            let checkpoint = self.supervisor.send(Checkpoint);
+            let last_rows = async {
+                // With the checkpoint it tells the logger what has happened to keys; it has done so when it answers.
+                let _ = self.supervisor.send(Observe::<PoolSnapshot>::new()).await;
+                self.logger.send(Flush).await
+            };
             tokio::join!(
-                self.logger.send(Flush),
+                checkpoint,
+                last_rows,
                 self.archive.send(Flush),
-                self.supervisor.send(Checkpoint),
                 self.registrar.send(SaveOwners),
                 self.keeper.send(SaveUse),
                 self.cluster.send(Leave)

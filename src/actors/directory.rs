@@ -4,13 +4,16 @@
 mod changes;
 mod query;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use actix::prelude::*;
 
 use changes::Changes;
 pub use changes::{Glance, LookAround, StateChange};
-pub use query::{KeyFilter, KeyPage, KeySort, QueryKeys, StateName};
+pub use query::{KeyFilter, KeyPage, KeySort, QueryKeys};
 
 use super::supervisor::{ListTo, Supervisor};
 use crate::{
@@ -78,7 +81,7 @@ impl Handler<Listed> for Directory {
             match listing {
                 Listing::Changed(row) => {
                     if self.is_filled {
-                        let from = self.keys.get(&row.id).map(|known| StateName::of(&known.health));
+                        let from = self.keys.get(&row.id).map(|known| known.health.name());
                         self.changes.note(from, &row, now);
                     }
                     self.keys.insert(row.id, *row);
@@ -89,6 +92,20 @@ impl Handler<Listed> for Directory {
             }
         }
         self.is_filled = true;
+    }
+}
+
+/// Question: these keys; those that are gone are left out.
+#[derive(Debug, Message)]
+#[rtype(result = "HashMap<KeyId, KeyRow>")]
+pub struct LookUpAll(pub Vec<KeyId>);
+
+impl Handler<LookUpAll> for Directory {
+    type Result = MessageResult<LookUpAll>;
+
+    fn handle(&mut self, LookUpAll(keys): LookUpAll, _: &mut Context<Self>) -> Self::Result {
+        let known = keys.into_iter().filter_map(|key| Some((key, self.keys.get(&key)?.clone())));
+        MessageResult(known.collect())
     }
 }
 

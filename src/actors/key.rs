@@ -1,6 +1,6 @@
 //! One actor per API key: it alone judges whether its key may be used.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use serde::Serialize;
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     balance::{
-        breaker::{HealthSnapshot, KeyHealth, KeyState, ProjectFault},
+        breaker::{Cause, HealthSnapshot, KeyHealth, KeyState, ProjectFault},
         gauge::Gauge,
         provisional::{Provisional, provisional},
         tally::Tally,
@@ -26,16 +26,17 @@ use crate::{
     },
 };
 
-/// What one key has done since this process started.
+/// What one key has done.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct KeyTally {
     pub attempts: u64,
+    /// Since this life of the actor began.
     pub successes: u64,
     /// Attempts that failed through the key itself, its quotas or its project.
     pub failures: u64,
     pub last_used_at_ms: Option<i64>,
     /// The name of the outcome that last went against this key.
-    pub last_failure: Option<&'static str>,
+    pub last_failure: Option<Cow<'static, str>>,
 }
 
 /// Snapshot: what a key's actor holds.
@@ -128,12 +129,13 @@ impl KeyActor {
     }
 
     /// Tells what has changed, and wakes up when the next cooldown ends.
-    fn publish(&mut self, ctx: &mut Context<Self>) {
+    fn publish(&mut self, cause: Cause, ctx: &mut Context<Self>) {
         let now = Now::read();
         self.supervisor().do_send(KeyStateChanged {
             key: self.id,
             routing: self.health.routing(),
             health: self.health.snapshot(now),
+            cause,
         });
         self.set_timer(now, ctx);
     }
@@ -151,7 +153,7 @@ impl KeyActor {
     fn wake(&mut self, ctx: &mut Context<Self>) {
         self.timer = None;
         self.health.expire(Now::read().instant);
-        self.publish(ctx);
+        self.publish(Cause::Time, ctx);
     }
 }
 
@@ -166,7 +168,7 @@ impl Actor for KeyActor {
         self.gauge.release_probe();
         let now = Now::read();
         if self.health.expire(now.instant) || self.guard.incarnation > 0 {
-            self.publish(ctx);
+            self.publish(Cause::Time, ctx);
         } else {
             // The supervisor made it, and knows; a hundred thousand keys that all speak up at the start are a crowd.
             self.set_timer(now, ctx);
@@ -196,37 +198,43 @@ impl Handler<Settle> for KeyActor {
 
     fn handle(&mut self, Settle(settled): Settle, ctx: &mut Context<Self>) {
         let now = Now::read();
-        let mut changed = false;
+        let mut cause = None;
         for settlement in &settled {
-            changed |= self.record(settlement, now);
+            let changed = self.record(settlement, now);
             // Balancers assume something of a key that was refused; they wait for the verdict, even an unchanged one.
-            changed |= provisional(&settlement.outcome, now) != Provisional::Nothing;
+            if changed || provisional(&settlement.outcome, now) != Provisional::Nothing {
+                cause = Some(Cause::Attempt(settlement.outcome.name()));
+            }
         }
-        if changed {
-            self.publish(ctx);
+        if let Some(cause) = cause {
+            self.publish(cause, ctx);
         }
     }
 }
 
-/// Command: a scheduled re-check has looked at this key.
+/// Command: a re-check has looked at this key. Answered when the verdict is on its way to the supervisor.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Rechecked {
     /// The fault that Google still sees, or none when it accepted the key.
     pub fault: Option<KeyFault>,
+    /// Somebody asked about this very key.
+    pub is_asked_for: bool,
 }
 
 impl Handler<Rechecked> for KeyActor {
     type Result = ();
 
-    fn handle(&mut self, Rechecked { fault }: Rechecked, ctx: &mut Context<Self>) {
+    fn handle(&mut self, Rechecked { fault, is_asked_for }: Rechecked, ctx: &mut Context<Self>) {
         let changed = match fault {
+            None if is_asked_for => self.health.verified(Now::read().instant),
             None => self.health.found_well(),
             Some(fault) => self.health.found_invalid(fault),
         };
+        let cause = if is_asked_for { Cause::Verify } else { Cause::Recheck };
         if changed {
             info!(key.id = %self.id, "key {} is now {:?} after a re-check", self.id, self.health.state());
-            self.publish(ctx);
+            self.publish(cause, ctx);
         }
     }
 }
@@ -246,7 +254,7 @@ impl Handler<Forgive> for KeyActor {
             debug!(key.id = %self.id, "key {} is forgiven what a storm did", self.id);
         }
         // Balancers that took it for refused wait for the verdict, whatever it is.
-        self.publish(ctx);
+        self.publish(Cause::Storm, ctx);
     }
 }
 
@@ -261,7 +269,7 @@ impl Handler<SiblingFell> for KeyActor {
     fn handle(&mut self, SiblingFell(fault): SiblingFell, ctx: &mut Context<Self>) {
         if self.health.sibling_fell(fault, Now::read()) {
             info!(key.id = %self.id, ?fault, "key {} is now {:?}, as its project fell", self.id, self.health.state());
-            self.publish(ctx);
+            self.publish(Cause::Sibling, ctx);
         }
     }
 }
@@ -297,7 +305,7 @@ impl Handler<Steer> for KeyActor {
             Steering::Retire => return ctx.stop(),
         }
         info!(key.id = %self.id, ?steering, "an operator has changed key {}", self.id);
-        self.publish(ctx);
+        self.publish(if steering == Steering::Reset { Cause::Reset } else { Cause::Switch }, ctx);
     }
 }
 

@@ -15,13 +15,18 @@ use tokio::{sync::oneshot, time::Instant};
 use tracing::error;
 
 use super::{Observe, traffic::Traffic};
-use crate::db::{
-    Database, error_logs::NewErrorLog, logs::insert_logs, request_logs::RequestLog, rollups::ModelNames,
+use crate::{
+    db::{
+        Database, error_logs::NewErrorLog, logs::insert_logs, request_logs::RequestLog, rollups::ModelNames,
+    },
+    domain::key_event::KeyEvent,
 };
 
+mod history;
 mod prune;
 mod sums;
 
+pub use history::KeysChanged;
 pub(super) use prune::delete_in_steps;
 pub use prune::{Prune, PruneSums};
 pub use sums::StatesSampled;
@@ -92,22 +97,25 @@ pub struct Logger {
     flushing: Vec<oneshot::Sender<()>>,
 }
 
-/// Rows of both logs, oldest first.
+/// Rows of both logs and of the history of keys, oldest first.
 #[derive(Debug, Default)]
 struct Batch {
     requests: VecDeque<RequestLog>,
     errors: VecDeque<NewErrorLog>,
+    events: VecDeque<KeyEvent>,
 }
 
 impl Batch {
     fn len(&self) -> usize {
-        self.requests.len() + self.errors.len()
+        self.requests.len() + self.errors.len() + self.events.len()
     }
 
     fn take_first(&mut self, count: usize) -> Self {
         let errors = count.min(self.errors.len());
-        let requests = (count - errors).min(self.requests.len());
+        let events = (count - errors).min(self.events.len());
+        let requests = (count - errors - events).min(self.requests.len());
         Self {
+            events: self.events.drain(..events).collect(),
             requests: self.requests.drain(..requests).collect(),
             errors: self.errors.drain(..errors).collect(),
         }
@@ -116,6 +124,7 @@ impl Batch {
     fn put_back(&mut self, mut older: Self) {
         older.requests.append(&mut self.requests);
         older.errors.append(&mut self.errors);
+        older.events.append(&mut self.events);
         *self = older;
     }
 }
@@ -132,6 +141,22 @@ impl Logger {
             not_before: None,
             failures: 0,
             flushing: Vec::new(),
+        }
+    }
+
+    /// Keeps what is to be written, or gives it up where too much waits already.
+    fn take_in(&mut self, mut fresh: Batch, ctx: &mut Context<Self>) {
+        let count = fresh.len();
+        if self.waiting.len() + count > CAPACITY {
+            self.queue.refuse(count);
+            return;
+        }
+        self.queue.queued.fetch_add(count, Ordering::Relaxed);
+        self.waiting.requests.append(&mut fresh.requests);
+        self.waiting.errors.append(&mut fresh.errors);
+        self.waiting.events.append(&mut fresh.events);
+        if self.waiting.len() >= BATCH {
+            self.write(ctx);
         }
     }
 
@@ -183,9 +208,10 @@ async fn write_batch(
     let rows = batch.clone();
     let written = database.write(move |conn| {
         let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
-        let Batch { requests, errors } = &mut *rows;
+        let Batch { requests, errors, events } = &mut *rows;
         let mut names = names.lock().unwrap_or_else(PoisonError::into_inner);
-        insert_logs(conn, &mut names, requests.make_contiguous(), errors.make_contiguous())
+        let (requests, errors) = (requests.make_contiguous(), errors.make_contiguous());
+        insert_logs(conn, &mut names, requests, errors, events.make_contiguous())
     });
     match written.await {
         Ok(broken) => {
@@ -226,17 +252,9 @@ impl Handler<RequestsFinished> for Logger {
 
     fn handle(&mut self, finished: RequestsFinished, ctx: &mut Context<Self>) {
         self.traffic.record(&finished.requests);
-        let count = finished.requests.len() + finished.errors.len();
-        if self.waiting.len() + count > CAPACITY {
-            self.queue.refuse(count);
-            return;
-        }
-        self.queue.queued.fetch_add(count, Ordering::Relaxed);
-        self.waiting.requests.extend(finished.requests);
-        self.waiting.errors.extend(finished.errors);
-        if self.waiting.len() >= BATCH {
-            self.write(ctx);
-        }
+        let RequestsFinished { requests, errors } = finished;
+        let fresh = Batch { requests: requests.into(), errors: errors.into(), events: VecDeque::new() };
+        self.take_in(fresh, ctx);
     }
 }
 

@@ -1,28 +1,24 @@
 //! Which keys exist. Spawns their actors, respawns those that die, tells every balancer what has changed, and writes
 //! the health of keys to the database so that a restart forgets neither a cooldown nor an invalid key.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use serde::Serialize;
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::{Observe, directory::Listed, key::KeyActor};
 use crate::{
     balance::{
-        breaker::{Availability, HealthSnapshot, KeyHealth, Routing, StateSnapshot},
+        breaker::{self, Availability, Cause, HealthSnapshot, KeyHealth, Routing, StateSnapshot},
         forecast::SAMPLED_EVERY,
         table::Place,
         tally::Tally,
     },
-    db::{self, Database},
+    db::{Database, keys::StoredKey},
     domain::{
-        key::{ApiKey, KeyAbout, KeyId},
+        key::{ApiKey, KeyAbout, KeyFigures, KeyId},
         placement::KeyPlacement,
         time::Now,
     },
@@ -31,10 +27,12 @@ use crate::{
 mod delivery;
 mod failures;
 mod forecasts;
+mod history;
 mod labels;
 mod listing;
 mod operations;
 mod projects;
+mod saving;
 mod siblings;
 mod suspects;
 mod twins;
@@ -43,11 +41,14 @@ mod workers;
 use delivery::Undelivered;
 pub use delivery::{ForgiveKeys, SettleKeys};
 use forecasts::Forecasts;
+use history::History;
 pub use labels::{KeyLabel, MaskKeys};
 pub use listing::ListTo;
-pub use operations::{AddKeys, PlaceKeys, RemoveKeys, SteerKeys};
+pub use operations::{AddKeys, PlaceKeys, PurgeKeys, RemoveKeys, SteerKeys, purged_before_ms};
 use projects::{LEDGERS_SAVED_EVERY, Projects};
 pub use projects::{LimitProjects, ProjectSettings, PruneLedgers};
+pub use saving::Checkpoint;
+use saving::{FIGURES_SAVED_EVERY, Saving};
 pub use siblings::ReportTo;
 use siblings::Siblings;
 pub use suspects::{FindSuspects, RecheckNow, Suspect, Suspects};
@@ -55,8 +56,6 @@ use twins::Twins;
 pub use twins::{Attention, AttentionItem, ProjectSeen};
 pub use workers::Subscribe;
 
-/// Changes of health are written together, at most this long after the first of them.
-const CHECKPOINT_AFTER: Duration = Duration::from_millis(250);
 /// A key that has been well for this long starts its backoff afresh.
 const CALM_AFTER: Duration = Duration::from_secs(60);
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
@@ -111,6 +110,21 @@ pub struct PoolKey {
     pub placement: KeyPlacement,
     pub about: KeyAbout,
     pub health: Option<HealthSnapshot>,
+    pub figures: KeyFigures,
+}
+
+impl From<StoredKey> for PoolKey {
+    fn from(stored: StoredKey) -> Self {
+        Self {
+            id: stored.id,
+            secret: stored.key,
+            placement: stored.placement,
+            about: stored.about,
+            // A newer version may have written what this one does not understand.
+            health: stored.health.and_then(|json| serde_json::from_str(&json).ok()),
+            figures: stored.figures,
+        }
+    }
 }
 
 struct Entry {
@@ -141,9 +155,8 @@ pub struct Supervisor {
     /// In the order of their ids, which is how policies that take turns begin.
     keys: BTreeMap<KeyId, Box<Entry>>,
     balancers: Vec<Subscribe>,
-    unsaved: HashMap<KeyId, HealthSnapshot>,
-    /// On its way to the database.
-    saving: Option<HashMap<KeyId, HealthSnapshot>>,
+    saving: Saving,
+    history: History,
     undelivered: Undelivered,
     respawned_after_panic: u64,
     respawned_after_stop: u64,
@@ -162,8 +175,8 @@ impl Supervisor {
             initial: keys,
             keys: BTreeMap::new(),
             balancers: Vec::new(),
-            unsaved: HashMap::new(),
-            saving: None,
+            saving: Saving::default(),
+            history: History::default(),
             undelivered: Undelivered::new(),
             respawned_after_panic: 0,
             respawned_after_stop: 0,
@@ -180,7 +193,7 @@ impl Supervisor {
         health.expire(now.instant);
         let place = self.projects.place(key.id, &key.placement, now);
         let (routing, snapshot) = (health.routing(), health.snapshot(now));
-        let tally = Arc::<Tally>::default();
+        let tally = Arc::new(Tally::restore(key.figures));
         let shared = (place.gauge.clone(), tally.clone());
         let actor = KeyActor::new(key.id, 0, health, shared, ctx.address()).start();
         let entry = Entry {
@@ -201,6 +214,19 @@ impl Supervisor {
             self.announce(&[entry.route(key.id)]);
         }
         self.keys.insert(key.id, Box::new(entry));
+        if let Some(before) = key.health {
+            self.tell_what_ended(key.id, &before, now, ctx);
+        }
+    }
+
+    /// What ended while the key was not looked at belongs to its history.
+    fn tell_what_ended(&mut self, key: KeyId, before: &HealthSnapshot, now: Now, ctx: &mut Context<Self>) {
+        let Some(entry) = self.keys.get(&key) else { return };
+        let events = breaker::history(key, before, &entry.health, Cause::Time, now.unix_ms());
+        if !events.is_empty() {
+            self.note(events, ctx);
+            self.save_soon(key, ctx);
+        }
     }
 
     fn respawn(&mut self, key: KeyId, ctx: &mut Context<Self>) {
@@ -213,30 +239,6 @@ impl Supervisor {
         entry.actor = KeyActor::new(key, entry.incarnation, health, shared, ctx.address()).start();
         info!(key.id = %key, incarnation = entry.incarnation, "the actor of key {key} is back");
         self.deliver_kept(key, ctx);
-    }
-
-    /// Writes what has changed; one write at a time, and again later when it fails.
-    fn save(&mut self, ctx: &mut Context<Self>) {
-        if self.saving.is_some() || self.unsaved.is_empty() {
-            return;
-        }
-        let taken = std::mem::take(&mut self.unsaved);
-        let rows: Vec<_> = taken.iter().map(|(key, health)| (*key, health_json(health))).collect();
-        self.saving = Some(taken);
-        let now_ms = Now::read().unix_ms();
-        let saving = self.database.write(move |conn| db::keys::save_health(conn, &rows, now_ms));
-        ctx.spawn(saving.into_actor(self).map(move |result, supervisor, ctx| {
-            let taken = supervisor.saving.take().unwrap_or_default();
-            if let Err(failure) = result {
-                error!(error = %failure, keys = taken.len(), "the health of keys could not be saved, trying again");
-                for (key, health) in taken {
-                    supervisor.unsaved.entry(key).or_insert(health);
-                }
-                ctx.run_later(LONGEST_BACKOFF, Self::save);
-            } else if !supervisor.unsaved.is_empty() {
-                ctx.run_later(CHECKPOINT_AFTER, Self::save);
-            }
-        }));
     }
 
     fn snapshot(&self) -> PoolSnapshot {
@@ -254,14 +256,10 @@ impl Supervisor {
             respawned_after_panic: self.respawned_after_panic,
             respawned_after_stop: self.respawned_after_stop,
             undelivered: self.undelivered.values().map(Vec::len).sum(),
-            unsaved: self.unsaved.len(),
+            unsaved: self.saving.len(),
             projects_proposed: self.twins.len(),
         }
     }
-}
-
-fn health_json(health: &HealthSnapshot) -> String {
-    serde_json::to_string(health).expect("a snapshot of plain fields is JSON")
 }
 
 impl Actor for Supervisor {
@@ -275,9 +273,10 @@ impl Actor for Supervisor {
             let saving = supervisor.save_ledgers();
             ctx.spawn(saving);
         });
-        ctx.run_interval(SAMPLED_EVERY, |supervisor, _| {
+        ctx.run_interval(FIGURES_SAVED_EVERY, Self::save_figures);
+        ctx.run_interval(SAMPLED_EVERY, |supervisor, ctx| {
             supervisor.sample_pace();
-            supervisor.review_twins();
+            supervisor.review_twins(ctx);
         });
     }
 }
@@ -321,25 +320,29 @@ pub struct KeyStateChanged {
     pub key: KeyId,
     pub routing: Routing,
     pub health: HealthSnapshot,
+    /// Of what is different in it.
+    pub cause: Cause,
 }
 
 impl Handler<KeyStateChanged> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, changed: KeyStateChanged, ctx: &mut Context<Self>) {
-        let KeyStateChanged { key, routing, health } = changed;
+        let KeyStateChanged { key, routing, health, cause } = changed;
         let Some(entry) = self.keys.get_mut(&key) else { return };
         entry.routing = routing;
         let fault = health.state.project_fault().filter(|_| entry.health.state != health.state);
-        if entry.health != health {
-            entry.health = health.clone();
-            if self.unsaved.insert(key, health).is_none() && self.unsaved.len() == 1 {
-                ctx.run_later(CHECKPOINT_AFTER, Self::save);
-            }
-        }
+        let before = std::mem::replace(&mut entry.health, health);
+        let now_ms = Now::read().unix_ms();
+        let events = breaker::history(key, &before, &entry.health, cause, now_ms);
+        let is_unsaved = entry.health != before;
         let (route, listing) = (entry.route(key), entry.listing(key));
         self.announce(&[route]);
         self.list(listing);
+        self.note(events, ctx);
+        if is_unsaved {
+            self.save_soon(key, ctx);
+        }
         if let Some(fault) = fault {
             self.warn_siblings(key, fault, ctx);
         }
@@ -389,30 +392,6 @@ impl Handler<FindKey> for Supervisor {
 
     fn handle(&mut self, FindKey(key): FindKey, _: &mut Context<Self>) -> Self::Result {
         MessageResult(self.keys.get(&key).map(|entry| entry.actor.clone()))
-    }
-}
-
-/// Command: write what is unsaved, and answer when that is done; the last one before the process ends.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Checkpoint;
-
-impl Handler<Checkpoint> for Supervisor {
-    type Result = ResponseActFuture<Self, ()>;
-
-    fn handle(&mut self, _: Checkpoint, _: &mut Context<Self>) -> Self::Result {
-        // What is on its way might not arrive.
-        let mut all = self.saving.clone().unwrap_or_default();
-        all.extend(self.unsaved.drain());
-        let rows: Vec<_> = all.iter().map(|(key, health)| (*key, health_json(health))).collect();
-        let now_ms = Now::read().unix_ms();
-        let saving = self.database.write(move |conn| db::keys::save_health(conn, &rows, now_ms));
-        let saving = async move {
-            if let Err(failure) = saving.await {
-                error!(error = %failure, "the health of keys could not be saved");
-            }
-        };
-        Box::pin(saving.into_actor(self).then(|(), supervisor, _| supervisor.save_ledgers()))
     }
 }
 

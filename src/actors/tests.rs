@@ -115,15 +115,7 @@ impl Pool {
 
 fn load(database: &Database, sealer: &Sealer) -> Vec<PoolKey> {
     let loaded = database.read_blocking(|conn| keys::load_keys(conn, sealer)).unwrap();
-    let health = |json: Option<String>| json.map(|json| serde_json::from_str(&json).unwrap());
-    let pool_key = |stored: keys::StoredKey| PoolKey {
-        id: stored.id,
-        secret: stored.key,
-        placement: stored.placement,
-        about: stored.about,
-        health: health(stored.health),
-    };
-    loaded.keys.into_iter().map(pool_key).collect()
+    loaded.keys.into_iter().map(Into::into).collect()
 }
 
 /// As they were stored last.

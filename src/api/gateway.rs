@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::{
     admin::{
         events::Listeners,
+        idempotency::Replies,
         jobs::Jobs,
         session::{AdminTokens, Attempts, Sessions},
     },
@@ -76,6 +77,8 @@ pub struct AdminDoor {
     pub sessions: Sessions,
     pub attempts: Attempts,
     pub jobs: Jobs,
+    /// To requests with an `Idempotency-Key`.
+    pub replies: Replies,
     /// Pages that follow what happens.
     pub listeners: Listeners,
     pub started_at_ms: i64,

@@ -10,6 +10,7 @@ use crate::{
     api::{
         admin::{
             events::Listeners,
+            idempotency::Replies,
             jobs::Jobs,
             session::{AdminTokens, Attempts, Sessions},
         },
@@ -32,6 +33,7 @@ pub fn admin_door(auth: &Auth, storage: &Storage, sealer: &Sealer) -> Result<Adm
         sessions: Sessions::new(auth.session_expire),
         attempts: Attempts::default(),
         jobs: Jobs::default(),
+        replies: Replies::default(),
         listeners: Listeners::default(),
         started_at_ms: Now::read().unix_ms(),
     })

@@ -107,13 +107,14 @@ impl Crew {
         let keeper = TokenKeeper::start_in_arbiter(&threads.log.handle(), move |_| TokenKeeper::new(tokens));
         let supervisor = {
             let (database, max_failures) = (database.clone(), config.pool.max_failures);
+            let logger = logger.clone().recipient();
             let projects = ProjectSettings {
                 limits: config.pool.limits.clone(),
                 default_tier: config.pool.default_tier,
                 stored: ledgers,
             };
             Supervisor::start_in_arbiter(&threads.keys.handle(), move |_| {
-                Supervisor::new(keys, max_failures, projects, database)
+                Supervisor::new(keys, max_failures, projects, database).telling(logger)
             })
         };
         let directory = {
@@ -156,6 +157,7 @@ impl Crew {
                     .sampling(supervisor.clone(), logger)
                     .clearing(archive)
                     .forgetting(registry, registrar)
+                    .purging(supervisor.clone())
                     .forgetting_projects(supervisor)
                     .rechecking(recheck)
                     .updating(updates)

@@ -5,7 +5,7 @@ use std::{collections::HashSet, io, sync::Arc};
 use tokio::sync::watch;
 use tracing::{error, info};
 
-use super::{access, crew::Crew, live::Live, storage::to_pool_key};
+use super::{access, crew::Crew, live::Live};
 use crate::{
     actors::{
         Observe,
@@ -104,7 +104,7 @@ impl Enforcer {
         let KeysFollowed { added, placed, gone, sync } = keys;
         let supervisor = &self.crew.supervisor;
         supervisor.do_send(RemoveKeys(gone));
-        supervisor.do_send(AddKeys(added.into_iter().map(to_pool_key).collect()));
+        supervisor.do_send(AddKeys(added.into_iter().map(Into::into).collect()));
         supervisor.do_send(PlaceKeys(placed));
         info!(
             added = sync.added,

@@ -6,7 +6,10 @@ use tracing::{info, warn};
 
 use super::StartError;
 use crate::{
-    actors::{registrar, supervisor::PoolKey},
+    actors::{
+        registrar,
+        supervisor::{PoolKey, purged_before_ms},
+    },
     api::health::NO_KEYS,
     balance::owners::Owners,
     config::{self, Config, Loaded},
@@ -56,8 +59,10 @@ pub struct StoredPool {
 
 /// Brings the keys up to `API_KEYS`, and reads them.
 pub fn load_pool(config: &Config, database: &Database, sealer: &Sealer) -> Result<StoredPool, StartError> {
+    let now = Now::read();
+    database.write_blocking(|conn| keys::purge_deleted(conn, purged_before_ms(now)))?;
     if let Some(configured) = &config.pool.api_keys {
-        let now_ms = Now::read().unix_ms();
+        let now_ms = now.unix_ms();
         let synced =
             database.write_blocking(|conn| keys::sync_configured(conn, sealer, configured, now_ms))?;
         info!(
@@ -74,23 +79,13 @@ pub fn load_pool(config: &Config, database: &Database, sealer: &Sealer) -> Resul
             "stored keys cannot be opened with this encryption key and stay out of use; restore ENCRYPTION_KEY or the key file"
         );
     }
-    let keys: Vec<_> = loaded.keys.into_iter().map(to_pool_key).collect();
+    let keys: Vec<PoolKey> = loaded.keys.into_iter().map(Into::into).collect();
     if keys.is_empty() {
         warn!("{NO_KEYS}");
     }
     let ledgers = database.read_blocking(ledgers::load_ledgers)?;
     let ledgers = ledgers.into_iter().map(|stored| (stored.project, stored.ledger)).collect();
     Ok(StoredPool { keys, ledgers })
-}
-
-pub fn to_pool_key(stored: keys::StoredKey) -> PoolKey {
-    PoolKey {
-        id: stored.id,
-        secret: stored.key,
-        placement: stored.placement,
-        about: stored.about,
-        health: stored.health.and_then(|json| serde_json::from_str(&json).ok()),
-    }
 }
 
 /// Who owns what lies at Google, as far as the last run knew.

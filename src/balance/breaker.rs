@@ -19,12 +19,14 @@ use crate::domain::{
 
 mod disabled;
 mod failures;
+mod history;
 mod models;
 mod routing;
 mod snapshot;
 #[cfg(test)]
 mod tests;
 
+pub use history::{Cause, history};
 pub use routing::{Availability, ModelCooldown, ModelReason, Routing, WARM_UP};
 pub use snapshot::{CooldownSnapshot, DisabledSnapshot, HealthSnapshot, ProjectFault, StateSnapshot};
 
@@ -151,6 +153,21 @@ impl KeyHealth {
         }
     }
 
+    /// Google accepts the key, which somebody has asked about just now: it is used again, little by little. A free probe
+    /// knows nothing of money, so a key without any gets the chance of one real attempt.
+    pub fn verified(&mut self, now: Instant) -> bool {
+        match self.state {
+            KeyState::Active => self.failures.clear(),
+            KeyState::Cooling { reason: CoolingReason::PrepayDepleted | CoolingReason::SpendCap, .. } => {
+                self.found_well()
+            }
+            KeyState::Invalid { .. } | KeyState::Cooling { .. } | KeyState::HalfOpen => {
+                self.failures.clear();
+                self.warm_up(now)
+            }
+        }
+    }
+
     /// A free probe was refused by Google for the key's own sake.
     pub fn found_invalid(&mut self, reason: KeyFault) -> bool {
         self.set(KeyState::Invalid { reason })
@@ -261,6 +278,10 @@ impl KeyHealth {
         if self.state != KeyState::HalfOpen {
             return false;
         }
+        self.warm_up(now)
+    }
+
+    fn warm_up(&mut self, now: Instant) -> bool {
         self.warm_at = Some(now + WARM_UP);
         self.set(KeyState::Active)
     }

@@ -17,6 +17,8 @@ pub struct Logs {
     pub error_retention: Option<Duration>,
     /// Age at which rows are deleted, in whole days; `None` is never.
     pub request_retention: Option<Duration>,
+    /// Age at which what happened to a key is forgotten, in whole days.
+    pub event_retention: Duration,
     /// Rows that each log has at most; `None` for any number.
     pub max_rows: Option<u64>,
     /// Of scheduled work.
@@ -65,6 +67,8 @@ pub(super) const LEVELS: [(&str, LogLevel); 7] = [
 
 pub(super) const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 impl Logs {
     pub(super) fn read(reader: &mut Reader) -> Option<Self> {
         let level = reader.choice("LOG_LEVEL", &LEVELS);
@@ -74,6 +78,7 @@ impl Logs {
             retention(reader, "AUTO_DELETE_ERROR_LOGS_ENABLED", "AUTO_DELETE_ERROR_LOGS_DAYS");
         let request_retention =
             retention(reader, "AUTO_DELETE_REQUEST_LOGS_ENABLED", "AUTO_DELETE_REQUEST_LOGS_DAYS");
+        let event_retention = DAY * reader.number("KEY_HISTORY_DAYS");
         let max_rows = Some(reader.number("LOG_MAX_ROWS")).filter(|rows| *rows > 0);
         let timezone =
             reader.parsed("TIMEZONE", |text| text.parse().map_err(|_| "is not an IANA time zone"))?;
@@ -83,6 +88,7 @@ impl Logs {
             record_request_body,
             error_retention,
             request_retention,
+            event_retention,
             max_rows,
             timezone,
         })
@@ -90,7 +96,6 @@ impl Logs {
 }
 
 fn retention(reader: &mut Reader, enabled: &'static str, days: &'static str) -> Option<Duration> {
-    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     let (enabled, days) = (reader.flag(enabled), reader.number(days));
     enabled.then(|| DAY * days)
 }

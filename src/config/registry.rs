@@ -173,6 +173,7 @@ pub static SETTINGS: &[Setting] = {
         Setting::integer("AUTO_DELETE_ERROR_LOGS_DAYS", 1, 3650).in_units("d"),
         Setting::new("AUTO_DELETE_REQUEST_LOGS_ENABLED", Flag),
         Setting::integer("AUTO_DELETE_REQUEST_LOGS_DAYS", 1, 3650).in_units("d"),
+        Setting::integer("KEY_HISTORY_DAYS", 1, 3650).in_units("d"),
         Setting::integer("LOG_MAX_ROWS", 0, 1_000_000_000),
         Setting::new("TIMEZONE", Text),
         Setting::new("STORE_RESPONSES", Flag),

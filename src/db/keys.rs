@@ -1,19 +1,22 @@
 //! API keys at rest: sealed, found by fingerprint, with the last checkpoint of their health.
 
 mod configured;
+mod deletion;
 mod edit;
 
 pub use configured::{KeysFollowed, follow_configured, put_health};
-pub use edit::{change_keys, delete_keys, find_prints, insert_keys};
+pub use deletion::{delete_keys, purge_deleted, restore_keys};
+pub use edit::{change_keys, find_prints, insert_keys};
 
 use std::collections::{HashMap, HashSet};
 
 use diesel::prelude::*;
 
-use super::{DbConnection, all_or_nothing, counters, schema::keys};
+use super::{DbConnection, all_or_nothing, counters, key_events::insert_new_events, schema::keys};
 use crate::{
     domain::{
-        key::{ApiKey, KeyAbout, KeyId, KeyOrigin},
+        key::{ApiKey, KeyAbout, KeyFigures, KeyId, KeyOrigin},
+        key_event::{KeyEvent, KeyEventBy, KeyEventKind},
         placement::{KeyPlacement, PlacedKey, ProjectName, Tier},
     },
     secrets::Sealer,
@@ -48,6 +51,7 @@ pub struct StoredKey {
     /// JSON of the last checkpoint; opaque here.
     pub health: Option<String>,
     pub health_at_ms: Option<i64>,
+    pub figures: KeyFigures,
 }
 
 /// All keys, and the ids of those that the encryption key in use does not open.
@@ -119,6 +123,41 @@ struct Row {
     health_at_ms: Option<i64>,
     #[diesel(embed)]
     placement: PlacementRow,
+    #[diesel(embed)]
+    figures: FiguresRow,
+}
+
+/// The columns of [`KeyFigures`].
+#[derive(Debug, Queryable, Selectable, AsChangeset)]
+#[diesel(table_name = keys, treat_none_as_null = true)]
+struct FiguresRow {
+    requests_total: i64,
+    failures_total: i64,
+    last_used_at_ms: Option<i64>,
+    last_error: Option<String>,
+}
+
+impl From<&KeyFigures> for FiguresRow {
+    fn from(figures: &KeyFigures) -> Self {
+        let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        Self {
+            requests_total: count(figures.requests),
+            failures_total: count(figures.failures),
+            last_used_at_ms: figures.last_used_at_ms,
+            last_error: figures.last_error.clone(),
+        }
+    }
+}
+
+impl From<FiguresRow> for KeyFigures {
+    fn from(row: FiguresRow) -> Self {
+        Self {
+            requests: row.requests_total.unsigned_abs(),
+            failures: row.failures_total.unsigned_abs(),
+            last_used_at_ms: row.last_used_at_ms,
+            last_error: row.last_error,
+        }
+    }
 }
 
 /// What is compared of a row with `API_KEYS`.
@@ -207,13 +246,33 @@ fn insert_configured(
     for rows in rows.chunks(CHUNK) {
         diesel::insert_into(keys::table).values(rows).execute(conn)?;
     }
-    Ok(())
+    let ids = rows.iter().map(|row| KeyId(row.id));
+    tell(conn, ids, KeyEventKind::Added, KeyEventBy::Config, now_ms)
+}
+
+/// Writes into the history of these keys what became of them, in the transaction in which it does.
+fn tell(
+    conn: &mut DbConnection,
+    keys: impl Iterator<Item = KeyId>,
+    kind: KeyEventKind,
+    by: KeyEventBy,
+    now_ms: i64,
+) -> QueryResult<()> {
+    let events: Vec<KeyEvent> = keys.map(|key| KeyEvent::new(key, now_ms, kind, by)).collect();
+    insert_new_events(conn, &events)
 }
 
 /// Every key, oldest first. A row that cannot be opened is told by its id and stops nothing.
 pub fn load_keys(conn: &mut DbConnection, sealer: &Sealer) -> QueryResult<LoadedKeys> {
-    let rows: Vec<Row> =
-        keys::table.filter(keys::origin.ne(REMOVED)).order(keys::id).select(Row::as_select()).load(conn)?;
+    let rows: Vec<Row> = keys::table
+        .filter(keys::origin.ne(REMOVED).and(keys::deleted_at_ms.is_null()))
+        .order(keys::id)
+        .select(Row::as_select())
+        .load(conn)?;
+    Ok(open_rows(sealer, rows))
+}
+
+fn open_rows(sealer: &Sealer, rows: Vec<Row>) -> LoadedKeys {
     let mut loaded = LoadedKeys::default();
     for row in rows {
         let id = KeyId(row.id);
@@ -225,11 +284,12 @@ pub fn load_keys(conn: &mut DbConnection, sealer: &Sealer) -> QueryResult<Loaded
                 placement: row.placement.into(),
                 health: row.health,
                 health_at_ms: row.health_at_ms,
+                figures: row.figures.into(),
             }),
             None => loaded.unreadable.push(id),
         }
     }
-    Ok(loaded)
+    loaded
 }
 
 fn about(origin: String, created_at_ms: i64, label: Option<String>, tags: Option<String>) -> KeyAbout {
@@ -248,13 +308,26 @@ fn context(id: i64) -> String {
     format!("keys/{id}")
 }
 
+/// What is saved of a key that is in use.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    pub key: KeyId,
+    /// JSON; what is stored stays without it.
+    pub health: Option<String>,
+    pub figures: KeyFigures,
+}
+
 /// Stores checkpoints, all or none; keys that are gone in the meantime are passed over.
-pub fn save_health(conn: &mut DbConnection, checkpoints: &[(KeyId, String)], now_ms: i64) -> QueryResult<()> {
+pub fn save_checkpoints(conn: &mut DbConnection, checkpoints: &[Checkpoint], now_ms: i64) -> QueryResult<()> {
     conn.immediate_transaction(|conn| {
-        for (id, health) in checkpoints {
-            diesel::update(keys::table.find(id.0))
-                .set((keys::health.eq(health), keys::health_at_ms.eq(now_ms)))
-                .execute(conn)?;
+        for Checkpoint { key, health, figures } in checkpoints {
+            let (row, figures) = (keys::table.find(key.0), FiguresRow::from(figures));
+            match health {
+                Some(health) => diesel::update(row)
+                    .set((keys::health.eq(health), keys::health_at_ms.eq(now_ms), figures))
+                    .execute(conn)?,
+                None => diesel::update(row).set(figures).execute(conn)?,
+            };
         }
         Ok(())
     })
@@ -402,18 +475,33 @@ mod tests {
     }
 
     #[test]
-    fn health_is_kept_per_key_and_unknown_keys_are_passed_over() {
+    fn checkpoints_are_kept_per_key_and_unknown_keys_are_passed_over() {
         let ((database, _dir), sealer) = (test_database(), sealer("correct horse battery"));
 
         database
             .write_blocking(|conn| {
                 sync_configured(conn, &sealer, &api_keys(&["a", "b"]), 5)?;
 
-                save_health(conn, &[(KeyId(2), "{}".into()), (KeyId(99), "{}".into())], 77)?;
+                let figures = KeyFigures {
+                    requests: 9,
+                    failures: 2,
+                    last_used_at_ms: Some(70),
+                    last_error: Some("billing".into()),
+                };
+                let of = |key, health: Option<&str>, figures: &KeyFigures| Checkpoint {
+                    key: KeyId(key),
+                    health: health.map(str::to_owned),
+                    figures: figures.clone(),
+                };
+                let saved = [of(2, Some("{}"), &KeyFigures::default()), of(99, Some("{}"), &figures)];
+                save_checkpoints(conn, &saved, 77)?;
+                save_checkpoints(conn, &[of(2, None, &figures)], 78)?;
 
-                let healths: Vec<_> =
-                    load_keys(conn, &sealer)?.keys.into_iter().map(|k| (k.health, k.health_at_ms)).collect();
-                assert_eq!(healths, [(None, None), (Some("{}".into()), Some(77))]);
+                let loaded = load_keys(conn, &sealer)?.keys.into_iter();
+                let kept: Vec<_> = loaded.map(|key| (key.health, key.health_at_ms, key.figures)).collect();
+                let expected =
+                    [(None, None, KeyFigures::default()), (Some("{}".to_owned()), Some(77), figures)];
+                assert_eq!(kept, expected);
                 Ok(())
             })
             .unwrap();

@@ -1,4 +1,4 @@
-//! Both logs and their sums at once: what belongs to a batch of finished requests is written together.
+//! Both logs and their sums at once, and the history of keys with them: what belongs to a batch is written together.
 
 use diesel::{
     prelude::*,
@@ -8,9 +8,11 @@ use diesel::{
 use super::{
     DbConnection,
     error_logs::{NewErrorLog, insert_error_logs},
+    key_events::insert_key_events,
     request_logs::{RequestLog, insert_request_logs},
     rollups::{ModelNames, add_rollups, sum_logs},
 };
+use crate::domain::key_event::KeyEvent;
 
 /// A row that breaks a rule of its table and so can never be written, such as one whose id is taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +22,7 @@ pub struct BrokenRow {
     pub reason: String,
 }
 
-/// Writes the rows of both logs, and adds them to the roll-ups, in one transaction; answers with those that had to be
+/// Writes the rows of both logs, adds them to the roll-ups, and writes what happened to keys, in one transaction; answers with those that had to be
 /// left out.
 ///
 /// A failure of anything but a row writes nothing at all, so the same rows can be given again.
@@ -29,16 +31,20 @@ pub fn insert_logs(
     names: &mut ModelNames,
     requests: &[RequestLog],
     errors: &[NewErrorLog],
+    events: &[KeyEvent],
 ) -> QueryResult<Vec<BrokenRow>> {
     let together = conn.immediate_transaction(|conn| {
         names.load(conn)?;
         insert_request_logs(conn, requests)?;
         insert_error_logs(conn, errors)?;
+        insert_key_events(conn, events)?;
         add_rollups(conn, sum_logs(requests, errors, names))
     });
     match together {
         Ok(()) => Ok(Vec::new()),
-        Err(error) if broken_rule(&error).is_some() => insert_one_by_one(conn, names, requests, errors),
+        Err(error) if broken_rule(&error).is_some() => {
+            insert_one_by_one(conn, names, requests, errors, events)
+        }
         Err(error) => Err(error),
     }
 }
@@ -49,9 +55,11 @@ fn insert_one_by_one(
     names: &mut ModelNames,
     requests: &[RequestLog],
     errors: &[NewErrorLog],
+    events: &[KeyEvent],
 ) -> QueryResult<Vec<BrokenRow>> {
     conn.immediate_transaction(|conn| {
         let mut broken = Vec::new();
+        insert_key_events(conn, events)?;
         for row in requests {
             let row = std::slice::from_ref(row);
             let inserted = conn.transaction(|conn| {
@@ -140,11 +148,11 @@ pub(crate) mod tests {
         database
             .write_blocking(|conn| {
                 close_error_log(conn)?;
-                assert!(insert_logs(conn, &mut names, &[row(1)], &[failure(1)]).is_err());
+                assert!(insert_logs(conn, &mut names, &[row(1)], &[failure(1)], &[]).is_err());
                 assert_eq!(count(conn)?, (0, 0));
 
                 open_error_log(conn)?;
-                assert_eq!(insert_logs(conn, &mut names, &[row(1)], &[failure(1)])?, []);
+                assert_eq!(insert_logs(conn, &mut names, &[row(1)], &[failure(1)], &[])?, []);
                 assert_eq!(count(conn)?, (1, 1));
                 Ok(())
             })
@@ -158,9 +166,9 @@ pub(crate) mod tests {
 
         database
             .write_blocking(|conn| {
-                insert_logs(conn, &mut names, &[row(2)], &[])?;
+                insert_logs(conn, &mut names, &[row(2)], &[], &[])?;
                 let broken =
-                    insert_logs(conn, &mut names, &[row(1), row(2), row(3)], &[failure(1), failure(3)])?;
+                    insert_logs(conn, &mut names, &[row(1), row(2), row(3)], &[failure(1), failure(3)], &[])?;
                 let ids: Vec<_> = broken.iter().map(|row| &row.request_id).collect();
                 assert_eq!(ids, [&row(2).id]);
                 assert!(broken[0].reason.contains("request_logs.id"), "{broken:?}");

@@ -8,6 +8,7 @@ pub mod client_tokens;
 mod counters;
 mod error;
 pub mod error_logs;
+pub mod key_events;
 pub mod key_states;
 pub mod keys;
 pub mod ledgers;

@@ -41,6 +41,29 @@ diesel::table! {
         weight -> Integer,
         models -> Nullable<Text>,
         tags -> Nullable<Text>,
+        requests_total -> BigInt,
+        failures_total -> BigInt,
+        last_used_at_ms -> Nullable<BigInt>,
+        last_error -> Nullable<Text>,
+        deleted_at_ms -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    key_events (id) {
+        id -> BigInt,
+        key_id -> BigInt,
+        at_ms -> BigInt,
+        times -> BigInt,
+        last_at_ms -> BigInt,
+        kind -> Text,
+        from_state -> Nullable<Text>,
+        to_state -> Nullable<Text>,
+        reason -> Nullable<Text>,
+        cause -> Nullable<Text>,
+        model -> Nullable<Text>,
+        until_ms -> Nullable<BigInt>,
+        account -> Text,
     }
 }
 

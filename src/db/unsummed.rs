@@ -102,7 +102,7 @@ mod tests {
                     ])
                     .execute(conn)?;
                 let mut names = ModelNames::default();
-                insert_logs(conn, &mut names, &[row(30), row(31)], &[])?;
+                insert_logs(conn, &mut names, &[row(30), row(31)], &[], &[])?;
 
                 let mut steps = 0;
                 while sum_older_logs(conn, &mut names, 10)? {

@@ -1,6 +1,6 @@
 //! What a key is to the rest of the gateway: a number to speak of it, and a secret that hides itself.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -90,6 +90,21 @@ pub struct KeyAbout {
     pub tags: Vec<String>,
     pub origin: KeyOrigin,
     pub created_at_ms: i64,
+}
+
+/// How long the deletion of a key can be taken back, and other things that are done to keys.
+pub const UNDONE_WITHIN: Duration = Duration::from_secs(10 * 60);
+
+/// What a key has done since it was added, as it is saved.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeyFigures {
+    /// Attempts with it.
+    pub requests: u64,
+    /// Of these, failed through the key itself, its quotas or its project.
+    pub failures: u64,
+    pub last_used_at_ms: Option<i64>,
+    /// The name of the outcome that last went against it.
+    pub last_error: Option<String>,
 }
 
 /// Why a text cannot be an API key.

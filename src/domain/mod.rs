@@ -6,6 +6,7 @@ pub mod figures;
 pub mod forwarding;
 pub mod histogram;
 pub mod key;
+pub mod key_event;
 pub mod key_text;
 pub mod model;
 pub mod network;

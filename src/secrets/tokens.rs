@@ -14,11 +14,6 @@ impl Sealer {
     pub fn token_fingerprint(&self, token: &str) -> TokenPrint {
         self.fingerprint_of([b"client token: ", token.as_bytes()])
     }
-
-    /// The client token that a text always leads to, which nobody without the encryption key can guess.
-    pub fn token_of(&self, text: &[u8]) -> Secret {
-        token_from(self.fingerprint_of([b"token made for: ", text]))
-    }
 }
 
 /// A new client token: 256 random bits.

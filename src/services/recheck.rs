@@ -1,7 +1,8 @@
 //! Looks at suspect keys with calls that cost no quota, so that a key that has come back is used again.
 //!
 //! Two questions, as some dead keys still list models: `models.get`, then `countTokens` for those that passed. What
-//! only a generation could tell, the next request of a client finds out: a key that is found well is half-open.
+//! only a generation could tell, the next request of a client finds out: a key that is found well is half-open. Where
+//! somebody has asked about the key, Google's word is enough: it is used again, little by little.
 
 use std::{collections::BTreeSet, rc::Rc, sync::Arc};
 
@@ -18,7 +19,7 @@ use crate::{
         supervisor::{FindSuspects, RecheckNow, Supervisor, Suspect, Suspects},
     },
     config::Config,
-    domain::{key::KeyId, model::ModelName},
+    domain::{key::KeyId, model::ModelName, outcome::KeyFault},
     upstream::{call::Call, client::UpstreamClient, proxies::Proxies},
 };
 
@@ -62,13 +63,17 @@ impl Recheck {
     }
 
     /// Looks at the keys that the supervisor finds, and tells their actors.
-    fn look_at(&self, question: FindSuspects) -> ResponseActFuture<Self, RecheckSnapshot> {
+    fn look_at(
+        &self,
+        question: FindSuspects,
+        is_asked_for: bool,
+    ) -> ResponseActFuture<Self, RecheckSnapshot> {
         let (supervisor, client, model) =
             (self.supervisor.clone(), self.client.clone(), self.test_model.clone());
         let looking = async move {
             let keys = supervisor.send(question).await.unwrap_or_default();
             let result = RecheckSnapshot { checked: keys.suspects.len(), ..RecheckSnapshot::default() };
-            Round { client: &client, keys: &keys, result }.run(&model).await
+            Round { client: &client, keys: &keys, is_asked_for, result }.run(&model).await
         };
         Box::pin(looking.into_actor(self).map(|result, recheck, _| {
             recheck.last = result;
@@ -88,6 +93,8 @@ impl Actor for Recheck {
 struct Round<'a> {
     client: &'a UpstreamClient,
     keys: &'a Suspects,
+    /// Somebody waits to hear about these very keys.
+    is_asked_for: bool,
     result: RecheckSnapshot,
 }
 
@@ -105,13 +112,19 @@ impl<'a> Round<'a> {
             match answer {
                 Answer::Refused(fault) if answers.can_be_trusted() => {
                     self.result.found_invalid += 1;
-                    suspect.actor.do_send(Rechecked { fault: Some(*fault) });
+                    self.tell(suspect, Some(*fault)).await;
                 }
                 Answer::Refused(_) | Answer::Accepted => left.push((suspect, *answer)),
                 Answer::Unclear => {}
             }
         }
         left
+    }
+
+    /// Waits for the verdict, so that whoever asked about the key sees it.
+    async fn tell(&self, suspect: &Suspect, fault: Option<KeyFault>) {
+        // An actor that died meanwhile comes back as it was.
+        let _ = suspect.actor.send(Rechecked { fault, is_asked_for: self.is_asked_for }).await;
     }
 
     async fn run(mut self, model: &ModelName) -> RecheckSnapshot {
@@ -121,7 +134,7 @@ impl<'a> Round<'a> {
         for (suspect, answer) in self.sift("countTokens", &probe::count_tokens(model), known).await {
             if answer == Answer::Accepted {
                 self.result.found_well += 1;
-                suspect.actor.do_send(Rechecked { fault: None });
+                self.tell(suspect, None).await;
             }
         }
         self.result
@@ -137,7 +150,7 @@ impl Handler<RecheckSuspects> for Recheck {
     type Result = ResponseActFuture<Self, ()>;
 
     fn handle(&mut self, _: RecheckSuspects, _: &mut Context<Self>) -> Self::Result {
-        Box::pin(self.look_at(FindSuspects { named: None }).map(|_, _, _| ()))
+        Box::pin(self.look_at(FindSuspects { named: None }, false).map(|_, _, _| ()))
     }
 }
 
@@ -160,7 +173,7 @@ impl Recheck {
         }
         self.is_looking = true;
         let named = std::mem::take(&mut self.told).into_iter().collect();
-        let looking = self.look_at(FindSuspects { named: Some(named) });
+        let looking = self.look_at(FindSuspects { named: Some(named) }, false);
         ctx.spawn(looking.map(|_, recheck, ctx| {
             recheck.is_looking = false;
             recheck.look_at_told(ctx);
@@ -177,7 +190,7 @@ impl Handler<VerifyKeys> for Recheck {
     type Result = ResponseActFuture<Self, RecheckSnapshot>;
 
     fn handle(&mut self, VerifyKeys(keys): VerifyKeys, _: &mut Context<Self>) -> Self::Result {
-        self.look_at(FindSuspects { named: Some(keys) })
+        self.look_at(FindSuspects { named: Some(keys) }, true)
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
         archive::{Archive, PruneResponses},
         logger::{Logger, Prune, PruneSums, StatesSampled},
         registrar::{PruneResources, Registrar, Registry},
-        supervisor::{PoolSnapshot, PruneLedgers, Supervisor},
+        supervisor::{PoolSnapshot, PruneLedgers, PurgeKeys, Supervisor},
     },
     config::Config,
 };
@@ -89,6 +89,7 @@ impl Scheduler {
             let prune = Prune {
                 requests_older_than: config.logs.request_retention,
                 errors_older_than: config.logs.error_retention,
+                events_older_than: Some(config.logs.event_retention),
                 max_rows: config.logs.max_rows,
             };
             Box::pin(async move {
@@ -130,6 +131,17 @@ impl Scheduler {
             Box::pin(async move {
                 registry.expire();
                 let _ = registrar.send(PruneResources).await;
+            })
+        })
+    }
+
+    /// Ends for good what was deleted in the dashboard a while ago.
+    #[must_use]
+    pub fn purging(self, supervisor: Addr<Supervisor>) -> Self {
+        self.task("purging of deleted keys", EVERY_MINUTE, always, move |_| {
+            let supervisor = supervisor.clone();
+            Box::pin(async move {
+                let _ = supervisor.send(PurgeKeys).await;
             })
         })
     }

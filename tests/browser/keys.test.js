@@ -77,10 +77,58 @@ describe('the page of keys', () => {
     await demo.behave(secret, {})
     await page.getByRole('dialog').getByRole('button', { name: /Actions for/ }).click()
     await page.getByRole('menuitem', { name: 'Verify' }).click()
-    // Google accepts it again: one request decides whether it is used as before.
-    await badge.getByText('Half-open').waitFor()
-    assert.equal((await demo.ask()).status, 200)
+    await page.getByText('The key works', { exact: true }).waitFor()
     await badge.getByText('Active').waitFor()
+    assert.equal((await demo.ask()).status, 200)
     await assertAccessible(page, 'details of a key')
+  })
+
+  it('tells what has happened to a key, why, and on whose account', async () => {
+    await page.getByRole('dialog').getByRole('tab', { name: 'History' }).click()
+    const items = page.getByRole('dialog').getByRole('list', { name: 'History' }).getByRole('listitem')
+    const fallen = items.filter({ hasText: 'Google does not know it' }).filter({ hasText: 'by a request' })
+    await fallen.first().waitFor()
+    assert.match(await items.first().innerText(), /Active[\s\S]*Google was asked about it[\s\S]*by an operator/)
+    assert.match(await items.last().innerText(), /Added[\s\S]*by API_KEYS/)
+    const shown = await fallen.first().locator('time').innerText()
+    const at = await fallen.first().locator('time').getAttribute('datetime')
+    assert.ok(shown.includes(new Date(at).toLocaleTimeString('en', { hourCycle: 'h23' })), `${shown} is not ${at} here`)
+    await assertAccessible(page, 'history of a key')
+    await page.keyboard.press('Escape')
+  })
+
+  it('shows the latest changes on the overview also to whoever comes later', async () => {
+    await page.goto(demo.gateway)
+    const card = page.locator('section', { hasText: 'State changes' }).last()
+    await card.getByText('Invalid').first().waitFor()
+  })
+
+  it('takes a deletion back from the notice, and a key that was switched off as well', async () => {
+    const [known] = (await demo.admin('GET', 'keys?tag=pasted&limit=1')).items
+    await page.goto(`${demo.gateway}/keys?q=${known.id}`)
+    const actions = page.getByRole('button', { name: /Actions for/ })
+    await page.waitForFunction(() => document.querySelector('[role=table]')?.getAttribute('aria-rowcount') === '2')
+
+    await actions.first().click()
+    await page.getByRole('menuitem', { name: 'Delete' }).click()
+    await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click()
+    await page.getByText('No key matches').waitFor()
+    await page.locator('.toast').getByRole('button', { name: 'Undo' }).last().click()
+    await page.waitForFunction(() => document.querySelector('[role=table]')?.getAttribute('aria-rowcount') === '2')
+    const back = await demo.admin('GET', `keys/${known.id}`)
+    assert.deepEqual([back.id, back.created_at_ms], [known.id, known.created_at_ms])
+
+    const stateOf = async () => (await demo.admin('GET', `keys/${known.id}`)).state
+    const before = await stateOf()
+    await actions.first().click()
+    await page.getByRole('menuitem', { name: before === 'disabled' ? 'Enable' : 'Disable', exact: true }).click()
+    await page.locator('.toast').getByRole('button', { name: 'Undo' }).last().click()
+    await page.waitForFunction(
+      async ([url, token, id, wanted]) => {
+        const answer = await fetch(`${url}/api/admin/keys/${id}`, { headers: { authorization: `Bearer ${token}` } })
+        return (await answer.json()).state === wanted
+      },
+      [demo.gateway, demo.adminToken, known.id, before],
+    )
   })
 })

@@ -287,7 +287,7 @@ async fn pruning_deletes_what_is_older_than_its_retention_in_small_steps() {
     let prune = Prune {
         requests_older_than: Some(secs(30 * 86_400)),
         errors_older_than: Some(secs(7 * 86_400)),
-        max_rows: None,
+        ..Prune::default()
     };
     let deleted = app.logger().send(prune).await.expect("the logger lives");
 
@@ -295,7 +295,7 @@ async fn pruning_deletes_what_is_older_than_its_retention_in_small_steps() {
     assert_eq!(app.logs("rows stay", |_| true).await.len(), 10);
     assert_eq!(app.error_logs().await.len(), 1);
 
-    let never = Prune { requests_older_than: None, errors_older_than: None, max_rows: None };
+    let never = Prune::default();
     assert_eq!(app.logger().send(never).await.expect("the logger lives"), 0);
     app.logger().send(Flush).await.expect("the logger lives");
 }

@@ -4,12 +4,13 @@ use std::{collections::VecDeque, sync::Arc};
 
 use actix::prelude::*;
 
-use super::{Directory, KeyRow, StateName};
+use super::{Directory, KeyRow};
 use crate::{
     actors::supervisor::StateCounts,
     balance::breaker::HealthSnapshot,
     domain::{
         key::{KeyAbout, KeyId},
+        key_event::StateName,
         time::Now,
     },
 };
@@ -41,7 +42,7 @@ pub(super) struct Changes {
 impl Changes {
     /// The key was so, and is as its row says now.
     pub fn note(&mut self, from: Option<StateName>, row: &KeyRow, now: Now) {
-        let to = StateName::of(&row.health);
+        let to = row.health.name();
         if from == Some(to) {
             return;
         }

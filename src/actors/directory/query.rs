@@ -3,41 +3,15 @@
 use std::{cmp::Ordering, collections::BTreeSet};
 
 use actix::prelude::*;
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::{Directory, KeyRow};
 use crate::{
     actors::supervisor::StateCounts,
-    balance::breaker::{HealthSnapshot, StateSnapshot},
-    domain::{key::KeyId, model::ModelName, placement::Tier},
+    domain::{key::KeyId, key_event::StateName, model::ModelName, placement::Tier},
 };
 
 /// Names of tags and projects that are told; a form offers no more.
 const FACETS: usize = 200;
-
-/// The state of a key in a word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum StateName {
-    Active,
-    Cooling,
-    HalfOpen,
-    Invalid,
-    Disabled,
-}
-
-impl StateName {
-    pub fn of(health: &HealthSnapshot) -> Self {
-        match health.state {
-            _ if health.disabled.is_some() => Self::Disabled,
-            StateSnapshot::Active => Self::Active,
-            StateSnapshot::Cooling { .. } => Self::Cooling,
-            StateSnapshot::HalfOpen => Self::HalfOpen,
-            StateSnapshot::Invalid { .. } => Self::Invalid,
-        }
-    }
-}
 
 /// What a key has to be. Everything that is not said fits every key.
 #[derive(Debug, Clone, Default)]
@@ -57,7 +31,7 @@ impl KeyFilter {
     fn fits(&self, row: &KeyRow) -> bool {
         let project = || row.placement.project.as_ref().map(|name| name.as_str());
         self.ids.as_ref().is_none_or(|ids| ids.contains(&row.id))
-            && (self.states.is_empty() || self.states.contains(&StateName::of(&row.health)))
+            && (self.states.is_empty() || self.states.contains(&row.health.name()))
             && self.tag.as_ref().is_none_or(|tag| row.about.tags.contains(tag))
             && self
                 .project
@@ -98,7 +72,7 @@ impl KeySort {
         match self {
             Self::Id => Ordering::Equal,
             Self::Label => a.about.label.cmp(&b.about.label),
-            Self::State => StateName::of(&a.health).cmp(&StateName::of(&b.health)),
+            Self::State => a.health.name().cmp(&b.health.name()),
             Self::LastUsed => a.tally.last_used_ms().cmp(&b.tally.last_used_ms()),
             Self::Requests => a.tally.attempts().cmp(&b.tally.attempts()),
             Self::Failures => a.tally.failures().cmp(&b.tally.failures()),

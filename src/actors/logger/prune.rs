@@ -8,7 +8,7 @@ use tracing::{error, info};
 use super::Logger;
 use crate::{
     db::{
-        Database, DbConnection, error_logs,
+        Database, DbConnection, error_logs, key_events,
         key_states::thin_key_states,
         request_logs,
         rollups::{Kind, delete_rollups_before},
@@ -19,6 +19,8 @@ use crate::{
     },
 };
 
+/// Events that are kept of each key, however long it flaps: more than anybody reads.
+const EVENTS_OF_A_KEY: u32 = 500;
 /// Rows of one step.
 const STEP: u32 = 1_000;
 /// Others get their turn meanwhile.
@@ -26,12 +28,14 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Command: delete rows that are older than these ages, and the oldest of those that are more than so many. Answers with
 /// the number of deleted rows.
-#[derive(Debug, Clone, Copy, Message)]
+#[derive(Debug, Clone, Copy, Default, Message)]
 #[rtype(result = "usize")]
 pub struct Prune {
     pub requests_older_than: Option<Duration>,
     pub errors_older_than: Option<Duration>,
-    /// That each of the logs may have.
+    /// Of the history of keys.
+    pub events_older_than: Option<Duration>,
+    /// That each of the logs, and the history, may have.
     pub max_rows: Option<u64>,
 }
 
@@ -48,10 +52,17 @@ impl Handler<Prune> for Logger {
             if let Some(age) = prune.errors_older_than {
                 deleted += delete_in_steps(&database, age, error_logs::delete_older_than).await;
             }
+            if let Some(age) = prune.events_older_than {
+                deleted += delete_in_steps(&database, age, key_events::delete_older_than).await;
+            }
+            let surplus = |conn: &mut DbConnection| key_events::delete_surplus(conn, EVENTS_OF_A_KEY, STEP);
+            deleted += repeat(&database, surplus).await;
             if let Some(most) = prune.max_rows {
                 let (count, delete) = (request_logs::count_rows, request_logs::delete_oldest);
                 deleted += delete_excess(&database, most, count, delete).await;
                 let (count, delete) = (error_logs::count_rows, error_logs::delete_oldest);
+                deleted += delete_excess(&database, most, count, delete).await;
+                let (count, delete) = (key_events::count_rows, key_events::delete_oldest);
                 deleted += delete_excess(&database, most, count, delete).await;
             }
             info!(deleted, "old log rows were deleted");
@@ -173,7 +184,7 @@ mod tests {
         let rows = (0..30).map(row).collect();
         logger.send(super::super::RequestsFinished { requests: rows, errors: Vec::new() }).await.unwrap();
         logger.send(Flush).await.unwrap();
-        let prune = |max_rows| Prune { requests_older_than: None, errors_older_than: None, max_rows };
+        let prune = |max_rows| Prune { max_rows, ..Prune::default() };
 
         assert_eq!(logger.send(prune(Some(30))).await.unwrap(), 0);
         assert_eq!(logger.send(prune(Some(12))).await.unwrap(), 18);

@@ -61,10 +61,10 @@ impl Supervisor {
     fn deliver(&mut self, key: KeyId, settle: Settle, delivery: u8, ctx: &mut Context<Self>) {
         let Some(entry) = self.keys.get(&key) else { return };
         let sent = entry.actor.send(settle.clone()).into_actor(self);
-        ctx.spawn(sent.map(move |result, supervisor, ctx| {
-            if result.is_err() && delivery < DELIVERIES {
-                supervisor.keep(key, settle, delivery, ctx);
-            }
+        ctx.spawn(sent.map(move |result, supervisor, ctx| match result {
+            Ok(()) => supervisor.saving.used(key),
+            Err(_) if delivery < DELIVERIES => supervisor.keep(key, settle, delivery, ctx),
+            Err(_) => {}
         }));
     }
 

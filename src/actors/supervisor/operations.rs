@@ -3,10 +3,11 @@
 //! Each command is answered when the actors of its keys have judged and the supervisor has told the balancers, so that
 //! whoever then asks all balancers for anything knows that they have heard of it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use futures_util::future::join_all;
+use tracing::{error, info};
 
 use super::{KeyRoute, PoolKey, Supervisor};
 use crate::{
@@ -14,8 +15,9 @@ use crate::{
         directory::Listing,
         key::{Steer, Steering},
     },
+    db::keys::purge_deleted,
     domain::{
-        key::{KeyAbout, KeyId},
+        key::{KeyAbout, KeyId, UNDONE_WITHIN},
         placement::KeyPlacement,
         time::Now,
     },
@@ -48,17 +50,46 @@ pub struct RemoveKeys(pub Vec<KeyId>);
 impl Handler<RemoveKeys> for Supervisor {
     type Result = ();
 
-    fn handle(&mut self, RemoveKeys(ids): RemoveKeys, _: &mut Context<Self>) {
+    fn handle(&mut self, RemoveKeys(ids): RemoveKeys, ctx: &mut Context<Self>) {
         for key in ids {
+            // It may come back, and then as it was.
+            self.save_soon(key, ctx);
             let Some(entry) = self.keys.remove(&key) else { continue };
             self.projects.leave(key, &entry.place.ledger);
-            self.unsaved.remove(&key);
             self.undelivered.remove(&key);
             entry.actor.do_send(Steer(Steering::Retire));
             self.announce(&[KeyRoute::Removed { key }]);
             self.list(Listing::Removed(key));
         }
     }
+}
+
+/// Command: end for good what was deleted so long ago that nobody takes it back any more.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct PurgeKeys;
+
+impl Handler<PurgeKeys> for Supervisor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: PurgeKeys, _: &mut Context<Self>) -> Self::Result {
+        let cutoff_ms = purged_before_ms(Now::read());
+        let purging = self.database.write(move |conn| purge_deleted(conn, cutoff_ms));
+        Box::pin(async {
+            match purging.await {
+                Ok(0) => {}
+                Ok(keys) => info!(keys, "deleted keys are gone for good"),
+                Err(failure) => error!(error = %failure, "deleted keys could not be purged"),
+            }
+        })
+    }
+}
+
+/// Whoever takes a deletion back in the last second shall find it.
+pub fn purged_before_ms(now: Now) -> i64 {
+    const GRACE: Duration = Duration::from_secs(30);
+    let kept_ms = (UNDONE_WITHIN + GRACE).as_millis();
+    now.unix_ms() - i64::try_from(kept_ms).unwrap_or(i64::MAX)
 }
 
 /// Command: what is said of these keys has changed.

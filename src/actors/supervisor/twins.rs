@@ -13,6 +13,7 @@ use crate::{
     balance::projects::{Evidence, Exhaustion, ProjectFinder, Proposal},
     domain::{
         key::KeyId,
+        key_event::{KeyEvent, KeyEventBy, KeyEventKind, word},
         model::ModelName,
         outcome::{QuotaExceeded, QuotaWindow},
         time::Now,
@@ -69,23 +70,26 @@ impl Handler<ProjectSeen> for Supervisor {
         }
         let is_news = consumer.is_some_and(|consumer| self.twins.finder.saw_consumer(key, consumer));
         if is_news && !std::mem::replace(&mut self.twins.is_due, true) {
-            ctx.run_later(REVIEWED_AFTER, |supervisor, _| supervisor.review_twins());
+            ctx.run_later(REVIEWED_AFTER, Self::review_twins);
         }
     }
 }
 
 impl Supervisor {
     /// Looks at what the signs amount to, and tells what is new.
-    pub(super) fn review_twins(&mut self) {
+    pub(super) fn review_twins(&mut self, ctx: &mut Context<Self>) {
         self.twins.is_due = false;
         let mut proposals = self.twins.finder.proposals(Now::read().instant);
         proposals.retain(|proposal| !self.is_declared(&proposal.keys));
+        let mut events = Vec::new();
         for proposal in &proposals {
             if self.twins.told.insert(proposal.keys.clone()) {
                 warn!(evidence = ?proposal.evidence, "{}", advice(&proposal.keys));
+                events.extend(proposed(proposal));
             }
         }
         self.twins.proposals = proposals;
+        self.note(events, ctx);
     }
 
     /// They are one project already.
@@ -94,6 +98,15 @@ impl Supervisor {
         let ledgers: HashSet<_> = ledgers.map(Arc::as_ptr).collect();
         ledgers.len() <= 1
     }
+}
+
+/// For the history of each of the keys.
+fn proposed(proposal: &Proposal) -> impl Iterator<Item = KeyEvent> + use<'_> {
+    let now_ms = Now::read().unix_ms();
+    proposal.keys.iter().map(move |key| KeyEvent {
+        reason: word(&proposal.evidence),
+        ..KeyEvent::new(*key, now_ms, KeyEventKind::ProjectProposed, KeyEventBy::Traffic)
+    })
 }
 
 /// What to do about it.

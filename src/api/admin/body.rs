@@ -3,6 +3,7 @@
 use std::{future::Future, pin::Pin};
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload, web::Data};
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::{Admin, error::AdminError};
@@ -26,27 +27,33 @@ impl<T: DeserializeOwned> FromRequest for JsonBody<T> {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Self::Error>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let gateway = request.app_data::<Data<Gateway>>().cloned();
-        let is_json = require_json(request);
-        let payload = payload.take();
-        Box::pin(async move {
-            is_json?;
-            let gateway = gateway.ok_or(ApiError::Internal)?;
-            let reading =
-                Reading { limit: MAX_BYTES, dropped: MAX_DROPPED, patience: gateway.limits.body_timeout };
-            let bytes = match reading.whole(payload).await {
-                Err(ApiError::BodyTooLarge { limit_mb }) => {
-                    return Err(AdminError::TooLarge { limit_mb }.into());
-                }
-                read => read?,
-            };
-            Ok(Self(parse(&bytes)?))
-        })
+        let reading = read_bytes(request, payload);
+        Box::pin(async move { Ok(Self(parse(&reading.await?)?)) })
+    }
+}
+
+/// The bytes of a body that says that it is JSON.
+pub fn read_bytes(
+    request: &HttpRequest,
+    payload: &mut Payload,
+) -> impl Future<Output = Result<Bytes, ApiError>> + 'static + use<> {
+    let gateway = request.app_data::<Data<Gateway>>().cloned();
+    let is_json = require_json(request);
+    let payload = payload.take();
+    async move {
+        is_json?;
+        let gateway = gateway.ok_or(ApiError::Internal)?;
+        let reading =
+            Reading { limit: MAX_BYTES, dropped: MAX_DROPPED, patience: gateway.limits.body_timeout };
+        match reading.whole(payload).await {
+            Err(ApiError::BodyTooLarge { limit_mb }) => Err(AdminError::TooLarge { limit_mb }.into()),
+            read => read,
+        }
     }
 }
 
 /// 400 for what is no JSON, 422 for JSON of another shape.
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, AdminError> {
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, AdminError> {
     serde_json::from_slice(bytes).map_err(|error| {
         let at = format!("line {}, column {}", error.line(), error.column());
         if error.is_data() {

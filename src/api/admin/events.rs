@@ -24,15 +24,12 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{
-    Admin, error::AdminError, jobs::JobState, keys::view::reason, parameters::Parameters,
-    requests::row::RequestRow,
-};
+use super::{Admin, error::AdminError, jobs::JobState, parameters::Parameters, requests::row::RequestRow};
 use crate::{
     actors::{
         Observe,
         balancer::BalancerSnapshot,
-        directory::{Directory, Glance, LookAround, StateChange, StateName},
+        directory::{Directory, Glance, LookAround, StateChange},
         supervisor::{MaskKeys, StateCounts, Supervisor},
         traffic::{Rates, Traffic, Watch},
     },
@@ -44,6 +41,7 @@ use crate::{
     },
     domain::{
         key::{KeyId, KeyOrigin},
+        key_event::StateName,
         time::Now,
     },
     settings::keeper::{CurrentVersion, Keeper},
@@ -139,7 +137,7 @@ struct KeyChange<'a> {
 
 impl<'a> From<&'a StateChange> for KeyChange<'a> {
     fn from(change: &'a StateChange) -> Self {
-        let (reason, until_ms) = reason(&change.health);
+        let (reason, until_ms) = change.health.reason();
         Self {
             id: change.key,
             masked: &change.masked,

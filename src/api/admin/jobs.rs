@@ -22,7 +22,10 @@ use super::{
 };
 use crate::{
     api::{auth::AdminUser, error::Failure, gateway::Gateway, only},
-    domain::{key::KeyId, time::Now},
+    domain::{
+        key::{KeyId, UNDONE_WITHIN},
+        time::Now,
+    },
 };
 
 /// Jobs that are remembered; with one more the oldest that has ended is forgotten.
@@ -31,8 +34,6 @@ const CAPACITY: usize = 100;
 const AT_ONCE: usize = 4;
 /// Errors that a job tells one by one.
 const ERRORS: usize = 100;
-/// What was done can be undone for so long.
-const UNDO_WITHIN: Duration = Duration::from_secs(10 * 60);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -138,7 +139,7 @@ impl Kept {
     }
 
     fn can_undo(&self) -> bool {
-        self.undo.is_some() && self.ended.is_some_and(|at| at.elapsed() < UNDO_WITHIN)
+        self.undo.is_some() && self.ended.is_some_and(|at| at.elapsed() < UNDONE_WITHIN)
     }
 }
 
@@ -243,7 +244,8 @@ pub async fn cancel_job(
     Ok(Json(jobs.find(&id)?))
 }
 
-/// Takes back what a job has done; possible for ten minutes after enable, disable and update.
+/// Takes back what a job has done; possible for ten minutes after enable, disable, update and
+/// delete.
 #[utoipa::path(
     post, path = "/api/admin/jobs/{id}/undo", tag = "jobs", params(("id" = String, Path, description = "Its id")),
     responses(

@@ -9,6 +9,7 @@ pub mod error;
 pub mod errors;
 pub mod etag;
 pub mod events;
+pub mod idempotency;
 pub mod jobs;
 pub mod keys;
 pub mod list;

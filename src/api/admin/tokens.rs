@@ -19,8 +19,10 @@ pub use view::{LimitUseView, TokenState, TokenView};
 use super::{
     Admin,
     body::JsonBody,
+    envelope::ErrorBody,
     error::AdminError,
     etag::Version,
+    idempotency::Once,
     list::{Cursor, Limit, List},
     parameters::Parameters,
 };
@@ -139,32 +141,28 @@ pub async fn list_tokens(
 
 /// Makes a client token.
 ///
-/// With an `Idempotency-Key` the same request makes one token, however often it is sent.
+/// With an `Idempotency-Key` the same request makes one token, however often it is sent within a day.
 #[utoipa::path(
     post, path = "/api/admin/tokens", tag = "tokens", request_body = TokenSpec,
-    params(("Idempotency-Key" = Option<String>, Header, description = "Any text that is new for each token")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Any text that is new for each request")),
     responses(
         (status = 201, description = "It was made, and is told this once", body = NewTokenView),
-        (status = 409, description = "That Idempotency-Key made another token"),
+        (status = 409, description = "The first request with that Idempotency-Key is still running", body = ErrorBody),
     ),
 )]
 pub async fn create_token(
     _: AdminUser,
-    request: HttpRequest,
     gateway: Data<Gateway>,
-    spec: JsonBody<TokenSpec>,
+    Once { body, attempt }: Once<TokenSpec>,
 ) -> Result<HttpResponse, Failure<Admin>> {
-    let (spec, now) = (spec.0, Now::read());
+    attempt.once(&gateway.clone(), create(gateway, body)).await
+}
+
+async fn create(gateway: Data<Gateway>, spec: TokenSpec) -> Result<HttpResponse, Failure<Admin>> {
+    let now = Now::read();
     let terms = spec.terms()?;
-    let token = token_for(&request, &gateway);
+    let token = new_token();
     let print = gateway.sealer.token_fingerprint(token.expose());
-    let table = gateway.tokens.table();
-    if let Some(made) = table.holders().iter().find(|holder| holder.row.fingerprint == print) {
-        if TokenSpec::of(made) != spec.normal() {
-            return Err(AdminError::Conflict("that Idempotency-Key made another token".to_owned()).into());
-        }
-        return Ok(told(&token, made, now));
-    }
     let row = StoredToken {
         id: format!("tk-{}", &Uuid::new_v4().simple().to_string()[..16]),
         fingerprint: print.to_vec(),
@@ -176,14 +174,6 @@ pub async fn create_token(
     let holder = gateway.token_store.create(row, terms).await.map_err(failed)?;
     info!(token.id = %holder.id, "an admin made a client token");
     Ok(told(&token, &holder, now))
-}
-
-/// Random, or what its `Idempotency-Key` always leads to on this gateway.
-fn token_for(request: &HttpRequest, gateway: &Gateway) -> Secret {
-    match request.headers().get("idempotency-key") {
-        Some(key) => gateway.sealer.token_of(key.as_bytes()),
-        None => new_token(),
-    }
 }
 
 fn told(token: &Secret, holder: &Holder, now: Now) -> HttpResponse {

@@ -6,6 +6,7 @@ use super::{
     CoolingReason, Disabled, KeyHealth, KeyState, ModelReason, failures::Failures, models::ModelHealth,
 };
 use crate::domain::{
+    key_event::{StateName, word},
     model::ModelName,
     outcome::{BillingFault, KeyFault},
     time::Now,
@@ -55,6 +56,15 @@ pub enum ProjectFault {
 }
 
 impl StateSnapshot {
+    /// Why it is so, and until when.
+    pub(super) fn reason(&self) -> (Option<String>, Option<i64>) {
+        match self {
+            Self::Active | Self::HalfOpen => (None, None),
+            Self::Cooling { until_ms, reason } => (word(reason), Some(*until_ms)),
+            Self::Invalid { reason } => (word(reason), None),
+        }
+    }
+
     /// The fault of the key's project that this state tells of.
     pub fn project_fault(&self) -> Option<ProjectFault> {
         match self {
@@ -73,6 +83,24 @@ impl StateSnapshot {
 }
 
 impl HealthSnapshot {
+    pub fn name(&self) -> StateName {
+        match self.state {
+            _ if self.disabled.is_some() => StateName::Disabled,
+            StateSnapshot::Active => StateName::Active,
+            StateSnapshot::Cooling { .. } => StateName::Cooling,
+            StateSnapshot::HalfOpen => StateName::HalfOpen,
+            StateSnapshot::Invalid { .. } => StateName::Invalid,
+        }
+    }
+
+    /// Why the key is not active, and until when.
+    pub fn reason(&self) -> (Option<String>, Option<i64>) {
+        match &self.disabled {
+            Some(disabled) => (Some("by_hand".to_owned()), disabled.until_ms),
+            None => self.state.reason(),
+        }
+    }
+
     /// Is there anything that a re-check could clear up?
     pub fn is_suspect(&self) -> bool {
         self.disabled.is_none() && (self.consecutive_failures > 0 || self.state != StateSnapshot::Active)

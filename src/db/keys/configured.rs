@@ -91,7 +91,7 @@ mod tests {
                 let other = placed("b", "weight=3");
                 assert_eq!(follow(conn, &[other.clone(), c.clone()]), (vec![4], vec![2], vec![1]));
                 // Deleted in the dashboard: away until the list has been without it.
-                delete_keys(conn, &[KeyId(4)])?;
+                delete_keys(conn, &[KeyId(4)], 5)?;
                 assert_eq!(follow(conn, &[other.clone(), c.clone()]), (vec![], vec![], vec![]));
                 assert_eq!(follow(conn, &[other.clone()]), (vec![], vec![], vec![]));
                 assert_eq!(follow(conn, &[other, c]), (vec![5], vec![], vec![]));

@@ -5,12 +5,13 @@ use std::collections::HashSet;
 use diesel::prelude::*;
 
 use super::{
-    ADDED, CHUNK, CONFIGURED, EDITED, NewKey, PlacementRow, REMOVED, StoredKey, context, counters, keys,
+    ADDED, CHUNK, CONFIGURED, EDITED, NewKey, PlacementRow, REMOVED, StoredKey, context, counters, keys, tell,
 };
 use crate::{
     db::{DbConnection, all_or_nothing},
     domain::{
-        key::{KeyAbout, KeyId, KeyOrigin},
+        key::{KeyAbout, KeyFigures, KeyId, KeyOrigin},
+        key_event::{KeyEventBy, KeyEventKind},
         placement::{KeyPlacement, PlacedKey},
     },
     secrets::Sealer,
@@ -18,7 +19,8 @@ use crate::{
 
 /// Adds keys that are not there yet, all or none; `label` and `tags` are theirs. Answers with those that are new.
 ///
-/// A key of `API_KEYS` that was deleted in the dashboard comes back as one of the dashboard's, with an id of its own.
+/// A key that was deleted in the dashboard comes back as a new one, with an id of its own; so does one of `API_KEYS`, and
+/// is the dashboard's from then on.
 pub fn insert_keys(
     conn: &mut DbConnection,
     sealer: &Sealer,
@@ -32,10 +34,9 @@ pub fn insert_keys(
         let mut known = HashSet::new();
         for chunk in wanted.chunks(CHUNK) {
             let prints: Vec<&[u8]> = chunk.iter().map(|(print, _)| print.as_slice()).collect();
-            diesel::delete(
-                keys::table.filter(keys::fingerprint.eq_any(prints.clone())).filter(keys::origin.eq(REMOVED)),
-            )
-            .execute(conn)?;
+            let is_gone = keys::origin.eq(REMOVED).or(keys::deleted_at_ms.is_not_null());
+            diesel::delete(keys::table.filter(keys::fingerprint.eq_any(prints.clone())).filter(is_gone))
+                .execute(conn)?;
             let present =
                 keys::table.filter(keys::fingerprint.eq_any(prints.clone())).select(keys::fingerprint);
             known.extend(present.load::<Vec<u8>>(conn)?);
@@ -71,11 +72,14 @@ pub fn insert_keys(
                 about: about.clone(),
                 health: None,
                 health_at_ms: None,
+                figures: KeyFigures::default(),
             });
         }
         for rows in rows.chunks(CHUNK) {
             diesel::insert_into(keys::table).values(rows).execute(conn)?;
         }
+        let ids = stored.iter().map(|key| key.id);
+        tell(conn, ids, KeyEventKind::Added, KeyEventBy::Operator, now_ms)?;
         Ok(stored)
     })
 }
@@ -92,7 +96,7 @@ pub fn find_prints(
     for chunk in prints.chunks(CHUNK) {
         let present = keys::table
             .filter(keys::fingerprint.eq_any(chunk.iter().map(Vec::as_slice)))
-            .filter(keys::origin.ne(REMOVED))
+            .filter(keys::origin.ne(REMOVED).and(keys::deleted_at_ms.is_null()))
             .select(keys::fingerprint);
         known.extend(present.load::<Vec<u8>>(conn)?);
     }
@@ -117,21 +121,6 @@ pub fn change_keys(conn: &mut DbConnection, changed: &[(KeyId, KeyPlacement, Key
     })
 }
 
-/// Deletes these keys; of those of `API_KEYS` a mark is left, so that the next start does not bring them back.
-pub fn delete_keys(conn: &mut DbConnection, ids: &[KeyId]) -> QueryResult<()> {
-    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
-    conn.immediate_transaction(|conn| {
-        for ids in ids.chunks(CHUNK) {
-            let added = keys::table.filter(keys::id.eq_any(ids)).filter(keys::origin.eq(ADDED));
-            diesel::delete(added).execute(conn)?;
-            diesel::update(keys::table.filter(keys::id.eq_any(ids)))
-                .set((keys::origin.eq(REMOVED), keys::health.eq(None::<String>)))
-                .execute(conn)?;
-        }
-        Ok(())
-    })
-}
-
 fn tags_json(tags: &[String]) -> Option<String> {
     (!tags.is_empty()).then(|| serde_json::to_string(tags).unwrap_or_default())
 }
@@ -141,7 +130,7 @@ mod tests {
     use super::*;
     use crate::{
         db::{
-            keys::{KeySync, load_keys, sync_configured},
+            keys::{KeySync, delete_keys, load_keys, purge_deleted, sync_configured},
             test_database,
         },
         domain::key::ApiKey,
@@ -166,7 +155,8 @@ mod tests {
                 insert_keys(conn, &sealer, &api_keys(&["b", "c"]), (Some("mine"), &["new".into()]), 6)?;
                 assert_eq!(texts(conn, &sealer), ["a", "b", "c"]);
 
-                delete_keys(conn, &[KeyId(1), KeyId(3)])?;
+                delete_keys(conn, &[KeyId(1), KeyId(3)], 6)?;
+                purge_deleted(conn, 7)?;
                 let again = sync_configured(conn, &sealer, &api_keys(&["a", "b"]), 7)?;
                 assert_eq!((texts(conn, &sealer), again.added), (vec!["b".to_owned()], 0));
 

@@ -1,6 +1,8 @@
 //! What the administrator sees: why a request went as it did, how long the pool will last, what to look at.
 
 mod events;
+mod history;
+mod idempotency;
 mod keys;
 mod live;
 mod openapi;

@@ -137,7 +137,7 @@ async fn the_same_request_makes_one_token_and_old_versions_change_nothing() {
         (&first.json()["id"], &first.json()["token"]),
         (&second.json()["id"], &second.json()["token"])
     );
-    assert_eq!(post(json!({"name": "b"})).await.status(), 409);
+    assert_eq!(post(json!({"name": "b"})).await.status(), 422);
 
     let id = first.json()["id"].as_str().expect("an id").to_owned();
     let path = format!("/api/admin/tokens/{id}");

@@ -95,13 +95,26 @@ export interface ImportReport {
   items: ImportedKey[]
 }
 
+export type KeyEventKind = 'added' | 'state' | 'model_cooling' | 'reset' | 'project_proposed' | 'deleted' | 'restored'
+
+/** Something that has happened to a key. */
 export interface KeyEvent {
+  id: number
+  key_id: number
+  masked: string | null
+  label: string | null
+  /** When it happened first; `times` within an hour, and so lately. */
   at_ms: number
+  times: number
+  last_at_ms: number
+  kind: KeyEventKind
   from: KeyState | null
-  to: KeyState
+  to: KeyState | null
   reason: string | null
-  until_ms: number | null
   cause: string | null
+  model: string | null
+  until_ms: number | null
+  by: 'operator' | 'config' | 'traffic' | 'recheck' | 'project' | 'time'
 }
 
 export type KeyAction = 'verify' | 'reset' | 'enable' | 'disable' | 'delete' | 'update'
@@ -124,7 +137,7 @@ export interface KeyActionRequest {
 
 export interface Verification {
   ok: boolean
-  outcome: string
+  outcome: 'accepted' | 'refused' | 'unclear'
   message: string
   duration_ms: number
   key: KeyView
@@ -140,8 +153,11 @@ export const updateKey = (id: number, change: KeyChange, etag?: string | null) =
 export const deleteKey = (id: number) => remove(`keys/${id}`)
 export const revealKey = (id: number) => post<{ key: string }>(`keys/${id}/reveal`)
 export const verifyKey = (id: number) => post<Verification>(`keys/${id}/verify`)
-export const listKeyEvents = (id: number, cursor?: string) =>
-  get<Page<KeyEvent>>(`keys/${id}/events`, { cursor, limit: 50 })
+export const listKeyEvents = (id: number, cursor?: string | null, signal?: AbortSignal) =>
+  get<Page<KeyEvent>>(`keys/${id}/events`, { cursor, limit: 50 }, signal)
+/** Keys that came into another state lately. */
+export const listStateChanges = (limit: number, signal?: AbortSignal) =>
+  get<Page<KeyEvent>>('keys/events', { kind: 'state', limit }, signal)
 export const startKeyAction = async (request: KeyActionRequest) =>
   (await post<{ job: Job }>('keys/actions', request)).job
 export const exportKeys = (format: 'txt' | 'csv' | 'json', filter: KeyFilter, masked: boolean) =>

@@ -17,8 +17,9 @@ use crate::{
     api::{
         admin::{
             Admin,
-            body::JsonBody,
+            envelope::ErrorBody,
             error::AdminError,
+            idempotency::Once,
             jobs::{self, Job},
         },
         auth::AdminUser,
@@ -86,13 +87,14 @@ pub enum Undo {
     /// With what they were disabled until.
     Disable(Vec<(KeyId, Option<i64>)>),
     Place(Vec<(KeyId, KeyPlacement, KeyAbout)>),
+    Restore(Vec<KeyId>),
 }
 
 impl Undo {
     /// Number of keys.
     pub fn count(&self) -> usize {
         match self {
-            Self::Enable(keys) => keys.len(),
+            Self::Enable(keys) | Self::Restore(keys) => keys.len(),
             Self::Disable(keys) => keys.len(),
             Self::Place(keys) => keys.len(),
         }
@@ -110,18 +112,27 @@ pub enum Task {
     Update(ManyChanges),
 }
 
-/// Starts an action over many keys.
+/// Starts an action over many keys. With an `Idempotency-Key` the same request starts one job, however often it is sent
+/// within a day.
 #[utoipa::path(
     post, path = "/api/admin/keys/actions", tag = "keys", request_body = ActionBody,
-    responses((status = 202, description = "The job that does it", body = Accepted)),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Any text that is new for each request")),
+    responses(
+        (status = 202, description = "The job that does it", body = Accepted),
+        (status = 409, description = "The first request with that Idempotency-Key is still running", body = ErrorBody),
+    ),
 )]
 pub async fn start_action(
     _: AdminUser,
     gateway: Data<Gateway>,
-    body: JsonBody<ActionBody>,
+    Once { body, attempt }: Once<ActionBody>,
 ) -> Result<HttpResponse, Failure<Admin>> {
-    let task = body.0.task()?;
-    let filter = match (body.0.ids, body.0.filter) {
+    attempt.once(&gateway.clone(), begin(gateway, body)).await
+}
+
+async fn begin(gateway: Data<Gateway>, body: ActionBody) -> Result<HttpResponse, Failure<Admin>> {
+    let task = body.task()?;
+    let filter = match (body.ids, body.filter) {
         (Some(ids), None) => KeyFilter { ids: Some(ids.into_iter().collect()), ..KeyFilter::default() },
         (None, Some(selection)) => selection.into(),
         _ => {
@@ -132,9 +143,9 @@ pub async fn start_action(
     };
     let query = QueryKeys { filter, sort: KeySort::Id, is_descending: false, offset: 0, limit: usize::MAX };
     let rows: Vec<KeyRow> = ask(&gateway, query).await?.rows;
-    let name = serde_json::to_value(body.0.action).ok().and_then(|name| name.as_str().map(str::to_owned));
+    let name = serde_json::to_value(body.action).ok().and_then(|name| name.as_str().map(str::to_owned));
     let (job, running) = jobs::begin(&gateway, name.as_deref().unwrap_or_default(), rows.len())?;
-    info!(action = ?body.0.action, keys = rows.len(), "an admin has started a job");
+    info!(action = ?body.action, keys = rows.len(), "an admin has started a job");
     run::start(gateway, running, task, rows);
     Ok(HttpResponse::Accepted().json(Accepted { job }))
 }

@@ -11,7 +11,7 @@ use super::{all_have_heard, is_text, not_stored, read_tags};
 use crate::{
     actors::supervisor::{AddKeys, PoolKey},
     api::{
-        admin::{Admin, body::JsonBody, error::AdminError},
+        admin::{Admin, envelope::ErrorBody, error::AdminError, idempotency::Once},
         auth::AdminUser,
         error::Failure,
         gateway::Gateway,
@@ -84,20 +84,25 @@ pub struct Created {
 /// Adds keys.
 ///
 /// They are found in text of any shape: lists, JSON, CSV, `.env`, lines of `API_KEYS`. A key that is there already stays
-/// as it is, so the same request may be sent again.
+/// as it is, so the same request may be sent again; with an `Idempotency-Key` it gets the same answer again for a day.
 #[utoipa::path(
     post, path = "/api/admin/keys", tag = "keys", request_body = NewKeys,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Any text that is new for each request")),
     responses(
         (status = 200, description = "Nothing was added", body = Created),
         (status = 201, description = "They are in use", body = Created),
+        (status = 409, description = "The first request with that Idempotency-Key is still running", body = ErrorBody),
     ),
 )]
 pub async fn create_keys(
     _: AdminUser,
     gateway: Data<Gateway>,
-    body: JsonBody<NewKeys>,
+    Once { body, attempt }: Once<NewKeys>,
 ) -> Result<HttpResponse, Failure<Admin>> {
-    let new = body.0;
+    attempt.once(&gateway.clone(), create(gateway, body)).await
+}
+
+async fn create(gateway: Data<Gateway>, new: NewKeys) -> Result<HttpResponse, Failure<Admin>> {
     let (about, found) = new.read()?;
     if found.keys.len() > MOST_KEYS {
         return Err(AdminError::field("keys", format!("has more than {MOST_KEYS} keys")).into());
@@ -116,14 +121,8 @@ pub async fn create_keys(
         .await
         .map_err(not_stored)?;
     let ids: HashMap<ApiKey, KeyId> = stored.iter().map(|stored| (stored.key.clone(), stored.id)).collect();
-    let pool = stored.into_iter().map(|stored| PoolKey {
-        id: stored.id,
-        secret: stored.key,
-        placement: stored.placement,
-        about: stored.about,
-        health: None,
-    });
-    let _ = gateway.supervisor.send(AddKeys(pool.collect())).await;
+    let pool = stored.into_iter().map(PoolKey::from).collect();
+    let _ = gateway.supervisor.send(AddKeys(pool)).await;
     all_have_heard(&gateway).await;
     if !ids.is_empty() {
         info!(keys = ids.len(), "an admin has added keys");

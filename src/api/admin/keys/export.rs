@@ -14,14 +14,18 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::list::ask;
 use crate::{
-    actors::directory::{KeyFilter, KeyRow, KeySort, QueryKeys, StateName},
+    actors::directory::{KeyFilter, KeyRow, KeySort, QueryKeys},
     api::{
         admin::{Admin, csv::push_row, parameters::Parameters},
         auth::AdminUser,
         error::Failure,
         gateway::Gateway,
     },
-    domain::{model::ModelName, placement::Tier},
+    domain::{
+        key_event::{StateName, word},
+        model::ModelName,
+        placement::Tier,
+    },
 };
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
@@ -122,7 +126,7 @@ fn table(rows: &[KeyRow], key: impl Fn(&KeyRow) -> String) -> String {
             row.placement.project.as_ref().map(ToString::to_string).unwrap_or_default(),
             row.placement.tier.map(|tier| tier.name().to_owned()).unwrap_or_default(),
             row.placement.weight.to_string(),
-            format!("{:?}", StateName::of(&row.health)).to_lowercase(),
+            word(&row.health.name()).unwrap_or_default(),
         ];
         push_row(&mut text, cells.into_iter().map(Cow::from));
     }
@@ -140,7 +144,7 @@ fn objects(rows: &[KeyRow], key: impl Fn(&KeyRow) -> String) -> String {
             "tier": row.placement.tier,
             "weight": row.placement.weight,
             "models": row.placement.models,
-            "state": StateName::of(&row.health),
+            "state": row.health.name(),
         })
     };
     serde_json::Value::from_iter(rows.iter().map(object)).to_string()

@@ -7,7 +7,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::view::KeyView;
 use crate::{
     actors::{
-        directory::{KeyFilter, KeyPage, KeySort, QueryKeys, StateName},
+        directory::{KeyFilter, KeyPage, KeySort, QueryKeys},
         supervisor::StateCounts,
     },
     api::{
@@ -21,7 +21,7 @@ use crate::{
         error::{ApiError, Failure},
         gateway::Gateway,
     },
-    domain::{model::ModelName, placement::Tier, time::Now},
+    domain::{key_event::StateName, model::ModelName, placement::Tier, time::Now},
 };
 
 /// Which keys, and which page of them.

@@ -2,7 +2,9 @@
 
 pub mod actions;
 pub mod create;
+pub mod deletion;
 pub mod export;
+pub mod history;
 pub mod list;
 pub mod one;
 pub mod view;
@@ -34,13 +36,16 @@ pub fn routes(config: &mut ServiceConfig) {
                 .route(post().to(create::create_keys)),
         )
         .service(only::<Admin>("/keys/actions", "POST").route(post().to(actions::start_action)))
+        .service(only::<Admin>("/keys/events", "GET").route(get().to(history::list_events)))
         .service(only::<Admin>("/keys/export", "GET").route(get().to(export::export_keys)))
         .service(
             only::<Admin>("/keys/{id}", "GET, PATCH, DELETE")
                 .route(get().to(one::find_key))
                 .route(patch().to(one::update_key))
-                .route(delete().to(one::delete_key)),
+                .route(delete().to(deletion::delete_key)),
         )
+        .service(only::<Admin>("/keys/{id}/events", "GET").route(get().to(history::list_events_of_key)))
+        .service(only::<Admin>("/keys/{id}/restore", "POST").route(post().to(deletion::restore_key)))
         .service(only::<Admin>("/keys/{id}/reveal", "POST").route(post().to(one::reveal_key)))
         .service(only::<Admin>("/keys/{id}/verify", "POST").route(post().to(one::verify_key)));
 }

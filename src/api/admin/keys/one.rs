@@ -1,4 +1,4 @@
-//! One key: look at it, change it, check it, see its secret, delete it.
+//! One key: look at it, change it, check it, see its secret.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -14,7 +14,7 @@ use crate::{
     actors::{
         directory::KeyRow,
         key::Steering,
-        supervisor::{PlaceKeys, RemoveKeys, SteerKeys},
+        supervisor::{PlaceKeys, SteerKeys},
     },
     api::{
         admin::{Admin, body::JsonBody, error::AdminError, etag::Version},
@@ -22,9 +22,10 @@ use crate::{
         error::{ApiError, Failure},
         gateway::Gateway,
     },
-    db::keys::{change_keys, delete_keys},
+    db::keys::change_keys,
     domain::{
         key::KeyAbout,
+        key_event::StateName,
         placement::{KeyPlacement, ModelRules, ProjectName, Tier},
         quota::ModelPattern,
         time::Now,
@@ -110,7 +111,7 @@ pub enum Finding {
     Unclear,
 }
 
-fn versioned(row: &KeyRow) -> (KeyView, Version) {
+pub fn versioned(row: &KeyRow) -> (KeyView, Version) {
     let view = KeyView::of(row, Now::read());
     let version = Version::of(&view.editable(), &view);
     (view, version)
@@ -164,28 +165,6 @@ pub async fn update_key(
     Ok(version.respond(&request, &view))
 }
 
-/// Deletes a key.
-///
-/// One of `API_KEYS` stays away, also after a restart, until `API_KEYS` has been without it.
-#[utoipa::path(
-    delete, path = "/api/admin/keys/{id}", tag = "keys", params(("id" = i64, Path, description = "Its id")),
-    responses((status = 204, description = "It is gone")),
-)]
-pub async fn delete_key(
-    _: AdminUser,
-    request: HttpRequest,
-    gateway: Data<Gateway>,
-    id: Path<String>,
-) -> Result<HttpResponse, Failure<Admin>> {
-    let row = look_up(&gateway, &id).await?;
-    versioned(&row).1.require(&request)?;
-    gateway.database.write(move |conn| delete_keys(conn, &[row.id])).await.map_err(not_stored)?;
-    let _ = gateway.supervisor.send(RemoveKeys(vec![row.id])).await;
-    all_have_heard(&gateway).await;
-    info!(key.id = %row.id, "an admin has deleted key {}", row.id);
-    Ok(HttpResponse::NoContent().finish())
-}
-
 /// The secret of a key. That somebody asked for it is logged, the secret is not.
 #[utoipa::path(
     post, path = "/api/admin/keys/{id}/reveal", tag = "keys", params(("id" = i64, Path, description = "Its id")),
@@ -201,7 +180,8 @@ pub async fn reveal_key(
     Ok(Json(Revealed { key: row.secret.expose().to_owned() }))
 }
 
-/// Asks Google about a key, with calls that cost no quota, and acts on the answer.
+/// Asks Google about a key, with calls that cost no quota, and acts on the answer: a key that is accepted is used again,
+/// but for one whose project had no money, which the next request decides.
 #[utoipa::path(
     post, path = "/api/admin/keys/{id}/verify", tag = "keys", params(("id" = i64, Path, description = "Its id")),
     responses((status = 200, description = "What came of it", body = Verified)),
@@ -215,16 +195,27 @@ pub async fn verify_key(
     let began = Instant::now();
     let result = gateway.recheck.send(VerifyKeys(vec![row.id])).await.map_err(|_| ApiError::Internal)?;
     all_have_heard(&gateway).await;
+    let key = KeyView::of(&look_up(&gateway, &id).await?, Now::read());
     let (outcome, message) = match (result.found_well, result.found_invalid, result.distrusted) {
-        (1.., ..) => (Finding::Accepted, "Google accepts the key"),
+        (1.., ..) => (Finding::Accepted, accepted(key.state)),
         (_, 1.., _) => (Finding::Refused, "Google refuses the key"),
         (.., 1..) => (Finding::Unclear, "Google refuses other keys as well, so nothing follows for this one"),
         _ => (Finding::Unclear, "Google could not be asked, or said nothing about the key"),
     };
-    let key = KeyView::of(&look_up(&gateway, &id).await?, Now::read());
     let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let ok = outcome == Finding::Accepted;
     Ok(Json(Verified { ok, outcome, message: message.to_owned(), duration_ms, key }))
+}
+
+/// What follows for a key that Google accepts.
+fn accepted(state: StateName) -> &'static str {
+    match state {
+        StateName::Active => "Google accepts the key, and it is in use",
+        StateName::Disabled => "Google accepts the key; it stays switched off",
+        StateName::HalfOpen | StateName::Cooling | StateName::Invalid => {
+            "Google accepts the key; whether its project may spend money again, the next request shows"
+        }
+    }
 }
 
 impl KeyChanges {

@@ -1,13 +1,16 @@
 //! A key as the dashboard sees it.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    actors::directory::{KeyRow, StateName},
-    balance::breaker::{HealthSnapshot, ModelReason, StateSnapshot},
+    actors::directory::KeyRow,
+    balance::breaker::ModelReason,
     domain::{
         key::{KeyId, KeyOrigin},
+        key_event::StateName,
         model::ModelName,
         outcome::{QuotaMetric, QuotaWindow},
         placement::{ModelRules, ProjectName, Tier},
@@ -40,7 +43,7 @@ pub struct KeyView {
     pub cooldowns: Vec<CooldownView>,
     pub in_flight: u32,
     pub consecutive_failures: u32,
-    /// Attempts since the process started.
+    /// Attempts with it.
     pub requests_total: u64,
     /// Of these, failed through the key itself, its quotas or its project.
     pub failures_total: u64,
@@ -89,7 +92,7 @@ impl From<&ModelRules> for ModelsView {
 
 impl KeyView {
     pub fn of(row: &KeyRow, now: Now) -> Self {
-        let (reason, until_ms) = reason(&row.health);
+        let (reason, until_ms) = row.health.reason();
         Self {
             id: row.id,
             masked: row.masked.clone(),
@@ -101,7 +104,7 @@ impl KeyView {
             models: (&row.placement.models).into(),
             origin: row.about.origin,
             created_at_ms: row.about.created_at_ms,
-            state: StateName::of(&row.health),
+            state: row.health.name(),
             reason,
             until_ms,
             warm_at_ms: row.health.warm_at_ms,
@@ -111,7 +114,7 @@ impl KeyView {
             requests_total: row.tally.attempts(),
             failures_total: row.tally.failures(),
             last_used_at_ms: row.tally.last_used_ms(),
-            last_error: row.tally.last_failure().map(str::to_owned),
+            last_error: row.tally.last_failure().map(Cow::into_owned),
             quota: quota(row, now),
         }
     }
@@ -121,23 +124,6 @@ impl KeyView {
         let by_hand = (self.state == StateName::Disabled).then_some(self.until_ms);
         (&self.label, &self.tags, &self.project, self.tier, self.weight, &self.models, by_hand)
     }
-}
-
-/// Why a key is not active, and until when.
-pub fn reason(health: &HealthSnapshot) -> (Option<String>, Option<i64>) {
-    if let Some(disabled) = &health.disabled {
-        return (Some("by_hand".to_owned()), disabled.until_ms);
-    }
-    match &health.state {
-        StateSnapshot::Active | StateSnapshot::HalfOpen => (None, None),
-        StateSnapshot::Cooling { until_ms, reason } => (word(reason), Some(*until_ms)),
-        StateSnapshot::Invalid { reason } => (word(reason), None),
-    }
-}
-
-/// A reason as the API spells it.
-fn word(reason: &impl Serialize) -> Option<String> {
-    serde_json::to_value(reason).ok()?.as_str().map(str::to_owned)
 }
 
 fn cooldowns(row: &KeyRow) -> Vec<CooldownView> {

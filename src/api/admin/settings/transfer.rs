@@ -170,14 +170,7 @@ fn storing(holders: Holders, gateway: &Gateway) -> Store {
 
 /// Answers when every worker has heard of it.
 async fn use_keys(supervisor: &Addr<Supervisor>, stored: KeysStored) {
-    let to_pool_key = |stored: crate::db::keys::StoredKey| PoolKey {
-        id: stored.id,
-        secret: stored.key,
-        placement: stored.placement,
-        about: stored.about,
-        health: stored.health.and_then(|json| serde_json::from_str(&json).ok()),
-    };
-    supervisor.do_send(AddKeys(stored.added.into_iter().map(to_pool_key).collect()));
+    supervisor.do_send(AddKeys(stored.added.into_iter().map(Into::into).collect()));
     supervisor.do_send(PlaceKeys(stored.placed));
     for (key, disabled) in stored.steered {
         let steering = match disabled {

@@ -7,16 +7,16 @@ use crate::{
     actors::{
         directory::KeyRow,
         key::Steering,
-        supervisor::{PlaceKeys, RemoveKeys, SteerKeys},
+        supervisor::{PlaceKeys, SteerKeys},
     },
     api::{
         admin::{
             jobs::{JobError, Running},
-            keys::all_have_heard,
+            keys::{all_have_heard, deletion},
         },
         gateway::Gateway,
     },
-    db::keys::{change_keys, delete_keys},
+    db::keys::change_keys,
     domain::{
         key::{KeyAbout, KeyId},
         placement::KeyPlacement,
@@ -78,6 +78,7 @@ pub fn undo(gateway: Data<Gateway>, running: Running, undo: Undo) {
                     steer(&gateway, &running, &[key], Steering::Disable { until_ms }, "disabled").await;
                 }
             }
+            Undo::Restore(keys) => bring_back(&gateway, &running, &keys).await,
             Undo::Place(before) => place(&gateway, &running, before, "restored").await,
         }
         all_have_heard(&gateway).await;
@@ -121,19 +122,38 @@ async fn steer(
 }
 
 async fn delete(gateway: &Gateway, running: &Running, rows: &[KeyRow]) -> Option<Undo> {
+    let mut gone = Vec::new();
     for step in rows.chunks(STEP) {
         if running.is_cancelled() {
             break;
         }
-        let keys = ids(step);
-        if let Err(failure) = gateway.database.write(move |conn| delete_keys(conn, &keys)).await {
-            fail(running, step.iter().map(|row| (row.id, row.masked.clone())), &failure.to_string());
-            continue;
+        match deletion::remove(gateway, ids(step)).await {
+            Ok(deleted) => {
+                running.count("deleted", deleted);
+                running.count("gone", step.len() - deleted);
+                gone.extend(ids(step));
+            }
+            Err(failure) => {
+                fail(running, step.iter().map(|row| (row.id, row.masked.clone())), &failure.to_string());
+            }
         }
-        let _ = gateway.supervisor.send(RemoveKeys(ids(step))).await;
-        running.count("deleted", step.len());
     }
-    None
+    Some(Undo::Restore(gone))
+}
+
+async fn bring_back(gateway: &Gateway, running: &Running, keys: &[KeyId]) {
+    for step in keys.chunks(STEP) {
+        if running.is_cancelled() {
+            break;
+        }
+        match deletion::restore(gateway, step.to_vec()).await {
+            Ok(restored) => {
+                running.count("restored", restored);
+                running.count("gone", step.len() - restored);
+            }
+            Err(failure) => fail(running, step.iter().map(|id| (*id, String::new())), &failure.to_string()),
+        }
+    }
 }
 
 async fn place(
