@@ -59,22 +59,29 @@ async fn keys_come_and_go_with_the_list_and_those_that_stay_keep_what_is_known_o
 #[actix_web::test]
 async fn a_key_that_was_deleted_in_the_dashboard_stays_away_until_the_list_was_without_it() {
     let app = app(&["k1", "k2"], &[]).await;
-    let added = app.client_with(ADMIN).post("/api/admin/keys").json(&json!({"keys": ["AIzaSyMine-000001"]}));
+    let added = app
+        .client_with(ADMIN)
+        .post("/api/admin/keys")
+        .json(&json!({"keys": ["AIzaSyA-1234567890abcdefghijklmnopqrst1"]}));
     assert_eq!(added.send().await.status(), 201);
     let id = app.key_id("k1").await;
     let gone = app.client_with(ADMIN).request(Method::DELETE, &format!("/api/admin/keys/{id}")).send().await;
     assert_eq!(gone.status(), 204);
 
     set(&app, "API_KEYS", json!(["k1", "k2", "k3"])).await;
-    assert_eq!(keys(&app).await, ["k2", "AIzaSyMine-000001", "k3"], "one of the dashboard is nobody else's");
+    assert_eq!(
+        keys(&app).await,
+        ["k2", "AIzaSyA-1234567890abcdefghijklmnopqrst1", "k3"],
+        "one of the dashboard is nobody else's"
+    );
     set(&app, "API_KEYS", json!(["k2"])).await;
     set(&app, "API_KEYS", json!(["k1", "k2"])).await;
 
-    assert_eq!(keys(&app).await, ["k2", "AIzaSyMine-000001", "k1"]);
-    assert_eq!(served_by(&app, 6).await, ["AIzaSyMine-000001", "k1", "k2"]);
+    assert_eq!(keys(&app).await, ["k2", "AIzaSyA-1234567890abcdefghijklmnopqrst1", "k1"]);
+    assert_eq!(served_by(&app, 6).await, ["AIzaSyA-1234567890abcdefghijklmnopqrst1", "k1", "k2"]);
     // What the list says again at the next start changes nothing.
     let app = app.stop().await.start().await;
-    assert_eq!(keys(&app).await, ["k2", "AIzaSyMine-000001", "k1"]);
+    assert_eq!(keys(&app).await, ["k2", "AIzaSyA-1234567890abcdefghijklmnopqrst1", "k1"]);
 }
 
 #[actix_web::test]
@@ -154,13 +161,13 @@ async fn sessions_last_as_long_as_is_said_now() {
     assert!(opened.header("set-cookie").is_some_and(|cookie| cookie.contains("Max-Age=7200")));
 }
 
-/// The quotas of the day of the first key.
+/// The quota of the day that the first key has for the model.
 async fn day(app: &TestApp) -> Value {
     let list = app.client_with(ADMIN).get("/api/admin/keys").send().await.json();
     let id = &list["items"][0]["id"];
     let key = app.client_with(ADMIN).get(&format!("/api/admin/keys/{id}")).send().await.json();
     let quotas = key["quota"].as_array().cloned().unwrap_or_default();
-    let is_day = |quota: &&Value| quota["window"] == "day" && quota["metric"] == "requests";
+    let is_day = |quota: &&Value| quota["model"] == MODEL && quota["window"] == "day";
     quotas.iter().find(is_day).cloned().unwrap_or_else(|| panic!("{key}"))
 }
 

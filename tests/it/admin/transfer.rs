@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::ADMIN;
 use crate::harness::{Answer, MODEL, TestApp};
 
-const FIRST: &str = "AIzaSyFirst-000000001";
-const SECOND: &str = "AIzaSySecond-00000002";
+const FIRST: &str = "AIzaSyA-1234567890abcdefghijklmnopqrst1";
+const SECOND: &str = "AIzaSyA-1234567890abcdefghijklmnopq0002";
 
 async fn app(keys: &[&str]) -> TestApp {
     TestApp::builder().keys(keys.iter().copied()).setting("AUTH_TOKEN", ADMIN).start().await
@@ -56,7 +56,7 @@ async fn a_second_gateway_is_built_from_the_document_of_the_first() {
     let (from, token) = described().await;
     let document = export(&from, json!({"secrets": true, "tokens": true})).await.json();
     assert!(!document.to_string().contains(&token), "a client's token is nowhere");
-    let to = app(&["AIzaSyOther-000000009"]).await;
+    let to = app(&["AIzaSyA-1234567890abcdefghijklmnopqrst9"]).await;
     let mut document = document;
     // Each has its own.
     for own in ["API_KEYS", "BASE_URL", "AUTH_TOKEN", "WORKERS", "PORT"] {
