@@ -93,7 +93,7 @@ mod tests {
                 // Deleted in the dashboard: away until the list has been without it.
                 delete_keys(conn, &[KeyId(4)], 5)?;
                 assert_eq!(follow(conn, &[other.clone(), c.clone()]), (vec![], vec![], vec![]));
-                assert_eq!(follow(conn, &[other.clone()]), (vec![], vec![], vec![]));
+                assert_eq!(follow(conn, std::slice::from_ref(&other)), (vec![], vec![], vec![]));
                 assert_eq!(follow(conn, &[other, c]), (vec![5], vec![], vec![]));
                 Ok(())
             })
