@@ -16,7 +16,7 @@ use crate::{
         Observe,
         balancer::BalancerSnapshot,
         key::Steering,
-        supervisor::{AddKeys, Checkpoint, PlaceKeys, PoolKey, SteerKeys, Supervisor},
+        supervisor::{AddKeys, Checkpoint, PlaceKeys, SteerKeys, Supervisor},
         tokens::TokenStore,
     },
     api::{
