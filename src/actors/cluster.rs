@@ -167,6 +167,8 @@ impl Cluster {
             Line::Alone => return,
         };
         self.line = Line::Down { since_ms, error };
+        // What they may let in is not to be guessed while nothing is heard.
+        self.news.know_of(0);
         self.failures += 1;
         ctx.run_later(wait, Self::connect);
     }
@@ -267,16 +269,19 @@ impl Cluster {
         if let Line::Up { heard_at, .. } = &mut self.line {
             *heard_at = Instant::now();
         }
-        if word.from == self.card.id {
+        let is_own = word.from == self.card.id;
+        let (table, now) = (self.tokens.table(), Now::read());
+        for (token, share) in &word.used {
+            match table.get(token.as_str()) {
+                Some(holder) if is_own => holder.allowance().hear_own(share.version),
+                Some(holder) => holder.hear(&word.from, share, now),
+                None => {}
+            }
+        }
+        if is_own {
             return;
         }
         self.heard += 1;
-        let (table, now) = (self.tokens.table(), Now::read());
-        for (token, share) in &word.used {
-            if let Some(holder) = table.get(token.as_str()) {
-                holder.hear(&word.from, share, now);
-            }
-        }
         for change in &word.changed {
             match change {
                 Change::Tokens => self.read_tokens(ctx),

@@ -216,6 +216,13 @@ impl Allowance {
         (in_flight > 0 || shared.has_used()).then(|| shared.share(in_flight, now.instant, now_ms))
     }
 
+    /// What this node has told itself came back, so all nodes know it.
+    pub fn hear_own(&self, version: u64) {
+        if let Some(shared) = self.lock().shared.as_deref_mut() {
+            shared.hear_own(version);
+        }
+    }
+
     /// Another node has told what it has used.
     pub fn hear(&self, node: &NodeId, share: &Share, zone: Zone, now: Now) {
         self.take_in(&mut self.lock(), node, share, Heard::Now, zone, now);

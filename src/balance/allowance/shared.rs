@@ -162,6 +162,11 @@ impl Shared {
         self.unheard.add(used, now);
     }
 
+    /// This node's own word has come back.
+    pub fn hear_own(&mut self, version: u64) {
+        self.unheard.hear(version);
+    }
+
     /// What others may have let in that is not heard of yet, when so many requests of the last minute are known in all.
     pub fn unheard(&self, in_minute: u64, now: Instant) -> Used {
         let here = self.minute.requests();
@@ -185,7 +190,7 @@ impl Shared {
 
     pub fn share(&mut self, in_flight: u32, now: Instant, now_ms: i64) -> Share {
         self.version += 1;
-        self.unheard.tell(now);
+        self.unheard.tell(self.version, now);
         Share {
             version: self.version,
             told_at_ms: now_ms,

@@ -4,22 +4,22 @@
 //! has let in within that moment is taken for a sample of what the others have. Nothing is assumed of tokens that one
 //! node alone sees.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 
 use crate::balance::allowance::Used;
 
-/// Use is told within this time, or there is nobody to tell it to.
-const TOLD_WITHIN: Duration = Duration::from_millis(20);
-/// How long a word is on its way.
-const HEARD_WITHIN: Duration = Duration::from_millis(3);
+/// A word that takes longer than this has been lost, or there is no way for it.
+const UNHEARD_FOR: Duration = Duration::from_millis(250);
 
 /// What this node has let in of late.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Unheard {
     untold: Burst,
-    told: Burst,
+    /// By the version of the share that told it. A node hears its own words when the others do, so whatever they let in
+    /// at the same moment is known by then as well.
+    told: VecDeque<(u64, Burst)>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -29,22 +29,31 @@ struct Burst {
 }
 
 impl Burst {
-    fn within(self, span: Duration, now: Instant) -> Used {
-        let is_young = self.since.is_some_and(|since| now.saturating_duration_since(since) <= span);
+    /// Nothing, once it is too old.
+    fn at(self, now: Instant) -> Used {
+        let is_young = self.since.is_some_and(|since| now.saturating_duration_since(since) <= UNHEARD_FOR);
         if is_young { self.used } else { Used::default() }
     }
 }
 
 impl Unheard {
     pub fn add(&mut self, used: Used, now: Instant) {
-        let before = self.untold.within(TOLD_WITHIN, now);
+        let before = self.untold.at(now);
         let since = if before.is_nothing() { Some(now) } else { self.untold.since };
         self.untold = Burst { since, used: before.plus(used) };
     }
 
-    pub fn tell(&mut self, now: Instant) {
-        self.told = Burst { since: Some(now), used: self.untold.used };
+    pub fn tell(&mut self, version: u64, now: Instant) {
+        self.told.retain(|(_, burst)| !burst.at(now).is_nothing());
+        if !self.untold.at(now).is_nothing() {
+            self.told.push_back((version, self.untold));
+        }
         self.untold = Burst::default();
+    }
+
+    /// Everybody has heard that word by now.
+    pub fn hear(&mut self, version: u64) {
+        self.told.retain(|(told, _)| *told > version);
     }
 
     /// What all others together may have let in meanwhile: as much as this node, in the proportion in which they and
@@ -53,7 +62,8 @@ impl Unheard {
         if others == 0 {
             return Used::default();
         }
-        let sample = self.untold.within(TOLD_WITHIN, now).plus(self.told.within(HEARD_WITHIN, now));
+        let told = self.told.iter().map(|(_, burst)| burst.at(now));
+        let sample = told.fold(self.untold.at(now), Used::plus);
         let before = here.saturating_sub(sample.requests);
         let scaled = |count: u64| {
             count.saturating_mul(elsewhere.saturating_add(others.into())) / before.saturating_add(1)
@@ -86,19 +96,23 @@ mod tests {
     }
 
     #[test]
-    fn it_counts_until_the_others_must_have_told() {
+    fn it_counts_until_its_word_is_heard_or_must_have_been_lost() {
         let (mut unheard, now) = (Unheard::default(), Instant::now());
         let guess =
-            |unheard: &Unheard, ms| unheard.elsewhere(1, 0, 1, now + Duration::from_millis(ms)).requests;
+            |unheard: &Unheard, ms| unheard.elsewhere(3, 0, 1, now + Duration::from_millis(ms)).requests;
         unheard.add(requests(1), now);
         assert_eq!(
-            (guess(&unheard, 20), guess(&unheard, 21)),
-            (1, 0),
-            "nobody is told while there is no way"
+            (guess(&unheard, 250), guess(&unheard, 251)),
+            (0, 0),
+            "two of three are known to have been alone"
         );
+        unheard.add(requests(2), now);
+        unheard.tell(7, now);
+        assert_eq!((guess(&unheard, 250), guess(&unheard, 251)), (3, 0), "it is lost");
 
-        unheard.tell(now + Duration::from_millis(5));
-
-        assert_eq!((guess(&unheard, 8), guess(&unheard, 9)), (1, 0));
+        unheard.hear(6);
+        assert_eq!(guess(&unheard, 5), 3);
+        unheard.hear(7);
+        assert_eq!(guess(&unheard, 5), 0);
     }
 }
