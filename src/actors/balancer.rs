@@ -183,6 +183,8 @@ pub struct Settled {
     pub is_probe: bool,
     /// What it had of its project's quotas.
     pub reservation: Option<Reservation>,
+    /// Nothing was sent, so that it is given back whole.
+    pub is_unused: bool,
     /// For a request that would rather have had one key than another.
     pub group: Option<Group>,
     /// What Google counted, if it told.

@@ -16,7 +16,6 @@ use crate::{
         key::{ApiKey, KeyId},
         model::ModelName,
         outcome::Outcome,
-        time::Now,
         usage::Usage,
     },
 };
@@ -46,6 +45,8 @@ pub struct Lease {
     pub(super) usage: Option<Usage>,
     /// The number of the key's project, once Google named it.
     pub(super) consumer: Option<u64>,
+    /// Nothing was sent.
+    pub(super) is_unused: bool,
     pub(super) is_settled: bool,
 }
 
@@ -67,9 +68,7 @@ impl Lease {
 
     /// Gives the key back unused: nothing was sent, so nothing counts.
     pub fn cancel(mut self) {
-        if let Some(reservation) = self.reservation.take() {
-            self.ledger.refund(&self.model, reservation, Now::read());
-        }
+        self.is_unused = true;
     }
 
     fn give_back(&mut self, outcome: Outcome, latency: Duration) {
@@ -85,6 +84,7 @@ impl Lease {
             leased_at: self.leased_at,
             is_probe: self.is_probe,
             reservation: self.reservation.take(),
+            is_unused: self.is_unused,
             group: self.group,
             usage: self.usage,
             consumer: self.consumer,

@@ -11,9 +11,7 @@ pub struct Standing {
     pub faults: f32,
     /// The smallest share that is left of a quota window, 0 to 1.
     pub headroom: f32,
-    /// How much of its share a recovered key gets, 0 to 1; 1 for one that has been well for a while.
-    pub warmth: f32,
-    /// Its weight as a share of the heaviest one's, above 0 and up to 1.
+    /// Its weight as a share of the heaviest one's, above 0 and up to 1; of a key that has just recovered a part of that.
     pub share: f32,
 }
 
@@ -29,8 +27,7 @@ impl Standing {
     pub fn cost(self) -> f32 {
         let wait = (1.0 + self.in_flight as f32 / self.share.max(LEAST)) * self.slowness.clamp(1.0, 20.0);
         let doubt = 1.0 + self.faults.clamp(0.0, 10.0);
-        let worth = self.headroom.max(LEAST) * self.warmth.max(LEAST);
-        wait * doubt / worth
+        wait * doubt / self.headroom.max(LEAST)
     }
 }
 
@@ -38,8 +35,7 @@ impl Standing {
 mod tests {
     use super::*;
 
-    const IDLE: Standing =
-        Standing { in_flight: 0, slowness: 1.0, faults: 0.0, headroom: 1.0, warmth: 1.0, share: 1.0 };
+    const IDLE: Standing = Standing { in_flight: 0, slowness: 1.0, faults: 0.0, headroom: 1.0, share: 1.0 };
 
     #[test]
     fn whatever_speaks_against_a_key_makes_it_dearer() {
@@ -48,7 +44,6 @@ mod tests {
             Standing { slowness: 1.5, ..IDLE },
             Standing { faults: 0.2, ..IDLE },
             Standing { headroom: 0.8, ..IDLE },
-            Standing { warmth: 0.5, ..IDLE },
             Standing { in_flight: 1, share: 0.5, ..IDLE },
         ];
         for standing in worse {
@@ -63,7 +58,6 @@ mod tests {
             slowness: f32::INFINITY,
             faults: f32::INFINITY,
             headroom: 0.0,
-            warmth: 0.0,
             share: 0.0,
         };
         assert!(absurd.cost().is_finite());

@@ -16,6 +16,8 @@ pub enum Served {
     Done,
     /// There is no key for this one now; the next one may be less particular.
     NotYet,
+    /// There is none for this one now, and enough others of the same client have been asked.
+    NextClient,
     /// There is no key for anybody.
     NothingLeft,
 }
@@ -87,6 +89,10 @@ impl<W> WaitingRoom<W> {
 
     pub fn len(&self) -> usize {
         self.taken
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.taken >= self.seats
     }
 
     pub fn is_empty(&self) -> bool {
@@ -201,6 +207,7 @@ impl<W> WaitingRoom<W> {
             match offer(&mut line[place].whom) {
                 Served::Done => return (Served::Done, line.remove(place)),
                 Served::NothingLeft => return (Served::NothingLeft, None),
+                Served::NextClient => break,
                 Served::NotYet => {}
             }
         }

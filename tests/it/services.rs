@@ -168,7 +168,8 @@ async fn every_actor_beside_the_requests_tells_what_it_holds() {
             "forgetting of ended resources",
             "purging of deleted keys",
             "forgetting of projects without keys",
-            "re-check of suspect keys"
+            "re-check of suspect keys",
+            "look for a newer release"
         ]
     );
     // A minute may have begun meanwhile.

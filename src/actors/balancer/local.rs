@@ -84,6 +84,7 @@ impl LocalBalancer {
             leased_at: Instant::now(),
             is_probe: false,
             reservation: None,
+            is_unused: false,
             group: None,
             usage: None,
             consumer: None,

@@ -15,12 +15,12 @@ use crate::{
         table::{Ask, Cause, Unavailable},
         waiting::{Place, Served},
     },
-    domain::{model::ModelName, time::Now},
+    domain::{client::TokenId, model::ModelName, time::Now},
 };
 
 /// Those who wait are not offered keys more often than this by the clock.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
-/// Requests with wishes of their own that are passed over before a queue is left alone.
+/// Requests with wishes of their own that are passed over of one client before it is the next one's turn.
 const PARTICULAR: usize = 64;
 
 /// What somebody wants.
@@ -126,10 +126,17 @@ impl State {
         wish.acquire.deadline.min(now.instant + self.balancing.max_wait)
     }
 
-    /// Takes somebody in: with those who came before any key was known, or into the room, where they have a place.
-    fn wait(&mut self, waiting: Waiting, now: Now, local: &LocalBalancer) -> Option<Place> {
+    /// Takes somebody in: with those who came before any key was known, or into the room, where they have a place. Nobody
+    /// is sent away for want of a seat who could use a key that those in the room could not.
+    fn wait(&mut self, mut waiting: Waiting, now: Now, local: &LocalBalancer) -> Option<Place> {
         if let Some(early) = &mut self.early {
             early.push(waiting);
+            return None;
+        }
+        if self.room.is_full()
+            && let Ok(lease) = self.pick(&waiting.wish, now, local)
+        {
+            waiting.answer(Ok(lease));
             return None;
         }
         let Acquire { model, client, .. } = &waiting.wish.acquire;
@@ -173,7 +180,7 @@ impl State {
     /// Gives the keys that there are for a model to those who wait for it.
     pub(super) fn serve(&mut self, model: &ModelName, now: Now, local: &LocalBalancer) {
         let mut room = std::mem::take(&mut self.room);
-        let (mut particular, mut too_large) = (0, u64::MAX);
+        let (mut particular, mut too_large) = ((TokenId::default(), 0), u64::MAX);
         room.serve(model, |waiting| {
             if waiting.is_gone() {
                 return Served::Done;
@@ -190,17 +197,17 @@ impl State {
                 Err(lack) => {
                     self.promise(&waiting.wish, lack, now);
                     let acquire = &waiting.wish.acquire;
-                    if particular == PARTICULAR
-                        || !acquire.is_particular()
-                        || !self.table.has_ready_for(model)
-                    {
+                    if !acquire.is_particular() || !self.table.has_ready_for(model) {
                         return Served::NothingLeft;
                     }
-                    particular += 1;
                     if !acquire.is_choosy() {
                         too_large = acquire.tokens;
                     }
-                    Served::NotYet
+                    if particular.0 != acquire.client {
+                        particular = (acquire.client.clone(), 0);
+                    }
+                    particular.1 += 1;
+                    if particular.1 == PARTICULAR { Served::NextClient } else { Served::NotYet }
                 }
             }
         });
@@ -236,8 +243,12 @@ impl State {
     pub(super) fn wake(&mut self, now: Now, local: &LocalBalancer) {
         self.promised = None;
         self.serve_all(now, local);
-        for (_, waiting) in self.room.give_up(now.instant) {
-            self.refuse(waiting, Lack::Key { room_at: None }, now);
+        for (_, mut waiting) in self.room.give_up(now.instant) {
+            // Once more, and be it to tell when there is room for a request of this size.
+            match self.pick(&waiting.wish, now, local) {
+                Ok(lease) => waiting.answer(Ok(lease)),
+                Err(lack) => self.refuse(waiting, lack, now),
+            }
         }
     }
 }

@@ -135,6 +135,7 @@ impl State {
             group: measured(wish.group, picked.choice.reason),
             usage: None,
             consumer: None,
+            is_unused: false,
             is_settled: false,
         })
     }
@@ -223,7 +224,10 @@ impl State {
         let Some(place) = self.table.place(settled.key) else { return false };
         let is_success = settled.outcome == Outcome::Success;
         let mut gave_back = false;
-        if let Some(reservation) = settled.reservation {
+        if let Some(reservation) = settled.reservation.filter(|_| settled.is_unused) {
+            place.ledger.refund(&settled.model, reservation, now);
+            gave_back = true;
+        } else if let Some(reservation) = settled.reservation {
             // Of a success that tells no count the estimate is all there is.
             let counted = settled.usage.map(|usage| usage.input());
             let counted = counted.or_else(|| is_success.then(|| reservation.estimate()));

@@ -219,6 +219,59 @@ async fn whoever_hangs_up_with_a_key_on_its_way_gives_it_back_unused() {
 }
 
 #[actix::test]
+async fn what_somebody_who_hangs_up_gives_back_is_for_the_next() {
+    pause();
+    let pool = Pool::balancing(1, Balancing { max_wait: Duration::from_secs(90), ..patient() });
+    let learnt = QuotaExceeded { limit: Some(1), metric: QuotaMetric::Requests, ..quota_exceeded(1) };
+    pool.settle("flash", Outcome::Quota(learnt)).await;
+    let ask = || Acquire { deadline: Instant::now() + Duration::from_secs(90), ..ask_for("flash") };
+    let first = pool.ask(ask()).await;
+    let mut second = pool.ask(ask()).await;
+
+    advance(Duration::from_secs(62)).await;
+    pool.settled().await;
+    assert!(look(&mut second).is_none(), "one request a minute");
+    drop(first);
+    pool.settled().await;
+
+    assert!(matches!(look(&mut second), Some(Ok(_))));
+}
+
+#[actix::test]
+async fn requests_that_can_use_no_ready_key_hold_up_nobody_else() {
+    pause();
+    let pool = Pool::balancing(2, patient());
+    pool.acquire_beside("flash", &[2]).await.unwrap().settle(rate_limited(8), Duration::ZERO);
+    pool.settled().await;
+    let mut waits = Vec::new();
+    for _ in 0..80 {
+        waits.push(pool.ask(Acquire { tried: vec![KeyId(2)], ..asked_by("choosy") }).await);
+    }
+    assert_eq!(told(&pool).await.waiting, 80);
+
+    let mut served = pool.ask(asked_by("another")).await;
+
+    assert!(matches!(look(&mut served), Some(Ok(lease)) if lease.key == KeyId(2)));
+}
+
+#[actix::test]
+async fn a_full_room_sends_nobody_away_for_whom_there_is_a_key() {
+    pause();
+    let pool = Pool::balancing(2, Balancing { max_waiting: 3, ..patient() });
+    pool.acquire_beside("flash", &[2]).await.unwrap().settle(rate_limited(8), Duration::ZERO);
+    pool.settled().await;
+    let mut waits = Vec::new();
+    for _ in 0..3 {
+        waits.push(pool.ask(Acquire { tried: vec![KeyId(2)], ..asked_by("one") }).await);
+    }
+
+    let mut served = pool.ask(asked_by("one")).await;
+
+    assert!(matches!(look(&mut served), Some(Ok(lease)) if lease.key == KeyId(2)));
+    assert_eq!(told(&pool).await.waiting, 3);
+}
+
+#[actix::test]
 async fn a_request_that_has_had_a_key_waits_for_the_pause_of_the_address_too() {
     pause();
     let pool = Pool::balancing(40, Balancing { policy: PolicyKind::RoundRobin, ..patient() });

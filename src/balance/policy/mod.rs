@@ -25,7 +25,7 @@ pub trait Candidates {
     fn is_allowed(&self, slot: u32) -> bool;
     /// Leases of the key that are out now.
     fn in_flight(&self, slot: u32) -> u32;
-    /// The key's weight as a share of the heaviest one's, above 0 and up to 1.
+    /// The key's weight as a share of the heaviest one's, above 0 and up to 1; a part of it while it warms up.
     fn share(&self, slot: u32) -> f32;
     /// What it costs to use this key now, see [`super::cost`]; the lower the better.
     fn cost(&self, slot: u32) -> f32;

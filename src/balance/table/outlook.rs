@@ -128,7 +128,10 @@ impl<T> RoutingTable<T> {
             let (at, index) = table.cooling.iter().take(LOOKED_AT).find(|(_, index)| is_fit(*index))?;
             Some((*at, self.cause(*index, ask.model)))
         });
-        let comes_back = |index: u32| self.slot(index).is_some_and(|slot| slot.is_ready_for(ask.model));
+        let is_probed =
+            |slot: &Slot<T>| slot.routing.availability == Availability::HalfOpen && slot.serves(ask.model);
+        let comes_back =
+            |index| self.slot(index).is_some_and(|slot| slot.is_ready_for(ask.model) || is_probed(slot));
         let held = of_model.and_then(|table| {
             let mut held = table.held().take(LOOKED_AT);
             held.find(|(_, index)| is_fit(*index) && comes_back(*index)).map(|(at, _)| (at, Cause::Quota))
@@ -142,7 +145,9 @@ impl<T> RoutingTable<T> {
 
     fn is_being_probed_for(&self, ask: &Ask<'_>) -> bool {
         let slots = (0..self.half_open.len().min(LOOKED_AT)).map(|position| self.half_open.at(position));
-        slots.filter_map(|index| self.slot(index)).any(|slot| slot.serves(ask.model) && ask.allows(slot))
+        let of_model = self.models.get(ask.model);
+        let mut unspent = slots.filter(|index| of_model.is_none_or(|table| !table.is_held(*index)));
+        unspent.any(|index| self.slot(index).is_some_and(|slot| slot.serves(ask.model) && ask.allows(slot)))
     }
 
     fn cause(&self, index: u32, model: &ModelName) -> Cause {

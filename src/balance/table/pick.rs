@@ -223,7 +223,16 @@ impl<T> RoutingTable<T> {
         if !ask.allows(slot) || !slot.serves(ask.model) {
             return None;
         }
-        let reservation = self.reserve(index, ask, now).ok()?;
+        let reservation = match self.reserve(index, ask, now) {
+            Ok(reservation) => reservation,
+            Err(spent) => {
+                if !self.has_room_for_less(index, ask, spent, now) {
+                    self.hold_twins(index, ask.model, spent.until, now.instant);
+                }
+                return None;
+            }
+        };
+        let slot = self.slots[index as usize].as_ref().expect("listed slots are taken");
         self.unprobed.remove(index);
         if slot.place.gauge.claim_probe() {
             return Some((index, reservation));

@@ -6,7 +6,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    balance::{affinity::Preference, breaker::ModelReason, policy},
+    balance::{
+        affinity::Preference,
+        breaker::{ModelReason, WARM_UP},
+        policy,
+    },
     domain::{
         policy::PolicyKind,
         quota::{Limit, LimitSource, LimitTable, ModelLimits, ModelPattern},
@@ -222,6 +226,41 @@ fn limited(requests: u64, tokens: u64) -> Place {
     let everything = ModelPattern::parse("*").unwrap();
     let ledger = Ledger::new(Arc::new(LimitTable::new([(everything, limits)])), Now::read());
     Place { ledger: Arc::new(ledger), ..Place::default() }
+}
+
+#[test]
+fn a_half_open_key_without_quota_comes_back_with_its_quota() {
+    let (mut table, now, pro) = (table(), Now::read(), model("pro"));
+    let place = limited(1, 1_000);
+    place.ledger.reserve(&pro, 1, now).unwrap();
+    let routing = Routing { availability: Availability::HalfOpen, warm_at: None, cooldowns: Vec::new() };
+    table.apply(KeyId(1), place, routing, ());
+
+    let told = refusal(&mut table, &Ask::new(&pro), now);
+
+    let Unavailable::Until { at, cause: Cause::Quota } = told else { panic!("{told:?}") };
+    assert!(at > now.instant + Duration::from_secs(50), "{:?}", at - now.instant);
+}
+
+#[test]
+fn a_key_that_has_recovered_gets_a_part_of_its_share_at_first_whatever_the_policy() {
+    let now = Now::read();
+    for kind in PolicyKind::ALL {
+        let mut table = RoutingTable::new(policy::build(kind, 1));
+        (1..=4).for_each(|key| put(&mut table, key, Availability::Ready, &[]));
+        let warm_at = Some(now.instant + WARM_UP);
+        let routing = Routing { availability: Availability::Ready, warm_at, cooldowns: Vec::new() };
+        table.apply(KeyId(1), Place::default(), routing, ());
+        let mut of_warming = |now: Now| {
+            let picked = (0..2_000).filter(|_| table.pick(&Ask::new(&model("pro")), now).unwrap().key.0 == 1);
+            picked.count()
+        };
+
+        let (cold, warm) = (of_warming(now), of_warming(now.after(WARM_UP)));
+
+        assert!((20..150).contains(&cold), "{kind:?}: {cold} of 2,000, just back");
+        assert!((400..600).contains(&warm), "{kind:?}: {warm} of 2,000 a minute later");
+    }
 }
 
 #[test]

@@ -34,7 +34,6 @@ impl<T> SlotView<'_, T> {
             slowness: slot.place.gauge.slowness(now),
             faults: slot.place.gauge.faults(now),
             headroom: slot.place.ledger.headroom(self.ask.model, self.now),
-            warmth: slot.routing.warmth(now),
             share: self.share(index),
         })
     }
@@ -55,8 +54,9 @@ impl<T> Candidates for SlotView<'_, T> {
     }
 
     fn share(&self, index: u32) -> f32 {
-        let weight = self.slot(index).map_or(1, |slot| slot.place.terms.weight);
-        f32::from(weight.max(1)) / f32::from(self.heaviest.max(1))
+        let Some(slot) = self.slot(index) else { return 1.0 };
+        let weight = f32::from(slot.place.terms.weight.max(1)) / f32::from(self.heaviest.max(1));
+        weight * slot.routing.warmth(self.now.instant)
     }
 
     fn cost(&self, index: u32) -> f32 {
