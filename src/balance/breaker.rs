@@ -121,7 +121,7 @@ impl KeyHealth {
             Outcome::KeyInvalid(reason) => self.set(KeyState::Invalid { reason: *reason }),
             Outcome::KeySuspect | Outcome::Outlier => self.fail(now.instant, jitter),
             Outcome::Quota(exceeded) => {
-                let backoff = || quota::backoff(self.models.unexplained(model), jitter);
+                let backoff = || quota::backoff(self.models.unexplained(model, now.instant), jitter);
                 let span = quota::quota_cooldown(exceeded, now.utc).unwrap_or_else(backoff);
                 self.cool_model(model, span, exceeded.window.into(), now.instant)
             }

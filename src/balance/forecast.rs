@@ -176,10 +176,9 @@ where
 
 impl Survey {
     fn visit<'a>(&mut self, ledger: &Ledger, keys: impl Iterator<Item = (&'a Routing, &'a Terms)> + Clone) {
-        let paused = ledger.paused_until(self.now.instant).map(|(until, _)| Presence::BackAt(until));
         let presence = |model: Option<&ModelName>| {
             let keys = keys.clone().map(|(routing, terms)| of_key(routing, terms, model));
-            keys.min().unwrap_or(Presence::Gone).max(paused.unwrap_or(Presence::Ready))
+            keys.min().unwrap_or(Presence::Gone)
         };
         let kind = self.kind_of(ledger, presence(None), keys.clone());
         let mut usage = ledger.usage(self.now);

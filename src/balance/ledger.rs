@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::quota;
 use crate::domain::{
     model::ModelName,
-    outcome::{BillingFault, QuotaExceeded, QuotaMetric, QuotaWindow},
+    outcome::{QuotaExceeded, QuotaMetric, QuotaWindow},
     quota::{Limit, LimitTable, ModelLimits},
     time::Now,
 };
@@ -69,16 +69,9 @@ impl Reservation {
 pub struct Spent {
     /// From this instant on there is room, and not before.
     pub until: Instant,
-    pub reason: SpentReason,
-}
-
-/// What is used up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SpentReason {
-    /// `metric` is unknown where Google closed the window and did not say what it counts.
-    Quota { window: QuotaWindow, metric: QuotaMetric },
-    /// The whole project is out of use.
-    Billing(BillingFault),
+    pub window: QuotaWindow,
+    /// Unknown where Google closed the window and did not say what it counts.
+    pub metric: QuotaMetric,
 }
 
 /// What is known of one window of a model.
@@ -110,7 +103,6 @@ impl Ledger {
             limits,
             ticks: TickClock::new(now.instant),
             wall: WallClock::new(now),
-            paused: None,
             has_changed: false,
             list: Vec::new(),
         };
@@ -142,9 +134,6 @@ impl Ledger {
     /// and our limit may be wrong.
     pub fn reserve(&self, model: &ModelName, tokens: u64, now: Now) -> Result<Reservation, Spent> {
         let mut books = self.lock();
-        if let Some((until, fault)) = books.paused_until(now.instant) {
-            return Err(Spent { until, reason: SpentReason::Billing(fault) });
-        }
         let moment = books.moment(now);
         books.book(model, moment).reserve(tokens, moment)
     }
@@ -184,29 +173,8 @@ impl Ledger {
     /// The smallest share that is left of any window, from 0 to 1; 1 when nothing is known.
     pub fn headroom(&self, model: &ModelName, now: Now) -> f32 {
         let mut books = self.lock();
-        if books.paused_until(now.instant).is_some() {
-            return 0.0;
-        }
         let moment = books.moment(now);
         books.find(model).map_or(1.0, |book| book.headroom(moment))
-    }
-
-    /// Takes the whole project out of use. Of two pauses the later end counts.
-    pub fn pause(&self, until: Instant, fault: BillingFault) {
-        let mut books = self.lock();
-        if books.paused.is_none_or(|(paused, _)| paused < until) {
-            books.paused = Some((until, fault));
-        }
-    }
-
-    /// Somebody found the project served again: it need not wait for the end of its pause.
-    pub fn resume(&self) {
-        self.lock().paused = None;
-    }
-
-    /// Until when the whole project is out of use, and why.
-    pub fn paused_until(&self, now: Instant) -> Option<(Instant, BillingFault)> {
-        self.lock().paused_until(now)
     }
 
     /// Every model with a book: what is used, allowed and expected.
@@ -237,7 +205,6 @@ struct Books {
     limits: Arc<LimitTable>,
     ticks: TickClock,
     wall: WallClock,
-    paused: Option<(Instant, BillingFault)>,
     /// Since it was stored last.
     has_changed: bool,
     /// Few, so they are searched from the front.
@@ -248,10 +215,6 @@ impl Books {
     fn moment(&mut self, now: Now) -> Moment {
         let (tick, wall) = (self.ticks.tick(now.instant), self.wall.read(now));
         Moment { instant: now.instant, tick, wall, ticks: self.ticks }
-    }
-
-    fn paused_until(&self, now: Instant) -> Option<(Instant, BillingFault)> {
-        self.paused.filter(|(until, _)| *until > now)
     }
 
     /// The book of a model that something is about to be written to.

@@ -7,6 +7,9 @@ use tokio::time::Instant;
 use super::routing::{ModelCooldown, ModelReason};
 use crate::domain::model::ModelName;
 
+/// Refusals that nothing explained count no more so long after the last of them was over.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(60 * 60);
+
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ModelHealth {
     /// While this lies ahead, the key is not used for the model.
@@ -16,6 +19,12 @@ pub(super) struct ModelHealth {
     pub unexplained: u32,
     /// When the cooldown began; none while it does not cool.
     pub since: Option<Instant>,
+}
+
+impl ModelHealth {
+    fn is_forgotten(&self, now: Instant) -> bool {
+        self.since.is_none() && now >= self.until + FORGOTTEN_AFTER
+    }
 }
 
 /// Few, so they are searched from the front; most keys have none.
@@ -32,6 +41,9 @@ impl ModelCooldowns {
             self.0.len() - 1
         });
         let entry = &mut self.0[at].1;
+        if entry.is_forgotten(now) {
+            entry.unexplained = 0;
+        }
         if reason == ModelReason::QuotaUnknown && entry.since.is_none() {
             entry.unexplained += 1;
         }
@@ -42,8 +54,8 @@ impl ModelCooldowns {
     }
 
     /// Unexplained refusals of that model in a row.
-    pub fn unexplained(&self, model: &ModelName) -> u32 {
-        self.find(model).map_or(0, |health| health.unexplained)
+    pub fn unexplained(&self, model: &ModelName, now: Instant) -> u32 {
+        self.find(model).filter(|health| !health.is_forgotten(now)).map_or(0, |health| health.unexplained)
     }
 
     /// The model was served.
@@ -65,7 +77,7 @@ impl ModelCooldowns {
             health.since = None;
             changed = true;
         }
-        self.drop_forgotten();
+        self.drop_forgotten(now);
         changed
     }
 
@@ -80,12 +92,13 @@ impl ModelCooldowns {
                 changed = true;
             }
         }
-        self.drop_forgotten();
+        self.drop_forgotten(since);
         changed
     }
 
-    fn drop_forgotten(&mut self) {
-        self.0.retain(|(_, health)| health.since.is_some() || health.unexplained > 0);
+    fn drop_forgotten(&mut self, now: Instant) {
+        let is_worth_keeping = |health: &ModelHealth| health.unexplained > 0 && !health.is_forgotten(now);
+        self.0.retain(|(_, health)| health.since.is_some() || is_worth_keeping(health));
     }
 
     /// Those that cool.

@@ -91,6 +91,19 @@ fn unexplained_refusals_back_off_longer_each_time_until_one_succeeds() {
 }
 
 #[test]
+fn an_unexplained_refusal_of_long_ago_lengthens_no_backoff() {
+    let (mut health, now) = (KeyHealth::new(MAX_FAILURES), Now::read());
+    health.record(&model("flash"), &UNEXPLAINED, now, 0.5);
+    let first = health.next_expiry().unwrap() - now.instant;
+    health.expire(now.instant + first);
+
+    let later = now.after(first + secs(2 * 60 * 60));
+    health.record(&model("flash"), &UNEXPLAINED, later, 0.5);
+
+    assert_eq!(health.next_expiry(), Some(later.instant + first));
+}
+
+#[test]
 fn an_invalid_key_is_out_at_once_and_stays_out() {
     let (mut health, now) = (KeyHealth::new(MAX_FAILURES), Now::read());
 

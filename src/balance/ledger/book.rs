@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::{
-    ModelUse, Moment, Reservation, Spent, SpentReason, WindowUse,
+    ModelUse, Moment, Reservation, Spent, WindowUse,
     ceiling::{Ceiling, MIN_TOKENS},
     day::Day,
     guess::Guesses,
@@ -213,9 +213,9 @@ impl Book {
             (self.minute_closed, Minute, Unknown),
             (self.day_closed, Day, Unknown),
         ];
-        let blocks = blocks.into_iter().filter_map(|(until, window, metric)| {
-            Some(Spent { until: until?, reason: SpentReason::Quota { window, metric } })
-        });
+        let blocks = blocks
+            .into_iter()
+            .filter_map(|(until, window, metric)| Some(Spent { until: until?, window, metric }));
         blocks.max_by_key(|spent| spent.until)
     }
 

@@ -8,7 +8,6 @@ use tokio::time::Instant;
 use super::{Book, Ledger, MAX_BOOKS, Moment, ceiling::Ceiling, day::Day};
 use crate::domain::{
     model::ModelName,
-    outcome::BillingFault,
     quota::{Limit, LimitTable},
     time::Now,
 };
@@ -21,15 +20,7 @@ const MAX_DAY_CLOSED_MS: i64 = 26 * 60 * 60 * 1000;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LedgerSnapshot {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub paused: Option<PauseSnapshot>,
     pub books: Vec<BookSnapshot>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PauseSnapshot {
-    pub until_ms: i64,
-    pub fault: BillingFault,
 }
 
 /// The book of one model.
@@ -86,10 +77,8 @@ impl Ledger {
     pub fn snapshot(&self, now: Now) -> LedgerSnapshot {
         let mut books = self.lock();
         let moment = books.moment(now);
-        let paused = books.paused_until(now.instant);
-        let paused = paused.map(|(until, fault)| PauseSnapshot { until_ms: now.unix_ms_at(until), fault });
         let stored = books.list.iter_mut().filter_map(|book| store(book, now, moment));
-        LedgerSnapshot { paused, books: stored.collect() }
+        LedgerSnapshot { books: stored.collect() }
     }
 
     /// What is worth keeping, if anything has been written since this was asked last.
@@ -101,9 +90,6 @@ impl Ledger {
     /// A ledger as it was stored. What is over, lies too far ahead or makes no sense is left out.
     pub fn restore(limits: Arc<LimitTable>, stored: &LedgerSnapshot, now: Now) -> Self {
         let ledger = Self::new(limits, now);
-        if let Some(paused) = stored.paused {
-            ledger.pause(now.instant_at(paused.until_ms), paused.fault);
-        }
         let mut books = ledger.lock();
         let moment = books.moment(now);
         for stored in stored.books.iter().take(MAX_BOOKS) {

@@ -60,10 +60,7 @@ fn fill(ledger: &Ledger, now: Now) -> usize {
 }
 
 fn quota_of(spent: Spent) -> (QuotaWindow, QuotaMetric) {
-    match spent.reason {
-        SpentReason::Quota { window, metric } => (window, metric),
-        SpentReason::Billing(fault) => panic!("{fault:?}"),
-    }
+    (spent.window, spent.metric)
 }
 
 fn limit_of(ledger: &Ledger, window: QuotaWindow, metric: QuotaMetric, now: Now) -> Option<Limit> {
@@ -141,22 +138,6 @@ fn googles_figure_is_learnt_and_its_window_closed_for_everyone() {
     let learnt = Limit { value: 5, source: LimitSource::Learnt };
     assert_eq!(limit_of(&ledger, QuotaWindow::Minute, QuotaMetric::Requests, now), Some(learnt));
     assert_eq!(fill(&ledger, now.after(secs(120))), 5);
-}
-
-#[test]
-fn a_paused_project_says_until_when() {
-    let (now, model) = (noon(), flash());
-    let ledger = unknown(now);
-
-    ledger.pause(now.instant + secs(60), BillingFault::SpendCap);
-    ledger.pause(now.instant + secs(30), BillingFault::PrepayDepleted);
-
-    let spent = ledger.reserve(&model, 10, now).unwrap_err();
-    assert_eq!(spent.until, now.instant + secs(60));
-    assert_eq!(spent.reason, SpentReason::Billing(BillingFault::SpendCap));
-    assert!(ledger.reserve(&model, 10, now.after(secs(60))).is_ok());
-    ledger.resume();
-    assert_eq!(ledger.paused_until(now.instant), None);
 }
 
 #[test]

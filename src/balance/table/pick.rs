@@ -13,7 +13,7 @@ use crate::{
     balance::{
         affinity::Preference,
         gauge::Gauge,
-        ledger::{Ledger, Reservation, Spent, SpentReason},
+        ledger::{Ledger, Reservation, Spent},
         policy::Candidates,
     },
     domain::{
@@ -256,10 +256,7 @@ impl<T> RoutingTable<T> {
         /// A smaller share of a quota than this is not worth asking for.
         const LEAST: f32 = 0.02;
         let slot = self.slots[index as usize].as_ref().expect("listed slots are taken");
-        let is_about_tokens = matches!(
-            spent.reason,
-            SpentReason::Quota { metric: QuotaMetric::Tokens, window: QuotaWindow::Minute }
-        );
+        let is_about_tokens = (spent.metric, spent.window) == (QuotaMetric::Tokens, QuotaWindow::Minute);
         is_about_tokens && slot.place.ledger.headroom(ask.model, now) > LEAST
     }
 
