@@ -4,7 +4,7 @@
 //! afterwards the estimate is corrected by what Google counted. So the limits hold however many requests run at the same
 //! moment, but for what one answer turns out longer than was thought.
 //!
-//! Where several nodes serve, each counts what the others tell beside its own ([`shared`]), so it decides by itself.
+//! Where several nodes serve, each counts what the others tell beside its own (`shared`), so it decides by itself.
 //!
 //! All workers share one allowance for a token, hence the lock; it is held for some ten nanoseconds. The minute slides
 //! and is told by the clock that never jumps, days and months by the one on the wall. Limits are arguments: what was
