@@ -1,5 +1,6 @@
 //! `gemini-balance explain`: why a request went as it did.
 
+use gemini_balance::sim::{Behaviour, Fault, Refusal, Spell};
 use serde_json::Value;
 
 use crate::harness::{CHAT, Place, chat, eventually, healthy_sim};
@@ -42,6 +43,34 @@ async fn a_request_is_explained_beside_the_running_gateway_and_after_it() {
     let (status, after) = place.command_with(&["explain", &id]);
     assert!(status.success(), "{after}");
     assert!(after.contains("key-…2222"), "{after}");
+}
+
+#[actix_web::test]
+async fn a_failed_attempt_is_explained_with_googles_reason_and_what_each_key_cost() {
+    let sim = healthy_sim(&KEYS).await;
+    let place = Place::empty().serving(&sim, &KEYS).with("BALANCE_POLICY", "round_robin").with("WORKERS", 1);
+    let program = place.start();
+    let ask = || program.post(CHAT, chat("hello"));
+    // By now the list of models is there, which asks with these keys as well.
+    eventually("both keys serve", || (0..2).all(|_| ask().status() == 200));
+    let leaked = vec![Spell::always(Fault::Refuse(Refusal::Leaked))];
+    sim.set_behaviour(KEYS[0], Behaviour { faults: leaked, ..Behaviour::default() });
+
+    let ids: Vec<String> =
+        (0..4).map(|_| ask().header("x-request-id").expect("every answer has one")).collect();
+    let explain = |id: &String| {
+        eventually("the row is written", || place.command_with(&["explain", id]).0.success());
+        place.command_with(&["explain", id]).1
+    };
+
+    let explained: Vec<String> = ids.iter().map(explain).collect();
+
+    let rescued: Vec<_> = explained.iter().filter(|text| text.contains("key-…1111")).collect();
+    let [text] = rescued[..] else { panic!("{explained:?}") };
+    let (failed, served) = text.split_once("\n2. key 2 (key-…2222): success, 200").expect(text);
+    assert!(failed.contains("1. key 1 (key-…1111): key_invalid, 403 "), "{text}");
+    assert!(failed.contains("the choice of the policy, at cost 1.00; of 2 keys: 2 ready"), "{text}");
+    assert!(served.contains("the choice of the policy, at cost 1.00; of 2 keys: "), "{text}");
 }
 
 #[test]
