@@ -105,6 +105,8 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(hello_resource("/api/hello"))
         .service(hello_resource("/anthropic/api/hello"))
         .service(openai_scope("/v1"))
+        // The Live API is not served, which its clients are told as Google would; some of Google's SDKs send the slash twice.
+        .service(web::resource(["/ws/{path:.+}", "//ws/{path:.+}"]).to(unknown_path::<Gemini>))
         .default_service(web::to(unknown_path::<OpenAi>));
 }
 

@@ -3,7 +3,7 @@
 use actix_web::http::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{TOKEN, TestApp, client_requests};
+use crate::harness::{TOKEN, TestApp, client_requests, client_sessions};
 
 /// The recorded requests of these files, with their names; none on a machine without recordings.
 fn recorded<'a>(files: &'a [&'static str]) -> impl Iterator<Item = (&'static str, Value)> + 'a {
@@ -120,4 +120,24 @@ async fn requests_of_googles_sdks_reach_google_as_they_were_recorded() {
             assert!(reply.status() < 500, "{what}: {}", reply.text());
         }
     }
+}
+
+#[actix_web::test]
+async fn handshakes_of_the_live_api_are_told_in_geminis_form_that_it_is_not_served() {
+    let app = TestApp::with_keys(["k1"]).await;
+    app.catalogue_is_fetched().await;
+    let before = app.upstream.attempts().len();
+    for session in client_sessions("google-genai-live.json").unwrap_or_default() {
+        let target = session["target"].as_str().expect("a target");
+        let mut handshake = app.client().get(target);
+        for (name, value) in [("upgrade", "websocket"), ("sec-websocket-version", "13")] {
+            handshake = handshake.header(name, value);
+        }
+
+        let reply = handshake.send().await;
+
+        assert_eq!(reply.status(), 404, "{target}");
+        assert_eq!(reply.json()["error"]["status"], "NOT_FOUND", "{target}: {}", reply.text());
+    }
+    assert_eq!(app.upstream.attempts().len(), before);
 }

@@ -20,7 +20,9 @@ pub use bodies::{event, fixture, google_error, last_event, usual_error};
 pub use client::{Answer, Client, Open, chat, prompt};
 pub use hung::Caller;
 pub use proxy::{PASSWORD, Proxy};
-pub use recordings::{client_requests, exchanged_requests, exchanged_stream, recorded_streams};
+pub use recordings::{
+    client_requests, client_sessions, exchanged_requests, exchanged_stream, recorded_streams,
+};
 pub use script::Reply;
 pub use upstream::Recorded;
 

@@ -62,7 +62,16 @@ pub fn exchanged_stream(name: &str) -> Option<String> {
 
 /// The requests of one file of recorded clients.
 pub fn client_requests(name: &str) -> Option<Vec<Value>> {
+    client_list(name, "requests")
+}
+
+/// The handshakes of Live sessions, and what was sent then.
+pub fn client_sessions(name: &str) -> Option<Vec<Value>> {
+    client_list(name, "sessions")
+}
+
+fn client_list(name: &str, of: &str) -> Option<Vec<Value>> {
     let mut file: Value = serde_json::from_str(&text(&folder()?.join("clients").join(name))).expect("JSON");
-    let Value::Array(requests) = file["requests"].take() else { panic!("{name} has no requests") };
-    Some(requests)
+    let Value::Array(list) = file[of].take() else { panic!("{name} has no {of}") };
+    Some(list)
 }
