@@ -176,7 +176,7 @@ impl Logger {
         self.is_writing = true;
         let batch = self.waiting.take_first(BATCH);
         let count = batch.len();
-        let writing = write_batch(self.database.clone(), self.names.clone(), batch);
+        let writing = write_batch(self.database.clone(), self.names.clone(), self.traffic.clone(), batch);
         ctx.spawn(writing.into_actor(self).map(move |written, logger, ctx| {
             logger.is_writing = false;
             let broken = match written {
@@ -202,6 +202,7 @@ impl Logger {
 async fn write_batch(
     database: Database,
     names: Arc<Mutex<ModelNames>>,
+    traffic: Arc<Traffic>,
     batch: Batch,
 ) -> Result<usize, Batch> {
     let batch = Arc::new(Mutex::new(batch));
@@ -213,15 +214,18 @@ async fn write_batch(
         let (requests, errors) = (requests.make_contiguous(), errors.make_contiguous());
         insert_logs(conn, &mut names, requests, errors, events.make_contiguous())
     });
-    match written.await {
+    let written = written.await;
+    let mut batch = batch.lock().unwrap_or_else(PoisonError::into_inner);
+    match written {
         Ok(broken) => {
             for row in &broken {
                 error!(request_id = row.request_id, reason = row.reason, "a log row is left out");
             }
+            traffic.show(batch.requests.make_contiguous());
             Ok(broken.len())
         }
         Err(failure) => {
-            let batch = std::mem::take(&mut *batch.lock().unwrap_or_else(PoisonError::into_inner));
+            let batch = std::mem::take(&mut *batch);
             error!(error = %failure, rows = batch.len(), "log rows could not be written, trying again");
             Err(batch)
         }
@@ -251,7 +255,7 @@ impl Handler<RequestsFinished> for Logger {
     type Result = ();
 
     fn handle(&mut self, finished: RequestsFinished, ctx: &mut Context<Self>) {
-        self.traffic.record(&finished.requests);
+        self.traffic.count(&finished.requests);
         let RequestsFinished { requests, errors } = finished;
         let fresh = Batch { requests: requests.into(), errors: errors.into(), events: VecDeque::new() };
         self.take_in(fresh, ctx);

@@ -39,7 +39,7 @@ pub struct Traffic {
 struct Recent {
     /// The seconds since `began` that had traffic, and what came in each; oldest first.
     seconds: VecDeque<(u64, Totals)>,
-    /// Requests that ended while somebody watched, oldest first.
+    /// Requests that were written while somebody watched, oldest first.
     rows: VecDeque<Arc<RequestLog>>,
     /// How many have ever been put there.
     seen: u64,
@@ -54,7 +54,7 @@ pub struct Rates {
     pub tokens_per_minute: i64,
 }
 
-/// What has ended since somebody looked last.
+/// What was written since somebody looked last.
 #[derive(Debug, Clone, Default)]
 pub struct Tail {
     /// Newest first; at most 50.
@@ -73,12 +73,15 @@ impl Default for Traffic {
 
 impl Traffic {
     /// These requests have ended.
-    pub fn record(&self, rows: &[RequestLog]) {
+    pub fn count(&self, rows: &[RequestLog]) {
         let second = self.second(Instant::now());
-        let mut recent = self.recent();
-        recent.count(second, rows);
+        self.recent().count(second, rows);
+    }
+
+    /// These requests are in the database: who watches first and reads the log then has missed none.
+    pub fn show(&self, rows: &[RequestLog]) {
         if self.watchers.load(Ordering::Relaxed) > 0 {
-            recent.keep(rows);
+            self.recent().keep(rows);
         }
     }
 
@@ -110,7 +113,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// What has ended since the last call.
+    /// What was written since the last call.
     pub fn look(&mut self) -> Tail {
         let tail = self.traffic.recent().tail(self.seen);
         self.seen = tail.seen;
@@ -190,7 +193,7 @@ mod tests {
         tokio::time::advance(Duration::from_secs(10)).await;
         let failed = RequestLog { status: 503, ..row(2) };
 
-        traffic.record(&[row(1), failed]);
+        traffic.count(&[row(1), failed]);
         assert_eq!(traffic.rates(), Rates { tokens_per_minute: 340, ..Rates::default() });
         tokio::time::advance(Duration::from_secs(1)).await;
 
@@ -205,15 +208,15 @@ mod tests {
     #[tokio::test]
     async fn who_watches_sees_each_request_once_and_how_many_went_by_unseen() {
         let traffic = Arc::<Traffic>::default();
-        traffic.record(&[row(1)]);
+        traffic.show(&[row(1)]);
         let mut watch = traffic.watch();
 
-        traffic.record(&[row(2), row(3)]);
+        traffic.show(&[row(2), row(3)]);
         let tail = watch.look();
         let ids: Vec<_> = tail.rows.iter().map(|row| row.started_at_ms).collect();
         assert_eq!((ids, tail.more), (vec![row(3).started_at_ms, row(2).started_at_ms], 0));
 
-        traffic.record(&(10..130).map(row).collect::<Vec<_>>());
+        traffic.show(&(10..130).map(row).collect::<Vec<_>>());
         let tail = watch.look();
         assert_eq!((tail.rows.len(), tail.more), (50, 70));
         assert!(watch.look().rows.is_empty());
@@ -223,9 +226,9 @@ mod tests {
     async fn nothing_is_kept_for_nobody() {
         let traffic = Arc::<Traffic>::default();
         let watch = traffic.watch();
-        traffic.record(&[row(1)]);
+        traffic.show(&[row(1)]);
         drop(watch);
-        traffic.record(&[row(2)]);
+        traffic.show(&[row(2)]);
 
         assert!(traffic.recent().rows.is_empty());
         assert!(traffic.watch().look().rows.is_empty());

@@ -1,7 +1,7 @@
 import { computed, ref, shallowRef, watch, type Ref } from 'vue'
 import { matches, prepended } from './filter'
 import { listRequests, type LogFilter, type RequestRow } from '@/api/requests'
-import { onLive } from '@/composables/useEvents'
+import { onLive, useLive } from '@/composables/useEvents'
 import { useResource } from '@/composables/useResource'
 import { useToasts } from '@/composables/useToasts'
 
@@ -17,18 +17,22 @@ export function useRequestLog(filter: Ref<LogFilter>, bounds: () => { from_ms: n
   const missed = ref(0)
   const isLoadingMore = ref(false)
   const { fail } = useToasts()
+  const { isLive: isConnected } = useLive()
+  /** What came in while an answer is awaited, which may know nothing of it. */
+  let arrived: RequestRow[] = []
 
   // The end stays open: a page of the past goes on where the one before it ended, whatever came meanwhile.
   const since = ref(bounds().from_ms)
   const asked = computed<LogFilter>(() => ({ ...filter.value, from_ms: since.value }))
   const { data, error, isBusy, reload } = useResource((signal) => {
     since.value = bounds().from_ms
+    arrived = []
     return listRequests({ ...filter.value, from_ms: since.value }, null, PAGE, signal)
   }, { on: filter })
 
   watch(data, (page) => {
     if (!page) return
-    rows.value = page.items
+    rows.value = prepended(arrived, page.items, FOLLOWED)
     cursor.value = page.next_cursor
     const count = page.total ?? page.total_at_least
     total.value = count == null ? null : { count, isExact: page.total !== null }
@@ -54,9 +58,26 @@ export function useRequestLog(filter: Ref<LogFilter>, bounds: () => { from_ms: n
     if (!isLive.value) return
     const fresh = items.filter((row) => matches(row, filter.value))
     missed.value += more
-    if (fresh.length > 0) rows.value = prepended(fresh, rows.value, Math.max(FOLLOWED, rows.value.length))
+    if (isBusy.value) arrived.push(...fresh)
+    if (fresh.length > 0) follow(fresh)
   })
   watch(isLive, (live) => live && void reload())
+  watch(isConnected, (connected) => connected && isLive.value && void catchUp())
+
+  function follow(fresh: RequestRow[]) {
+    rows.value = prepended(fresh, rows.value, Math.max(FOLLOWED, rows.value.length))
+  }
+
+  /** Adds what nobody told while the stream was not open. */
+  async function catchUp() {
+    if (rows.value.length === 0) return reload()
+    const query = asked.value
+    const page = await listRequests(query, null, PAGE).catch(() => null)
+    if (!page || query !== asked.value) return
+    const known = new Set(rows.value.map(({ id }) => id))
+    if (page.items.some(({ id }) => known.has(id))) follow(page.items)
+    else await reload()
+  }
 
   return { rows, total, missed, error, isBusy, isLoadingMore, hasMore: computed(() => cursor.value !== null), data, reload, loadMore }
 }
