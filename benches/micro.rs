@@ -174,6 +174,7 @@ impl Pool {
                 preference: None,
                 tried: Vec::new(),
                 elsewhere: None,
+                other_than: None,
                 tiers: TierSet::ALL,
                 deadline: began + Duration::from_secs(60),
             };

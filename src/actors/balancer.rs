@@ -18,6 +18,7 @@ use crate::{
     balance::{
         affinity::{Group, ModelBenefit, Preference},
         egress::Egress,
+        egresses::Egresses,
         ledger::{Ledger, Reservation},
         policy::{self, Policy},
     },
@@ -53,7 +54,7 @@ pub struct BalancerSnapshot {
     pub turned_away: u64,
     /// What preferences for a key bring, model by model.
     pub benefit: Vec<ModelBenefit>,
-    /// Storms of the address that all balancers share, and whether anything is paused for one now.
+    /// Storms of the addresses that all balancers share, and whether anything is paused for one now.
     pub storms: u64,
     pub is_paused: bool,
 }
@@ -68,14 +69,14 @@ pub struct Balancer {
 }
 
 impl Balancer {
-    /// Starts one on this thread, for the requests of this thread. `egress` is the address that all workers leave by.
+    /// Starts one on this thread, for the requests of this thread. `egresses` are what all workers leave by.
     pub fn start_local(
         balancing: Balancing,
         supervisor: Addr<Supervisor>,
-        egress: Arc<Egress>,
+        egresses: Arc<Egresses>,
     ) -> LocalBalancer {
         let policy = policy::build(balancing.policy, rand::random());
-        Self::start_with(policy, balancing, supervisor, egress)
+        Self::start_with(policy, balancing, supervisor, egresses)
     }
 
     /// Every draw of the policy follows from its seed, so that a simulation can be repeated.
@@ -83,9 +84,9 @@ impl Balancer {
         policy: Box<dyn Policy>,
         balancing: Balancing,
         supervisor: Addr<Supervisor>,
-        egress: Arc<Egress>,
+        egresses: Arc<Egresses>,
     ) -> LocalBalancer {
-        let state = State::new(policy, balancing, supervisor.clone(), egress);
+        let state = State::new(policy, balancing, supervisor.clone(), egresses);
         let mut started = None;
         Self::create(|ctx| {
             let local = started.insert(LocalBalancer::new(state, ctx.address())).clone();
@@ -152,6 +153,8 @@ pub struct Acquire {
     pub tried: Vec<KeyId>,
     /// No key of this project.
     pub elsewhere: Option<Arc<Ledger>>,
+    /// It was refused there, so it had better leave by another address.
+    pub other_than: Option<Arc<Egress>>,
     /// Only keys of these.
     pub tiers: TierSet,
     /// Nobody waits any longer then.
@@ -191,6 +194,8 @@ pub struct Settled {
     pub usage: Option<Usage>,
     /// The number of the key's project, if Google named it.
     pub consumer: Option<u64>,
+    /// What it left by; none of what is only said of a key.
+    pub egress: Option<Arc<Egress>>,
 }
 
 impl Handler<Settled> for Balancer {

@@ -8,6 +8,7 @@ use super::balancer::{LocalBalancer, Settled};
 use crate::{
     balance::{
         affinity::Group,
+        egresses::Exit,
         gauge::Gauge,
         ledger::{Ledger, Reservation},
         table::Choice,
@@ -28,6 +29,8 @@ use crate::{
 pub struct Lease {
     pub key: KeyId,
     pub secret: ApiKey,
+    /// What it leaves by.
+    pub exit: Exit,
     /// Why it was this key.
     pub choice: Choice,
     /// The quotas of the key's project.
@@ -88,6 +91,7 @@ impl Lease {
             group: self.group,
             usage: self.usage,
             consumer: self.consumer,
+            egress: Some(self.exit.get()),
         });
     }
 }

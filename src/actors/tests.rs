@@ -133,6 +133,7 @@ fn ask_for(model: &str) -> Acquire {
         preference: None,
         tried: Vec::new(),
         elsewhere: None,
+        other_than: None,
         tiers: TierSet::ALL,
         deadline: Instant::now() + Duration::from_secs(60),
     }

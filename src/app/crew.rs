@@ -18,7 +18,6 @@ use crate::{
         tokens::{TokenKeeper, TokenStore},
         traffic::Traffic,
     },
-    balance::egress::Egress,
     db::Database,
     services::{
         SettingsChanged,
@@ -45,7 +44,6 @@ pub struct Crew {
     pub scheduler: Addr<Scheduler>,
     pub updates: Addr<Updates>,
     pub registry: Arc<Registry>,
-    pub egress: Arc<Egress>,
     pub metrics: Arc<Metrics>,
     pub queue: Arc<LogQueue>,
     pub traffic: Arc<Traffic>,
@@ -122,14 +120,13 @@ impl Crew {
             Directory::start_in_arbiter(&threads.view.handle(), move |_| Directory::new(supervisor))
         };
         let registry = Arc::new(Registry::new(owners, registrar.clone()));
-        let egress = Arc::<Egress>::default();
         let (published, models) = watch::channel(Arc::<ModelList>::default());
         let catalog = {
             let (config, retries, supervisor) = (config.clone(), live.retries.clone(), supervisor.clone());
             let proxies = live.proxies.clone();
-            let (egress, registry) = (egress.clone(), registry.clone());
+            let registry = registry.clone();
             Catalog::start_in_arbiter(&threads.services.handle(), move |_| {
-                let balancer = Balancer::start_local(config.pool.balancing, supervisor, egress);
+                let balancer = Balancer::start_local(config.pool.balancing, supervisor, proxies.egresses());
                 let client = UpstreamClient::new(&config.upstream, proxies);
                 let dispatcher = Dispatcher::new(client, balancer, retries, registry).into();
                 Catalog::new(dispatcher, config.gemini.filtered_models.clone(), published)
@@ -175,7 +172,6 @@ impl Crew {
             scheduler,
             updates,
             registry,
-            egress,
             metrics: Arc::new(Metrics::new(queue.clone())),
             queue,
             traffic,
@@ -202,7 +198,7 @@ impl Crew {
     pub fn dispatcher(&self, live: &Live) -> Dispatcher {
         let Live { config, retries, proxies, .. } = live;
         let balancer =
-            Balancer::start_local(config.pool.balancing, self.supervisor.clone(), self.egress.clone());
+            Balancer::start_local(config.pool.balancing, self.supervisor.clone(), proxies.egresses());
         let client = UpstreamClient::new(&config.upstream, proxies.clone());
         Dispatcher::new(client, balancer, retries.clone(), self.registry.clone())
     }

@@ -27,8 +27,8 @@ impl Live {
         }
     }
 
-    /// The next state. What was spent of the budgets for retries, and which proxies fail, is not forgotten unless they
-    /// are other ones.
+    /// The next state. What was spent of the budgets for retries, and how proxies fare, is not forgotten unless they are
+    /// other ones.
     pub fn next(&self, config: Arc<Config>) -> Self {
         let mut next = Self::new(config);
         let bounds = |config: &Config| (config.retries, config.pool.max_attempts);
@@ -38,6 +38,8 @@ impl Live {
         let (old, new) = (&self.config.upstream, &next.config.upstream);
         if (&old.proxies, old.proxies_by_key) == (&new.proxies, new.proxies_by_key) {
             next.proxies = self.proxies.clone();
+        } else {
+            next.proxies = self.proxies.renewed(new).into();
         }
         next
     }

@@ -4,8 +4,9 @@ use std::{
     iter,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::time::Instant;
@@ -16,11 +17,15 @@ use crate::domain::{model::ModelName, outcome::Outcome};
 /// Models that are watched by themselves at one time; further ones are part of the whole alone.
 const MODELS: usize = 32;
 
-/// The weather of one address.
+/// The weather of one address, and whether it works at all.
 ///
 /// While nothing is wrong, a request costs one look at an atomic, and no lock.
 #[derive(Debug, Default)]
 pub struct Egress {
+    /// Of the proxy, without its password; blank for the machine's own address.
+    name: String,
+    /// Unix milliseconds; 0 while it is well.
+    rests_until_ms: AtomicI64,
     watch: Mutex<Watch>,
     /// There are failures or a pause to think of.
     is_watching: AtomicBool,
@@ -59,6 +64,31 @@ impl Watch {
 }
 
 impl Egress {
+    pub fn named(name: String) -> Self {
+        Self { name, ..Self::default() }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// It is passed over for so long where another one works. True if it was well before.
+    pub fn rest(&self, now_ms: i64, span: Duration) -> bool {
+        let span_ms = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        self.rests_until_ms.swap(now_ms.saturating_add(span_ms), Ordering::Relaxed) == 0
+    }
+
+    /// It works. True if that is news.
+    pub fn rested(&self) -> bool {
+        // Asked for each request, so that the common case is only read.
+        self.rests_until_ms.load(Ordering::Relaxed) != 0
+            && self.rests_until_ms.swap(0, Ordering::Relaxed) != 0
+    }
+
+    pub fn is_resting(&self, now_ms: i64) -> bool {
+        self.rests_until_ms.load(Ordering::Relaxed) > now_ms
+    }
+
     /// May an attempt leave now? To be asked once there is a key for it.
     pub fn admit(&self, model: &ModelName, now: Instant) -> Admission {
         if !self.is_watching.load(Ordering::Acquire) {
@@ -92,6 +122,20 @@ impl Egress {
             return None;
         }
         self.watch().detectors().filter_map(|detector| detector.paused_until(now)).min()
+    }
+
+    /// The longest pause that is on, and of which model, if it is one model's alone.
+    pub fn longest_pause(&self, now: Instant) -> Option<(Instant, Option<ModelName>)> {
+        if !self.is_watching.load(Ordering::Acquire) {
+            return None;
+        }
+        let watch = self.watch();
+        let of_all = watch.all.paused_until(now).map(|until| (until, None));
+        let of_models = watch.models.iter();
+        let of_models = of_models
+            .filter_map(|(model, detector)| Some((detector.paused_until(now)?, Some(model.clone()))))
+            .max_by_key(|(until, _)| *until);
+        of_all.or(of_models)
     }
 
     /// Does anything pause now?
@@ -143,8 +187,6 @@ impl Egress {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::{
         balance::storm::Party,

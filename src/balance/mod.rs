@@ -6,6 +6,7 @@ pub mod breaker;
 pub mod budget;
 pub mod cost;
 pub mod egress;
+pub mod egresses;
 pub mod ewma;
 pub mod forecast;
 pub mod gauge;

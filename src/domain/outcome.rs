@@ -172,7 +172,7 @@ impl Outcome {
     pub fn next_step(&self) -> NextStep {
         match self {
             Self::Success | Self::Abandoned | Self::NotOwner | Self::ClientFault => NextStep::Answer,
-            // Every key leaves by the same address, so no other key would be better off.
+            // No other key would be better off by the same address, and mostly there is no other address.
             Self::Egress(EgressFault::Location) => NextStep::Answer,
             Self::KeyInvalid(_)
             | Self::KeySuspect

@@ -89,7 +89,7 @@ impl Snapshots {
             ),
             (
                 "egress_paused",
-                "1 while nothing leaves because of a storm",
+                "1 while an address pauses because of a storm",
                 most(|told| u64::from(told.is_paused)),
             ),
         ] {

@@ -21,12 +21,14 @@ use crate::{
     },
     balance::{
         affinity::Preference,
+        egress::Egress,
         ledger::Ledger,
+        storm::Sign,
         table::{Cause, Census, Unavailable},
     },
     domain::{
         key::KeyId,
-        outcome::{Blame, NextStep, Outcome, ServerFault},
+        outcome::{Blame, EgressFault, NextStep, Outcome, ServerFault},
         resource::ResourceName,
     },
 };
@@ -80,6 +82,8 @@ pub struct Attempts<'a> {
     waiting_since: Option<Instant>,
     /// Of the attempt that was sent last.
     project: Option<Arc<Ledger>>,
+    /// What an attempt left by that may have been refused for that.
+    refused_by: Option<Arc<Egress>>,
     deadline: Instant,
     extra: Option<Extra>,
     pauses: u32,
@@ -116,6 +120,7 @@ impl<'a> Attempts<'a> {
             running: Vec::new(),
             waiting_since: None,
             project: None,
+            refused_by: None,
             deadline,
             extra,
             pauses: 0,
@@ -194,6 +199,7 @@ impl<'a> Attempts<'a> {
             preference: self.preference,
             tried: self.tried.clone(),
             elsewhere,
+            other_than: self.refused_by.clone(),
             tiers: self.trail.tiers,
             deadline,
         };
@@ -268,13 +274,22 @@ impl<'a> Attempts<'a> {
     }
 
     pub fn refused(&mut self, sent: Sent, refusal: Refusal) -> Result<(), UpstreamError> {
-        let step = refusal.fault.outcome.next_step();
+        let outcome = refusal.fault.outcome.clone();
         // Overload strikes at random, so it tells nothing of a key even where another one succeeds.
-        if matches!(refusal.fault.outcome, Outcome::ServerFault(fault) if fault != ServerFault::Overloaded) {
+        if matches!(outcome, Outcome::ServerFault(fault) if fault != ServerFault::Overloaded) {
             self.unexplained.push(sent.lease.key);
         }
         let extra = sent.mark.extra;
         self.settle(sent, &refusal.fault);
+        let step = match outcome {
+            // The address that this one left by is passed over from now on.
+            Outcome::Egress(EgressFault::Location)
+                if self.balancer.has_open_egress(&self.call.metered_as()) =>
+            {
+                NextStep::OtherKey
+            }
+            outcome => outcome.next_step(),
+        };
         self.proceed(extra, step, UpstreamError::Refused(Box::new(refusal)))
     }
 
@@ -290,6 +305,9 @@ impl<'a> Attempts<'a> {
     fn settle(&mut self, sent: Sent, fault: &Fault) {
         self.ended(&sent);
         self.may_come_back(&sent, &fault.outcome);
+        if Sign::of(&fault.outcome).is_some() || matches!(fault.outcome, Outcome::Egress(_)) {
+            self.refused_by = Some(sent.lease.exit.get());
+        }
         let Sent { mut lease, mark } = sent;
         lease.name_consumer(fault.consumer);
         let spent = mark.sent_at.elapsed();

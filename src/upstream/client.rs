@@ -23,6 +23,8 @@ use super::{
     proxies::{Proxies, ProxyConnector, Route},
 };
 use crate::{
+    actors::lease::Lease,
+    balance::egresses::Exit,
     config::Upstream,
     domain::{key::ApiKey, outcome::ServerFault},
 };
@@ -175,32 +177,56 @@ impl UpstreamClient {
     }
 
     /// Sends the call with that key and waits for the head of the answer. A proxy that does not connect is the next one's
-    /// turn, and no fault of the key's.
+    /// turn, which `exit` then tells, and no fault of the key's.
     pub async fn send(
         &self,
         call: &Call,
         key: &ApiKey,
+        exit: &Exit,
         deadline: Instant,
     ) -> Result<ClientResponse, TransportError> {
         let proxies = &self.wiring.proxies;
         if proxies.routes().is_empty() {
             return self.send_by(&self.clients[0], call, key, deadline).await;
         }
-        let mut last = TransportError::Unreachable("no proxy".to_owned());
-        for place in proxies.order(key) {
-            let route = &proxies.routes()[place];
-            match self.send_by(&self.clients[place], call, key, deadline).await {
-                Err(TransportError::Unreachable(problem)) => {
-                    route.failed(&problem);
-                    last = TransportError::Unreachable(problem);
-                }
-                sent => {
-                    route.worked();
-                    return sent;
+        let first = proxies.place(exit);
+        let mut sent = self.send_through(first, call, key, deadline).await;
+        if let Err(TransportError::Unreachable(_)) = sent {
+            for place in proxies.others(first, key) {
+                sent = self.send_through(place, call, key, deadline).await;
+                if !matches!(sent, Err(TransportError::Unreachable(_))) {
+                    exit.set(proxies.routes()[place].egress.clone());
+                    break;
                 }
             }
         }
-        Err(last)
+        sent
+    }
+
+    /// The same with a key that nobody has leased.
+    pub async fn ask(
+        &self,
+        call: &Call,
+        key: &ApiKey,
+        deadline: Instant,
+    ) -> Result<ClientResponse, TransportError> {
+        self.send(call, key, &self.wiring.proxies.exit(key), deadline).await
+    }
+
+    async fn send_through(
+        &self,
+        place: usize,
+        call: &Call,
+        key: &ApiKey,
+        deadline: Instant,
+    ) -> Result<ClientResponse, TransportError> {
+        let sent = self.send_by(&self.clients[place], call, key, deadline).await;
+        let route = &self.wiring.proxies.routes()[place];
+        match &sent {
+            Err(TransportError::Unreachable(problem)) => route.failed(problem),
+            _ => route.worked(),
+        }
+        sent
     }
 
     async fn send_by(
@@ -225,15 +251,15 @@ impl UpstreamClient {
     pub async fn push<S>(
         &self,
         call: &Call,
-        key: &ApiKey,
+        lease: &Lease,
         body: S,
         length: Option<u64>,
     ) -> Result<ClientResponse, TransportError>
     where
         S: Stream<Item = Result<Bytes, io::Error>> + 'static,
     {
-        let place = self.wiring.proxies.order(key).first().copied().unwrap_or(0);
-        let request = self.request(&self.clients[place], call, key)?;
+        let place = self.wiring.proxies.place(&lease.exit);
+        let request = self.request(&self.clients[place], call, &lease.secret)?;
         let sent = match length {
             Some(length) => request.send_body(SizedStream::new(length, Box::pin(body))).await,
             None => request.send_stream(Box::pin(body)).await,

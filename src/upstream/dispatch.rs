@@ -162,7 +162,7 @@ impl Dispatcher {
     /// The same way to Google under other settings: with its balancer, with what it has learnt, and with its connections
     /// unless the change concerns them.
     pub fn renewed(&self, config: &Config, retries: Arc<Retries>, proxies: Arc<Proxies>) -> Self {
-        self.balancer.rebalance(config.pool.balancing);
+        self.balancer.rebalance(config.pool.balancing, proxies.egresses());
         Self {
             client: self.client.renewed(&config.upstream, proxies),
             balancer: self.balancer.clone(),
@@ -308,7 +308,7 @@ impl Dispatcher {
         deadline: Instant,
     ) -> Result<Answer, Failure<Answer>> {
         let mut response =
-            self.client.send(call, &lease.secret, deadline).await.map_err(Failure::Transport)?;
+            self.client.send(call, &lease.secret, &lease.exit, deadline).await.map_err(Failure::Transport)?;
         let (status, content_type) = (response.status(), response.headers().get(CONTENT_TYPE).cloned());
         let body = self.client.collect(&mut response, deadline).await.map_err(Failure::Transport)?;
         if !status.is_success() {
@@ -359,7 +359,7 @@ impl Dispatcher {
     ) -> Result<EventStream, Failure<EventStream>> {
         let first_byte = Instant::now() + self.client.first_byte_timeout;
         let mut response =
-            self.client.send(call, &lease.secret, deadline).await.map_err(Failure::Transport)?;
+            self.client.send(call, &lease.secret, &lease.exit, deadline).await.map_err(Failure::Transport)?;
         let (status, content_type) = (response.status(), response.headers().get(CONTENT_TYPE).cloned());
         if !status.is_success() {
             let body = self.client.collect(&mut response, deadline).await.map_err(Failure::Transport)?;

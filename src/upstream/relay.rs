@@ -186,7 +186,8 @@ impl Dispatcher {
     }
 
     async fn relay_once(&self, call: &Call, lease: &Lease, deadline: Instant) -> Result<Head, Failure<Head>> {
-        let response = self.client.send(call, &lease.secret, deadline).await.map_err(Failure::Transport)?;
+        let response =
+            self.client.send(call, &lease.secret, &lease.exit, deadline).await.map_err(Failure::Transport)?;
         self.head(response, lease, deadline).await
     }
 
@@ -201,7 +202,7 @@ impl Dispatcher {
     {
         let intake = incoming.intake.clone();
         intake.moves();
-        let mut sending = pin!(self.client.push(call, &lease.secret, incoming.stream, incoming.length));
+        let mut sending = pin!(self.client.push(call, lease, incoming.stream, incoming.length));
         let patience = self.client.first_byte_timeout;
         let response = loop {
             let silent_at = intake.0.moved_at.get() + patience;

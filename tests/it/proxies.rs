@@ -60,6 +60,10 @@ async fn a_proxy_that_fails_is_passed_over_and_no_key_is_blamed() {
     assert_eq!(states, ["failing", "ok"]);
     assert!(checked["items"][0]["error"].as_str().is_some_and(|error| error.contains("cannot be reached")));
     assert!(checked["items"][1]["latency_ms"].is_u64());
+    let notices = app.client_with(ADMIN).get("/api/admin/stats/attention").send().await.json();
+    let told =
+        notices["items"].as_array().unwrap().iter().find(|told| told["kind"] == "proxies_failing").unwrap();
+    assert_eq!((&told["severity"], &told["count"]), (&json!("warning"), &json!(1)));
 }
 
 #[actix_web::test]

@@ -4,6 +4,7 @@ use std::{
     cell::{RefCell, RefMut},
     fmt,
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,6 +15,7 @@ use super::{Acquire, Attend, Balancer, Settled, State};
 use crate::{
     actors::lease::Lease,
     balance::{
+        egresses::Egresses,
         table::{Census, Unavailable},
         waiting::Place,
     },
@@ -69,9 +71,14 @@ impl LocalBalancer {
         (state.table.outlook(model), state.table.census(model, tried))
     }
 
-    /// Finds keys so from now on.
-    pub fn rebalance(&self, balancing: Balancing) {
-        self.state().rebalance(balancing);
+    /// Finds keys so from now on, and sends requests off by these addresses.
+    pub fn rebalance(&self, balancing: Balancing, egresses: Arc<Egresses>) {
+        self.state().rebalance(balancing, egresses);
+    }
+
+    /// Is there an address that this model can be asked through with better hope than by one that refuses?
+    pub fn has_open_egress(&self, model: &ModelName) -> bool {
+        self.state().egresses.has_open(model, Now::read())
     }
 
     /// A key failed by no visible fault of its own where another one then succeeded with the same request.
@@ -88,6 +95,7 @@ impl LocalBalancer {
             group: None,
             usage: None,
             consumer: None,
+            egress: None,
         });
     }
 

@@ -234,7 +234,7 @@ impl State {
         if self.room.is_empty() {
             return None;
         }
-        let calm = self.egress.calm_at(now);
+        let calm = self.egresses.calm_at(now);
         let known = self.room.next_deadline().into_iter().chain(self.table.next_end()).chain(self.promised);
         known.chain(calm).min()
     }

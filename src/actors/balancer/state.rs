@@ -1,6 +1,6 @@
 //! What a balancer holds, and what it makes of what it is asked and told.
 
-use std::{mem, sync::Arc};
+use std::{mem, sync::Arc, time::Duration};
 
 use actix::Addr;
 use tokio::time::Instant;
@@ -19,11 +19,11 @@ use crate::{
     balance::{
         affinity::{CacheBenefit, Group, Preference},
         breaker::ModelCooldown,
-        egress::Egress,
+        egresses::{Egresses, Exit},
         latency::UsualLatency,
         policy::{self, Policy},
         provisional::{Provisional, provisional},
-        storm::{Admission, Attempt, Party, Reading, Sign, Storm},
+        storm::{Attempt, Party, Reading, Sign, Storm},
         table::{Cause, ChoiceReason, NotPicked, RoutingTable, Unavailable},
         waiting::WaitingRoom,
     },
@@ -38,6 +38,8 @@ use crate::{
 
 /// Successes wait for company until there are so many of them.
 const FLUSH_AT: usize = 256;
+/// An address where Gemini is not offered is passed over for so long, if there is another one.
+const ABROAD: Duration = Duration::from_secs(600);
 
 pub(super) struct State {
     pub(super) table: RoutingTable<ApiKey>,
@@ -47,7 +49,8 @@ pub(super) struct State {
     pub(super) room: WaitingRoom<Waiting>,
     /// When something may be found for those who wait, as far as was told when they were last offered keys.
     pub(super) promised: Option<Instant>,
-    pub(super) egress: Arc<Egress>,
+    /// What requests leave by.
+    pub(super) egresses: Arc<Egresses>,
     supervisor: Addr<Supervisor>,
     /// Successes that wait to be sent.
     unsent: Vec<(KeyId, Settlement)>,
@@ -66,7 +69,7 @@ impl State {
         policy: Box<dyn Policy>,
         balancing: Balancing,
         supervisor: Addr<Supervisor>,
-        egress: Arc<Egress>,
+        egresses: Arc<Egresses>,
     ) -> Self {
         Self {
             table: RoutingTable::new(policy),
@@ -75,7 +78,7 @@ impl State {
             room: WaitingRoom::new(balancing.max_waiting),
             balancing,
             promised: None,
-            egress,
+            egresses,
             supervisor,
             unsent: Vec::new(),
             early: Some(Vec::new()),
@@ -87,12 +90,13 @@ impl State {
         }
     }
 
-    pub fn rebalance(&mut self, balancing: Balancing) {
+    pub fn rebalance(&mut self, balancing: Balancing, egresses: Arc<Egresses>) {
         if balancing.policy != self.balancing.policy {
             self.table.set_policy(policy::build(balancing.policy, rand::random()));
         }
         self.room.set_seats(balancing.max_waiting);
         self.balancing = balancing;
+        self.egresses = egresses;
     }
 
     /// What a request does with its preference. A conversation stays where it is, as its signatures may be of no use
@@ -112,18 +116,23 @@ impl State {
         }
         let picked =
             self.table.pick(&wish.ask(), now).map_err(|NotPicked { room_at }| Lack::Key { room_at })?;
-        if let Admission::PausedUntil(at) = self.egress.admit(model, now.instant) {
-            // Another worker's probe was quicker.
-            let unused = picked.unused();
-            self.table.give_back(unused, model, now);
-            let paused = self.paused(model, now);
-            return Err(Lack::Paused(paused.unwrap_or(Unavailable::Until { at, cause: Cause::Egress })));
-        }
+        let egress = match self.egresses.choose(picked.payload, wish.acquire.other_than.as_ref(), model, now)
+        {
+            Ok(egress) => egress,
+            Err(at) => {
+                // Another worker's probe was quicker.
+                let unused = picked.unused();
+                self.table.give_back(unused, model, now);
+                let paused = self.paused(model, now);
+                return Err(Lack::Paused(paused.unwrap_or(Unavailable::Until { at, cause: Cause::Egress })));
+            }
+        };
         self.leases_given += 1;
         picked.gauge.enter();
         Ok(Lease {
             key: picked.key,
             secret: picked.payload.clone(),
+            exit: Exit::new(egress),
             choice: picked.choice,
             ledger: picked.ledger.clone(),
             model: model.clone(),
@@ -142,7 +151,7 @@ impl State {
 
     /// What a request is told while nothing leaves. Clients know a refusal that names no quota as a used-up one.
     pub fn paused(&self, model: &ModelName, now: Now) -> Option<Unavailable> {
-        let (at, sign) = self.egress.pause(model, now.instant)?;
+        let (at, sign) = self.egresses.pause(model, now.instant)?;
         let cause = if sign == Sign::BareLimit { Cause::Quota } else { Cause::Egress };
         Some(Unavailable::Until { at, cause })
     }
@@ -195,24 +204,34 @@ impl State {
 
     /// An outcome that a storm explains is the address's, and none of the key's.
     fn read_weather(&mut self, mut settled: Settled, now: Now) -> Settled {
-        if !self.egress.is_concerned(&settled.outcome) {
+        let Some(egress) = settled.egress.clone() else { return settled };
+        if settled.outcome == Outcome::Egress(EgressFault::Location) {
+            egress.rest(now.unix_ms(), ABROAD);
+        }
+        if !egress.is_concerned(&settled.outcome) {
             return settled;
         }
         let Some(party) = self.table.project(settled.key).map(Party::Project) else { return settled };
         let Settled { key, ref model, leased_at, .. } = settled;
         let attempt = Attempt { key, party, model, leased_at };
-        match self.egress.record(attempt, &settled.outcome, self.table.usable_projects(), now.instant) {
+        let in_use = self.egresses.share(self.table.usable_projects());
+        match egress.record(attempt, &settled.outcome, in_use, now.instant) {
             Reading::OfKey => return settled,
             Reading::OfStorm => {}
-            Reading::Begins(storm) => self.forgive(storm),
+            Reading::Begins(storm) => self.forgive(storm, egress.name()),
         }
         settled.outcome = Outcome::Egress(EgressFault::Storm);
         settled
     }
 
-    fn forgive(&mut self, storm: Storm) {
+    fn forgive(&mut self, storm: Storm, egress: &str) {
         let Storm { sign, keys, since, .. } = storm;
-        warn!(?sign, keys = keys.len(), "keys of many projects fail alike; the address rests, not the keys");
+        warn!(
+            ?sign,
+            egress,
+            keys = keys.len(),
+            "keys of many projects fail alike; the address rests, not the keys"
+        );
         // What was sent before the storm was recognised arrives first.
         self.flush();
         self.supervisor.do_send(ForgiveKeys { keys, since });
@@ -269,8 +288,8 @@ impl State {
             waited: self.waited,
             turned_away: self.turned_away,
             benefit: self.benefit.report(now),
-            storms: self.egress.storms(),
-            is_paused: self.egress.is_paused(now),
+            storms: self.egresses.storms(),
+            is_paused: self.egresses.is_paused(now),
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::{
         gateway::Gateway,
         only,
     },
+    domain::time::Now,
     upstream::proxies::{Route, Seen},
 };
 
@@ -32,8 +33,12 @@ pub fn routes(config: &mut ServiceConfig) {
 pub struct ProxyView {
     /// Without its password.
     pub url: String,
-    /// `unknown` until it was used, then `ok` or `failing`.
+    /// `unknown` until it was used, then `ok` or `failing`; `refused` while Google refuses what leaves by it.
     pub state: &'static str,
+    /// When the next request leaves by it, while it is refused.
+    pub paused_until_ms: Option<i64>,
+    /// How often keys of many projects were refused alike through it, since it is known.
+    pub storms: u64,
     pub last_checked_at_ms: Option<i64>,
     /// Of the last check: until it had connected to Gemini.
     pub latency_ms: Option<u64>,
@@ -66,18 +71,23 @@ pub async fn check_proxies(
 }
 
 fn list(gateway: &Gateway) -> List<ProxyView> {
-    List::whole(gateway.proxies.routes().iter().map(|route| view(route)).collect())
+    let now = Now::read();
+    List::whole(gateway.proxies.routes().iter().map(|route| view(route, now)).collect())
 }
 
-fn view(route: &Route) -> ProxyView {
+fn view(route: &Route, now: Now) -> ProxyView {
     let Seen { is_well, at_ms, latency, error } = route.seen();
+    let pause = route.egress.longest_pause(now.instant);
     ProxyView {
         url: route.to_string(),
         state: match is_well {
+            _ if pause.is_some() => "refused",
             None => "unknown",
             Some(true) => "ok",
             Some(false) => "failing",
         },
+        paused_until_ms: pause.map(|(until, _)| now.unix_ms_at(until)),
+        storms: route.egress.storms(),
         last_checked_at_ms: at_ms,
         latency_ms: latency.map(|latency| u64::try_from(latency.as_millis()).unwrap_or(u64::MAX)),
         error,

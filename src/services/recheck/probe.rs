@@ -69,7 +69,7 @@ pub async fn ask_all(
 
 async fn ask(client: &UpstreamClient, call: &Call, key: &Suspect) -> Answer {
     let deadline = Instant::now() + PATIENCE;
-    let Ok(mut response) = client.send(call, &key.secret, deadline).await else { return Answer::Unclear };
+    let Ok(mut response) = client.ask(call, &key.secret, deadline).await else { return Answer::Unclear };
     let status = response.status();
     let Ok(body) = client.collect(&mut response, deadline).await else { return Answer::Unclear };
     if status.is_success() {

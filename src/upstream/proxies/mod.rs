@@ -5,11 +5,7 @@ mod handshake;
 
 use std::{
     fmt,
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicI64, AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -17,6 +13,10 @@ use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use crate::{
+    balance::{
+        egress::Egress,
+        egresses::{Egresses, Exit},
+    },
     config::{Proxy, Upstream},
     domain::{key::ApiKey, time::Now},
 };
@@ -31,17 +31,15 @@ const REST: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub struct Proxies {
     routes: Vec<Arc<Route>>,
-    /// Otherwise they take turns.
-    by_key: bool,
-    turn: AtomicUsize,
+    egresses: Arc<Egresses>,
 }
 
 /// One proxy with what is known of it.
 #[derive(Debug)]
 pub struct Route {
     proxy: Proxy,
-    /// Unix milliseconds; 0 while it is well.
-    rests_until_ms: AtomicI64,
+    /// How requests fare that leave by it.
+    pub egress: Arc<Egress>,
     seen: Mutex<Seen>,
 }
 
@@ -64,6 +62,11 @@ impl fmt::Display for Route {
 }
 
 impl Route {
+    fn new(proxy: Proxy) -> Self {
+        let egress = Egress::named(proxy.to_string()).into();
+        Self { proxy, egress, seen: Mutex::default() }
+    }
+
     pub fn proxy(&self) -> &Proxy {
         &self.proxy
     }
@@ -72,21 +75,16 @@ impl Route {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn is_resting(&self, now_ms: i64) -> bool {
-        self.rests_until_ms.load(Ordering::Relaxed) > now_ms
-    }
-
     /// A connection through it came about. Costs a look at an atomic unless that is news.
     pub fn worked(&self) {
-        if self.rests_until_ms.swap(0, Ordering::Relaxed) != 0 || self.seen().is_well.is_none() {
+        if self.egress.rested() || self.seen().is_well.is_none() {
             self.note(Ok(None));
         }
     }
 
     /// No connection through it came about.
     pub fn failed(&self, problem: &str) {
-        let rests_until = Now::read().unix_ms() + REST.as_millis() as i64;
-        if self.rests_until_ms.swap(rests_until, Ordering::Relaxed) == 0 {
+        if self.egress.rest(Now::read().unix_ms(), REST) {
             warn!(proxy = %self, problem, "a proxy fails and is passed over for {} s", REST.as_secs());
         }
         self.note(Err(problem.to_owned()));
@@ -109,7 +107,7 @@ impl Route {
         let connected = timeout(patience, connector::connect(&self.proxy, host, port)).await;
         match connected.unwrap_or(Err(ProxyError::TimedOut)) {
             Ok(_) => {
-                if self.rests_until_ms.swap(0, Ordering::Relaxed) != 0 {
+                if self.egress.rested() {
                     info!(proxy = %self, "a proxy works again");
                 }
                 self.note(Ok(Some(begun.elapsed())));
@@ -121,31 +119,55 @@ impl Route {
 
 impl Proxies {
     pub fn new(config: &Upstream) -> Self {
-        let route = |proxy: &Proxy| Route {
-            proxy: proxy.clone(),
-            rests_until_ms: AtomicI64::new(0),
-            seen: Mutex::default(),
+        Self::default().renewed(config)
+    }
+
+    /// Those of other settings; of one that stays nothing is forgotten.
+    pub fn renewed(&self, config: &Upstream) -> Self {
+        self.replaced(&config.proxies, config.proxies_by_key)
+    }
+
+    fn replaced(&self, proxies: &[Proxy], by_key: bool) -> Self {
+        if proxies.is_empty() {
+            let direct = if self.routes.is_empty() { self.egresses.clone() } else { Arc::default() };
+            return Self { routes: Vec::new(), egresses: direct };
+        }
+        let route = |proxy: &Proxy| {
+            let known = self.routes.iter().find(|route| route.proxy == *proxy).cloned();
+            known.unwrap_or_else(|| Arc::new(Route::new(proxy.clone())))
         };
-        let routes = config.proxies.iter().map(|proxy| Arc::new(route(proxy))).collect();
-        Self { routes, by_key: config.proxies_by_key, turn: AtomicUsize::new(0) }
+        let routes: Vec<_> = proxies.iter().map(route).collect();
+        let all = routes.iter().map(|route| route.egress.clone()).collect();
+        Self { routes, egresses: Egresses::new(all, by_key).into() }
     }
 
     pub fn routes(&self) -> &[Arc<Route>] {
         &self.routes
     }
 
-    /// The places of all proxies, in the order in which they are to be tried with that key: those that rest come last.
-    pub fn order(&self, key: &ApiKey) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.routes.len()).collect();
-        if self.by_key {
-            order.sort_by_cached_key(|place| std::cmp::Reverse(score(&self.routes[*place].proxy, key)));
-        } else if !order.is_empty() {
-            let turn = self.turn.fetch_add(1, Ordering::Relaxed) % order.len();
-            order.rotate_left(turn);
-        }
-        let now_ms = Now::read().unix_ms();
-        order.sort_by_key(|place| self.routes[*place].is_resting(now_ms));
-        order
+    /// What requests leave by.
+    pub fn egresses(&self) -> Arc<Egresses> {
+        self.egresses.clone()
+    }
+
+    /// Where what is asked with that key leaves, when no lease says it.
+    pub fn exit(&self, key: &ApiKey) -> Exit {
+        Exit::new(self.egresses.order(key, Now::read())[0].clone())
+    }
+
+    /// The place of that proxy; of the first, where it is none of these any more.
+    pub fn place(&self, exit: &Exit) -> usize {
+        let egress = exit.get();
+        self.routes.iter().position(|route| Arc::ptr_eq(&route.egress, &egress)).unwrap_or(0)
+    }
+
+    /// The places of the others, in the order in which they are to be tried with that key.
+    pub fn others(&self, place: usize, key: &ApiKey) -> impl Iterator<Item = usize> {
+        let order = self.egresses.order(key, Now::read());
+        let places = order
+            .into_iter()
+            .filter_map(|egress| self.routes.iter().position(|route| Arc::ptr_eq(&route.egress, egress)));
+        places.filter(move |other| *other != place)
     }
 
     /// Tries all of them at once.
@@ -155,70 +177,45 @@ impl Proxies {
     }
 }
 
-/// Rendezvous hashing: a key stays with its proxy when others come and go.
-fn score(proxy: &Proxy, key: &ApiKey) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (proxy.kind, &proxy.host, proxy.port, key.expose()).hash(&mut hasher);
-    proxy.credentials.as_ref().map(|(user, _)| user).hash(&mut hasher);
-    hasher.finish()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn proxies(names: &[&str], by_key: bool) -> Proxies {
-        let route = |name: &&str| Route {
-            proxy: Proxy::parse(&format!("socks5://{name}")).unwrap(),
-            rests_until_ms: AtomicI64::new(0),
-            seen: Mutex::default(),
-        };
-        Proxies {
-            routes: names.iter().map(|name| Arc::new(route(name))).collect(),
-            by_key,
-            turn: AtomicUsize::new(0),
-        }
+    fn proxies(names: &[&str]) -> Proxies {
+        Proxies::default().replaced(&parsed(names), true)
     }
 
-    fn key(number: usize) -> ApiKey {
-        ApiKey::parse(&format!("AIzaSy-{number}")).unwrap()
-    }
-
-    fn first(proxies: &Proxies, number: usize) -> String {
-        proxies.routes[proxies.order(&key(number))[0]].to_string()
-    }
-
-    #[test]
-    fn a_key_stays_with_its_proxy_when_others_come_and_go() {
-        let (three, four) = (proxies(&["a", "b", "c"], true), proxies(&["d", "c", "b", "a"], true));
-        let moved = (0..300).filter(|number| first(&three, *number) != first(&four, *number));
-
-        let to: Vec<String> = moved.map(|number| first(&four, number)).collect();
-
-        assert!((40..120).contains(&to.len()), "about a quarter: {}", to.len());
-        assert!(to.iter().all(|proxy| proxy.contains("//d:")));
-    }
-
-    #[test]
-    fn without_keys_they_take_turns() {
-        let proxies = proxies(&["a", "b"], false);
-
-        let firsts: Vec<usize> = (0..4).map(|_| proxies.order(&key(1))[0]).collect();
-
-        assert_eq!(firsts, [0, 1, 0, 1]);
+    fn parsed(names: &[&str]) -> Vec<Proxy> {
+        names.iter().map(|name| Proxy::parse(&format!("socks5://{name}")).unwrap()).collect()
     }
 
     #[test]
     fn one_that_fails_comes_last_until_it_works() {
-        let proxies = proxies(&["a", "b"], true);
-        let usual = proxies.order(&key(1));
-        proxies.routes[usual[0]].failed("gone");
-        assert_eq!(proxies.order(&key(1)), [usual[1], usual[0]]);
-        assert_eq!(proxies.routes[usual[0]].seen().error.as_deref(), Some("gone"));
+        let (proxies, key) = (proxies(&["a", "b"]), ApiKey::parse("AIzaSy-1").unwrap());
+        let first = || proxies.place(&proxies.exit(&key));
+        let usual = first();
+        let route = &proxies.routes[usual];
 
-        proxies.routes[usual[0]].worked();
+        route.failed("gone");
+        assert_ne!(first(), usual);
+        assert_eq!(route.seen().error.as_deref(), Some("gone"));
+        route.worked();
 
-        assert_eq!(proxies.order(&key(1)), usual);
-        assert_eq!(proxies.routes[usual[0]].seen().is_well, Some(true));
+        assert_eq!(first(), usual);
+        assert_eq!(route.seen().is_well, Some(true));
+        assert_eq!(proxies.others(usual, &key).collect::<Vec<_>>(), [1 - usual]);
+    }
+
+    #[test]
+    fn other_settings_make_nothing_forgotten_of_a_proxy_that_stays() {
+        let before = proxies(&["a", "b"]);
+        before.routes[1].failed("gone");
+
+        let after = before.replaced(&parsed(&["c", "b"]), false);
+
+        assert_eq!(after.routes[1].seen().error.as_deref(), Some("gone"));
+        assert!(after.routes[0].seen().is_well.is_none());
+        assert!(Arc::ptr_eq(&after.routes[1].egress, &after.egresses().all()[1]));
+        assert!(after.replaced(&[], true).routes().is_empty());
     }
 }

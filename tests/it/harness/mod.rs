@@ -24,7 +24,7 @@ pub use recordings::{
     client_requests, client_sessions, exchanged_requests, exchanged_stream, recorded_streams,
 };
 pub use script::Reply;
-pub use upstream::Recorded;
+pub use upstream::{Recorded, Upstream};
 
 /// How long [`eventually`] looks before it gives up.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -24,16 +24,25 @@ pub struct Proxy {
 
 impl Proxy {
     pub async fn start() -> Self {
+        Self::run(None).await
+    }
+
+    /// One that leads to this origin, wherever it is asked to connect to: Google as it is behind another address.
+    pub async fn start_towards(origin: &str) -> Self {
+        Self::run(Some(origin.trim_start_matches("http://").to_owned())).await
+    }
+
+    async fn run(target: Option<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("it has an address");
         let served = Arc::<Mutex<Vec<String>>>::default();
         let remembered = served.clone();
         let accepting = spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let remembered = remembered.clone();
+                let (remembered, target) = (remembered.clone(), target.clone());
                 spawn(async move {
                     // A client that breaks off is none of the proxy's concern.
-                    let _ = serve(stream, &remembered).await;
+                    let _ = serve(stream, target, &remembered).await;
                 });
             }
         });
@@ -57,13 +66,17 @@ impl Drop for Proxy {
     }
 }
 
-async fn serve(mut stream: TcpStream, served: &Mutex<Vec<String>>) -> std::io::Result<()> {
+async fn serve(
+    mut stream: TcpStream,
+    towards: Option<String>,
+    served: &Mutex<Vec<String>>,
+) -> std::io::Result<()> {
     let (scheme, target) = match stream.read_u8().await? {
         5 => ("socks5", socks5(&mut stream).await?),
         first => ("http", http(&mut stream, first).await?),
     };
     let Some(target) = target else { return Ok(()) };
-    let mut behind = TcpStream::connect(&target).await?;
+    let mut behind = TcpStream::connect(towards.as_ref().unwrap_or(&target)).await?;
     served.lock().expect("no test panics while it holds this").push(format!("{scheme} {target}"));
     let accepted: &[u8] = match scheme {
         "socks5" => &[5, 0, 0, 1, 0, 0, 0, 0, 0, 0],

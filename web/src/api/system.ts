@@ -45,11 +45,12 @@ export interface ActorView {
 
 export interface ProxyView {
   url: string
-  state: 'unknown' | 'ok' | 'failing'
+  state: 'unknown' | 'ok' | 'failing' | 'refused'
+  paused_until_ms: number | null
+  storms: number
   last_checked_at_ms: number | null
   latency_ms: number | null
   error: string | null
-  keys?: number
 }
 
 export const findSystem = (signal?: AbortSignal) => get<SystemView>('system', undefined, signal)

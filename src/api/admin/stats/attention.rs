@@ -23,6 +23,7 @@ use crate::{
         health::{NO_KEYS, NO_TOKENS},
     },
     balance::{
+        egresses::Egresses,
         forecast::{Forecast, ModelForecast},
         projects::Evidence,
     },
@@ -32,6 +33,7 @@ use crate::{
         time::Now,
         timeline::{HOUR_MS, MINUTE_MS},
     },
+    upstream::proxies::Proxies,
 };
 
 /// The success of so long is judged, if there were so many requests.
@@ -55,7 +57,7 @@ pub enum Severity {
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Notice {
     /// One word: `no_keys`, `no_tokens`, `keys_invalid`, `shared_project`, `model_exhausted`, `model_dry`,
-    /// `high_error_rate`, `log_backlog`, `database_down`.
+    /// `egress_storm`, `proxies_failing`, `high_error_rate`, `log_backlog`, `database_down`.
     pub kind: &'static str,
     pub severity: Severity,
     pub message: String,
@@ -106,7 +108,8 @@ impl Notice {
     responses((status = 200, description = "What there is", body = List<Notice>)),
 )]
 pub async fn attention(_: AdminUser, gateway: Data<Gateway>) -> Result<Json<List<Notice>>, Failure<Admin>> {
-    let now_ms = Now::read().unix_ms();
+    let now = Now::read();
+    let now_ms = now.unix_ms();
     let range = Range { from_ms: now_ms - JUDGED_MS, to_ms: now_ms };
     let supervisor = &gateway.supervisor;
     let (twins, pool, forecast, totals) = tokio::join!(
@@ -123,6 +126,8 @@ pub async fn attention(_: AdminUser, gateway: Data<Gateway>) -> Result<Json<List
         let notice = Notice::new("no_tokens", Severity::Error, 0, NO_TOKENS);
         notices.push(notice.can("open_clients", "attention.open_clients", None));
     }
+    notices.extend(of_storms(&gateway.proxies.egresses(), now));
+    notices.extend(of_proxies(&gateway.proxies));
     notices.extend(twins.items.into_iter().map(of_twins));
     let models = gateway.models.borrow().clone();
     let listed = forecast.models.iter().filter(|told| models.find(&told.model).is_some());
@@ -162,6 +167,43 @@ fn of_pool(pool: &PoolSnapshot) -> Vec<Notice> {
         .can("verify", "attention.verify", Some(filter.clone()))
         .can("delete", "attention.delete", Some(filter));
     vec![notice]
+}
+
+/// What is refused as a whole by Google. It matters less where requests have another way.
+fn of_storms(egresses: &Egresses, now: Now) -> Option<Notice> {
+    let refused = egresses.all().iter().filter_map(|egress| {
+        let (until, model) = egress.longest_pause(now.instant)?;
+        let name = if egress.name().is_empty() { "this machine's own address" } else { egress.name() };
+        let model = model.map(|model| format!(" for {model}")).unwrap_or_default();
+        let seconds = until.saturating_duration_since(now.instant).as_secs_f64().ceil();
+        Some(format!("{name}{model} ({seconds} s)"))
+    });
+    let refused: Vec<_> = refused.collect();
+    if refused.is_empty() {
+        return None;
+    }
+    let is_all = refused.len() == egresses.all().len();
+    let severity = if is_all { Severity::Error } else { Severity::Warning };
+    let message = format!(
+        "keys of many projects are refused alike, so what they leave by rests, and no key is blamed: {}",
+        refused.join(", ")
+    );
+    let notice = Notice::new("egress_storm", severity, refused.len() as u64, message);
+    Some(notice.can("open_system", "attention.open_system", None))
+}
+
+fn of_proxies(proxies: &Proxies) -> Option<Notice> {
+    let all = proxies.routes();
+    let failing = all.iter().filter(|route| route.seen().is_well == Some(false));
+    let failing: Vec<_> = failing.map(|route| route.to_string()).collect();
+    if failing.is_empty() {
+        return None;
+    }
+    let severity = if failing.len() == all.len() { Severity::Error } else { Severity::Warning };
+    let message =
+        format!("{} of {} proxies do not connect: {}", failing.len(), all.len(), failing.join(", "));
+    let notice = Notice::new("proxies_failing", severity, failing.len() as u64, message);
+    Some(notice.can("open_system", "attention.open_system", None))
 }
 
 fn of_twins(item: AttentionItem) -> Notice {
