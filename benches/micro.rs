@@ -9,7 +9,7 @@ use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use gemini_balance::{
     actors::{
-        balancer::{Acquire, Balancer, LocalBalancer},
+        balancer::{Acquire, Balancer, BalancerHandle},
         supervisor::{PoolKey, ProjectSettings, Supervisor},
     },
     balance::{
@@ -126,9 +126,9 @@ fn ledger(c: &mut Criterion) {
     group.finish();
 }
 
-/// A pool of real actors, the keys on a thread of their own as in the gateway, and a balancer on this one.
+/// A pool of real actors, on a thread of their own as in the gateway.
 struct Pool {
-    balancer: LocalBalancer,
+    balancer: BalancerHandle,
     keys_thread: Arbiter,
     _folder: TempDir,
 }
@@ -159,7 +159,7 @@ impl Pool {
             Supervisor::new(pool, 3, ProjectSettings::default(), database)
         });
         let balancing = Balancing { policy, max_wait: Duration::ZERO, max_waiting: 0 };
-        let balancer = Balancer::start_local(balancing, supervisor, Arc::default());
+        let balancer = Balancer::start_on(&keys_thread.handle(), balancing, supervisor, Arc::default());
         Self { balancer, keys_thread, _folder: folder }
     }
 
@@ -185,7 +185,7 @@ impl Pool {
     }
 }
 
-/// What a request pays for its key in all: asking the balancer of its thread, and giving back what it got.
+/// What a request pays for its key in all: asking the balancer, and giving back what it got.
 fn lease(c: &mut Criterion) {
     let mut group = c.benchmark_group("acquire and settle, half of the keys cooling");
     let system = System::new();

@@ -1,8 +1,8 @@
-//! One per worker thread: chooses a key for each attempt from its replica of the pool, and passes on what came of it.
+//! Chooses a key for each attempt from its table of the pool, keeps those who wait for one, and passes on what came of it.
 //!
-//! The actor hears of keys and keeps the timers. What it knows lies in `State`, which the requests of its own thread ask
-//! through a [`LocalBalancer`], without a message: two of those cost more than the choice itself. What it learns leaves for
-//! other threads without waiting: failures at once, successes in batches.
+//! The actor hears of keys and keeps the timers. What it knows lies in `State`, which requests ask through a
+//! [`BalancerHandle`], under a lock and without a message: two of those cost more than the choice itself. What it learns
+//! leaves for the keys without waiting: failures at once, successes in batches.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::{
     Observe,
-    supervisor::{KeyRoute, KeysRouted, Subscribe, Supervisor},
+    supervisor::{KeysRouted, Subscribe, Supervisor},
 };
 use crate::{
     balance::{
@@ -20,7 +20,7 @@ use crate::{
         egress::Egress,
         egresses::Egresses,
         ledger::{Ledger, Reservation},
-        policy::{self, Policy},
+        policy,
     },
     domain::{
         client::TokenId, key::KeyId, model::ModelName, outcome::Outcome, policy::Balancing, tiers::TierSet,
@@ -28,15 +28,17 @@ use crate::{
     },
 };
 
-mod local;
+mod handle;
 mod room;
 mod state;
 
-pub use local::LocalBalancer;
+pub use handle::BalancerHandle;
 use state::State;
 
 /// Successes wait this long for company; one message to a key and one wake-up of its thread then serve many.
 const FLUSH_AFTER: Duration = Duration::from_millis(10);
+/// Changes of keys that are taken in while requests stand still.
+const AT_ONCE: usize = 256;
 /// Verdicts that may be on their way at the same moment.
 const MAILBOX: usize = 65_536;
 
@@ -60,7 +62,7 @@ pub struct BalancerSnapshot {
 }
 
 pub struct Balancer {
-    local: LocalBalancer,
+    handle: BalancerHandle,
     supervisor: Addr<Supervisor>,
     /// Successes are on their way soon.
     flushes: bool,
@@ -69,38 +71,43 @@ pub struct Balancer {
 }
 
 impl Balancer {
-    /// Starts one on this thread, for the requests of this thread. `egresses` are what all workers leave by.
-    pub fn start_local(
+    /// Starts it on that thread, for the requests of all.
+    pub fn start_on(
+        thread: &ArbiterHandle,
         balancing: Balancing,
         supervisor: Addr<Supervisor>,
         egresses: Arc<Egresses>,
-    ) -> LocalBalancer {
+    ) -> BalancerHandle {
         let policy = policy::build(balancing.policy, rand::random());
-        Self::start_with(policy, balancing, supervisor, egresses)
+        let handle = BalancerHandle::new(State::new(policy, balancing, supervisor.clone(), egresses));
+        let balancer = Self::new(handle.clone(), supervisor);
+        handle.is_kept_by(Self::start_in_arbiter(thread, |_| balancer));
+        handle
     }
 
-    /// Every draw of the policy follows from its seed, so that a simulation can be repeated.
-    pub(super) fn start_with(
-        policy: Box<dyn Policy>,
+    /// Starts it on this thread. Every draw of the policy follows from its seed, so that a simulation can be repeated.
+    #[cfg(test)]
+    pub(super) fn start_here(
+        policy: Box<dyn policy::Policy>,
         balancing: Balancing,
         supervisor: Addr<Supervisor>,
         egresses: Arc<Egresses>,
-    ) -> LocalBalancer {
-        let state = State::new(policy, balancing, supervisor.clone(), egresses);
-        let mut started = None;
-        Self::create(|ctx| {
-            let local = started.insert(LocalBalancer::new(state, ctx.address())).clone();
-            Self { local, supervisor, flushes: false, alarm: None }
-        });
-        started.expect("an actor is made before its address is known")
+    ) -> BalancerHandle {
+        let handle = BalancerHandle::new(State::new(policy, balancing, supervisor.clone(), egresses));
+        handle.is_kept_by(Self::new(handle.clone(), supervisor).start());
+        handle
+    }
+
+    fn new(handle: BalancerHandle, supervisor: Addr<Supervisor>) -> Self {
+        Self { handle, supervisor, flushes: false, alarm: None }
     }
 
     /// Sees to the timers that what it holds asks for.
     fn attend(&mut self, ctx: &mut Context<Self>) {
-        if self.local.state().has_unsent() && !std::mem::replace(&mut self.flushes, true) {
+        if self.handle.state().has_unsent() && !std::mem::replace(&mut self.flushes, true) {
             ctx.run_later(FLUSH_AFTER, |balancer, _| {
                 balancer.flushes = false;
-                balancer.local.state().flush();
+                balancer.handle.state().flush();
             });
         }
         self.set_alarm(ctx);
@@ -109,7 +116,7 @@ impl Balancer {
     /// Wakes up when the next key has quota again or the first request has waited long enough.
     fn set_alarm(&mut self, ctx: &mut Context<Self>) {
         let now = Instant::now();
-        let wanted = self.local.state().next_event(now);
+        let wanted = self.handle.state().next_event(now);
         if self.alarm.as_ref().map(|(at, _)| *at) == wanted {
             return;
         }
@@ -124,7 +131,7 @@ impl Balancer {
 
     fn wake(&mut self, ctx: &mut Context<Self>) {
         self.alarm = None;
-        self.local.state().wake(Now::read(), &self.local);
+        self.handle.state().wake(Now::read(), &self.handle);
         self.set_alarm(ctx);
     }
 }
@@ -139,7 +146,7 @@ impl Actor for Balancer {
     }
 }
 
-/// Question: which key for this request? Put to a [`LocalBalancer`], and answered when there is one, or when it is not
+/// Question: which key for this request? Put to a [`BalancerHandle`], and answered when there is one, or when it is not
 /// worth waiting for.
 #[derive(Debug)]
 pub struct Acquire {
@@ -174,9 +181,8 @@ impl Acquire {
     }
 }
 
-/// Event: a lease was given back. A message only where it happens while the balancer itself is at work.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
+/// A lease that was given back, with what came of it.
+#[derive(Debug)]
 pub struct Settled {
     pub key: KeyId,
     pub model: ModelName,
@@ -198,14 +204,6 @@ pub struct Settled {
     pub egress: Option<Arc<Egress>>,
 }
 
-impl Handler<Settled> for Balancer {
-    type Result = ();
-
-    fn handle(&mut self, settled: Settled, _: &mut Context<Self>) {
-        self.local.settle(settled);
-    }
-}
-
 /// Command: something has changed that a timer may be wanted for.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -215,7 +213,7 @@ impl Handler<Attend> for Balancer {
     type Result = ();
 
     fn handle(&mut self, _: Attend, ctx: &mut Context<Self>) {
-        self.local.state().is_called = false;
+        self.handle.state().is_called = false;
         self.attend(ctx);
     }
 }
@@ -224,21 +222,13 @@ impl Handler<KeysRouted> for Balancer {
     type Result = ();
 
     fn handle(&mut self, KeysRouted(routes): KeysRouted, ctx: &mut Context<Self>) {
-        let mut state = self.local.state();
-        if state.table.is_empty() {
-            state.table.make_room(routes.len());
+        let mut routes = routes.into_iter();
+        self.handle.state().make_room(routes.len());
+        // Requests get their turn between parts of a large pool.
+        while routes.len() > 0 {
+            self.handle.state().apply(routes.by_ref().take(AT_ONCE));
         }
-        for route in routes {
-            match route {
-                KeyRoute::Changed { key, secret, place, routing } => {
-                    state.table.apply(key, place, routing, secret);
-                }
-                KeyRoute::Removed { key } => state.table.remove(key),
-                KeyRoute::LimitsChanged => state.table.release_held(),
-            }
-        }
-        state.serve_changed(Now::read(), &self.local);
-        drop(state);
+        self.handle.state().serve_changed(Now::read(), &self.handle);
         self.set_alarm(ctx);
     }
 }
@@ -247,6 +237,6 @@ impl Handler<Observe<BalancerSnapshot>> for Balancer {
     type Result = MessageResult<Observe<BalancerSnapshot>>;
 
     fn handle(&mut self, _: Observe<BalancerSnapshot>, _: &mut Context<Self>) -> Self::Result {
-        MessageResult(self.local.state().snapshot(Instant::now()))
+        MessageResult(self.handle.state().snapshot(Instant::now()))
     }
 }

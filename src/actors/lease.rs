@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::balancer::{LocalBalancer, Settled};
+use super::balancer::{BalancerHandle, Settled};
 use crate::{
     balance::{
         affinity::Group,
@@ -39,7 +39,7 @@ pub struct Lease {
     pub(super) leased_at: Instant,
     pub(super) is_probe: bool,
     pub(super) gauge: Arc<Gauge>,
-    pub(super) balancer: LocalBalancer,
+    pub(super) balancer: BalancerHandle,
     /// Room in the ledger; none once it was given back.
     pub(super) reservation: Option<Reservation>,
     /// For a request that would rather have one key than another.
@@ -74,12 +74,23 @@ impl Lease {
         self.is_unused = true;
     }
 
+    /// As [`cancel`](Self::cancel), for the balancer itself while it is at work.
+    pub(super) fn into_unused(mut self) -> Settled {
+        self.is_unused = true;
+        self.is_settled = true;
+        self.settled(Outcome::Abandoned, Duration::ZERO)
+    }
+
     fn give_back(&mut self, outcome: Outcome, latency: Duration) {
-        if std::mem::replace(&mut self.is_settled, true) {
-            return;
+        if !std::mem::replace(&mut self.is_settled, true) {
+            let settled = self.settled(outcome, latency);
+            self.balancer.settle(settled);
         }
+    }
+
+    fn settled(&mut self, outcome: Outcome, latency: Duration) -> Settled {
         self.gauge.leave();
-        self.balancer.settle(Settled {
+        Settled {
             key: self.key,
             model: self.model.clone(),
             outcome,
@@ -92,7 +103,7 @@ impl Lease {
             usage: self.usage,
             consumer: self.consumer,
             egress: Some(self.exit.get()),
-        });
+        }
     }
 }
 

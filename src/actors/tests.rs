@@ -7,7 +7,7 @@ use tokio::time::{Instant, advance, pause, sleep};
 
 use super::{
     Observe,
-    balancer::{Acquire, Balancer, BalancerSnapshot, LocalBalancer},
+    balancer::{Acquire, Balancer, BalancerHandle, BalancerSnapshot},
     key::{Crash, KeySnapshot, SiblingFell},
     lease::Lease,
     supervisor::{
@@ -17,6 +17,7 @@ use super::{
 use crate::{
     balance::{
         breaker::{CooldownSnapshot, ProjectFault, StateSnapshot},
+        policy,
         table::{Cause, Unavailable},
     },
     db::{Database, keys, ledgers, test_database},
@@ -42,7 +43,7 @@ const MAX_FAILURES: u32 = 3;
 
 struct Pool {
     supervisor: Addr<Supervisor>,
-    balancer: LocalBalancer,
+    balancer: BalancerHandle,
     database: Database,
     sealer: Sealer,
     _folder: tempfile::TempDir,
@@ -69,7 +70,12 @@ impl Pool {
         let supervisor =
             Supervisor::new(load(&database, &sealer), MAX_FAILURES, projects(&database), database.clone())
                 .start();
-        let balancer = Balancer::start_local(balancing, supervisor.clone(), Arc::default());
+        let balancer = Balancer::start_here(
+            policy::build(balancing.policy, rand::random()),
+            balancing,
+            supervisor.clone(),
+            Arc::default(),
+        );
         Self { supervisor, balancer, database, sealer, _folder: folder }
     }
 

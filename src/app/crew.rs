@@ -9,7 +9,7 @@ use super::{StartError, live::Live, storage, storage::StoredPool};
 use crate::{
     actors::{
         archive::{Archive, Unwritten},
-        balancer::Balancer,
+        balancer::{Balancer, BalancerHandle},
         directory::Directory,
         key::AllowFailures,
         logger::{LogQueue, Logger},
@@ -34,6 +34,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Crew {
     pub supervisor: Addr<Supervisor>,
+    pub balancer: BalancerHandle,
     pub logger: Addr<Logger>,
     pub archive: Addr<Archive>,
     pub registrar: Addr<Registrar>,
@@ -121,12 +122,14 @@ impl Crew {
         };
         let registry = Arc::new(Registry::new(owners, registrar.clone()));
         let (published, models) = watch::channel(Arc::<ModelList>::default());
+        let balancer = {
+            let (supervisor, egresses) = (supervisor.clone(), live.proxies.egresses());
+            Balancer::start_on(&threads.keys.handle(), config.pool.balancing, supervisor, egresses)
+        };
         let catalog = {
-            let (config, retries, supervisor) = (config.clone(), live.retries.clone(), supervisor.clone());
-            let proxies = live.proxies.clone();
-            let registry = registry.clone();
+            let (config, retries, balancer) = (config.clone(), live.retries.clone(), balancer.clone());
+            let (proxies, registry) = (live.proxies.clone(), registry.clone());
             Catalog::start_in_arbiter(&threads.services.handle(), move |_| {
-                let balancer = Balancer::start_local(config.pool.balancing, supervisor, proxies.egresses());
                 let client = UpstreamClient::new(&config.upstream, proxies);
                 let dispatcher = Dispatcher::new(client, balancer, retries, registry).into();
                 Catalog::new(dispatcher, config.gemini.filtered_models.clone(), published)
@@ -162,6 +165,7 @@ impl Crew {
         };
         let crew = Self {
             supervisor,
+            balancer,
             logger,
             archive,
             registrar,
@@ -194,12 +198,10 @@ impl Crew {
         self.scheduler.do_send(changed);
     }
 
-    /// A way to Google for the thread that calls this, with a balancer of its own.
+    /// A way to Google for the thread that calls this.
     pub fn dispatcher(&self, live: &Live) -> Dispatcher {
         let Live { config, retries, proxies, .. } = live;
-        let balancer =
-            Balancer::start_local(config.pool.balancing, self.supervisor.clone(), proxies.egresses());
         let client = UpstreamClient::new(&config.upstream, proxies.clone());
-        Dispatcher::new(client, balancer, retries.clone(), self.registry.clone())
+        Dispatcher::new(client, self.balancer.clone(), retries.clone(), self.registry.clone())
     }
 }

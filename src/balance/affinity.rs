@@ -1,7 +1,7 @@
 //! Which key a request would rather have: the one that owns what it names, or the one that served its like before.
 //!
 //! Google's implicit cache belongs to a project. Requests that begin alike are therefore sent to the same key as long as
-//! nothing speaks against it. Which key that is follows from hashes alone, so that all workers agree without a word and
+//! nothing speaks against it. Which key that is follows from hashes alone, so that all nodes agree without a word and
 //! a restart forgets nothing.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! An address that requests leave by, shared by the balancers of every worker.
+//! An address that requests leave by, and how it fares.
 
 use std::{
     iter,

@@ -1,4 +1,4 @@
-//! What all balancers must agree on: how many leases of a key are out, who probes it, and how it has fared lately.
+//! What is counted of a key outside of its actor: how many leases are out, who probes it, and how it has fared lately.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU32, Ordering},
@@ -18,7 +18,7 @@ const FAULT_DECAY: Duration = Duration::from_secs(60);
 const AS_USUAL: f32 = 1.0;
 const NO_FAULT: f32 = 0.0;
 
-/// Shared by the balancers of every worker; they reserve here, the key's actor alone writes the verdict.
+/// The balancer reserves here, the key's actor alone writes the verdict.
 ///
 /// With the counts of its `Arc` it fills one cache line, so that keys do not disturb each other.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Default for Gauge {
 }
 
 impl Gauge {
-    /// Leases of this key that are not settled yet, over all workers.
+    /// Leases of this key that are not settled yet.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
     }
@@ -59,7 +59,7 @@ impl Gauge {
         debug_assert!(before > 0, "a lease was given back twice");
     }
 
-    /// Claims the one probe of a half-open key; false when another worker has it.
+    /// Claims the one probe of a half-open key; false when another request has it.
     pub fn claim_probe(&self) -> bool {
         self.probing.compare_exchange(false, true, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }

@@ -4,7 +4,7 @@
 //! sent it is reserved in all three windows, by an estimate of its tokens; afterwards the estimate is corrected. So a
 //! quota that is used up is known without asking Google, and all keys of the project share that knowledge.
 //!
-//! One ledger serves the balancers of all workers, hence the lock; it is held for some ten nanoseconds, and nothing
+//! It is also read by whoever forecasts, hence the lock; that is held for some ten nanoseconds, and nothing
 //! else happens meanwhile. Minutes are told by the clock that never jumps, days by the one on the wall.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! A balancer's replica of the pool: which keys may serve which model now, answered in constant time.
+//! What the balancer knows of the pool: which keys may serve which model now, answered in constant time.
 //!
 //! Most models have no key that is kept from them, so they share one list of ready keys; a model gets a list of its own
 //! while at least one key cools for it or has no quota left. Names that clients make up therefore cost nothing.

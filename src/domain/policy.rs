@@ -32,6 +32,6 @@ pub struct Balancing {
     pub policy: PolicyKind,
     /// Longest wait for a key that will be ready; zero is none.
     pub max_wait: Duration,
-    /// Requests that may wait at one worker at the same time.
+    /// Requests that may wait at the same time.
     pub max_waiting: usize,
 }

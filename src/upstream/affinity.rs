@@ -20,6 +20,8 @@ use crate::{
     domain::{client::TokenId, resource::ResourceName},
 };
 
+/// The pages of a list come from one key.
+const LIST_OF_MODELS: u64 = 0;
 /// A beginning of this many bytes is worth caching: about the 1,024 tokens from which Gemini caches by itself.
 const LONG_PREFIX: usize = 4 * 1024;
 /// What tells a conversation in progress, or one that will have more turns: an agent's.
@@ -43,6 +45,8 @@ pub fn preference(call: &Call, client: &TokenId, registry: &Registry) -> Result<
     }
     let preference = if call.target.starts_with("/upload/") {
         Some(Preference::Together(registry.together(client)))
+    } else if call.model.is_none() && call.target.starts_with("/v1beta/models?") {
+        Some(Preference::Together(LIST_OF_MODELS))
     } else {
         likeness(call, client)
     };

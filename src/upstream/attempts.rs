@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     actors::{
-        balancer::{Acquire, LocalBalancer},
+        balancer::{Acquire, BalancerHandle},
         lease::Lease,
     },
     balance::{
@@ -67,7 +67,7 @@ impl Start {
 
 /// The attempts of one request: one after the other, and at most one beside another.
 pub struct Attempts<'a> {
-    balancer: &'a LocalBalancer,
+    balancer: &'a BalancerHandle,
     retries: &'a Retries,
     call: &'a Call,
     trail: &'a mut Trail,
@@ -97,7 +97,7 @@ pub struct Attempts<'a> {
 
 impl<'a> Attempts<'a> {
     pub fn new(
-        balancer: &'a LocalBalancer,
+        balancer: &'a BalancerHandle,
         retries: &'a Retries,
         call: &'a Call,
         trail: &'a mut Trail,

@@ -32,7 +32,7 @@ use super::{
     trail::{Mark, Trail},
 };
 use crate::{
-    actors::{balancer::LocalBalancer, lease::Lease, registrar::Registry},
+    actors::{balancer::BalancerHandle, lease::Lease, registrar::Registry},
     balance::budget::Budget,
     config::Config,
     domain::{
@@ -135,7 +135,7 @@ pub struct Refusal {
 /// Sends requests to Google for one worker thread.
 pub struct Dispatcher {
     pub(super) client: UpstreamClient,
-    pub(super) balancer: LocalBalancer,
+    pub(super) balancer: BalancerHandle,
     pub(super) retries: Arc<Retries>,
     registry: Arc<Registry>,
     late: Rc<Latecomers>,
@@ -152,7 +152,7 @@ pub(super) enum Failure<T> {
 impl Dispatcher {
     pub fn new(
         client: UpstreamClient,
-        balancer: LocalBalancer,
+        balancer: BalancerHandle,
         retries: Arc<Retries>,
         registry: Arc<Registry>,
     ) -> Self {

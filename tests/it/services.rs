@@ -95,7 +95,7 @@ async fn when_a_project_is_suspended_its_other_keys_are_looked_at_without_a_clie
 
     let is_out = |state: &StateSnapshot| *state == StateSnapshot::Invalid { reason: KeyFault::Suspended };
     let sibling = app.key_becomes("k3", "is out", |key| is_out(&key.health.state)).await;
-    assert_eq!(sibling.tally.attempts, 0, "no request of a client found it out");
+    assert_eq!(sibling.tally.failures, 0, "no request of a client found it out");
     assert!(is_out(&app.observe_key("k1").await.health.state));
     assert_eq!(app.observe_key("k2").await.health.state, StateSnapshot::Active);
 }

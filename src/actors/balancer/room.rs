@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
-    Acquire, LocalBalancer, State,
-    local::{Acquired, Asked},
+    Acquire, BalancerHandle, State,
+    handle::{Acquired, Asked},
 };
 use crate::{
     actors::lease::Lease,
@@ -57,11 +57,15 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// Whoever hung up meanwhile has no use for a lease, which then counts for nothing.
-    fn answer(&mut self, acquired: Acquired) {
-        let Some(answer) = self.answer.take() else { return };
-        if let Err(Ok(lease)) = answer.send(acquired) {
-            lease.cancel();
+    /// Gives back the lease where somebody hung up meanwhile.
+    fn give(&mut self, lease: Lease) -> Option<Lease> {
+        self.answer.take()?.send(Ok(lease)).err()?.ok()
+    }
+
+    fn refuse(&mut self, told: Unavailable) {
+        if let Some(answer) = self.answer.take() {
+            // Whoever hung up meanwhile needs no answer.
+            let _ = answer.send(Err(told));
         }
     }
 
@@ -72,11 +76,11 @@ impl Waiting {
 
 impl State {
     /// A key at once, a refusal at once, or a place to wait.
-    pub(super) fn ask(&mut self, acquire: Acquire, now: Now, local: &LocalBalancer) -> Asked {
+    pub(super) fn ask(&mut self, acquire: Acquire, now: Now, handle: &BalancerHandle) -> Asked {
         let group = self.group_of(&acquire, now);
         let wish = Wish { acquire, group };
         if self.early.is_none() {
-            match self.pick_in_turn(&wish, now, local) {
+            match self.pick_in_turn(&wish, now, handle) {
                 Ok(lease) => return Asked::Answered(Ok(lease)),
                 Err(lack) if !self.is_worth_waiting(&wish, lack, now) => {
                     self.refused += 1;
@@ -86,18 +90,18 @@ impl State {
             }
         }
         let (answer, answered) = oneshot::channel();
-        let place = self.wait(Waiting { wish, answer: Some(answer) }, now, local);
+        let place = self.wait(Waiting { wish, answer: Some(answer) }, now, handle);
         Asked::Waits { place, answered }
     }
 
     /// A key, unless others wait for this model and come first.
-    fn pick_in_turn(&mut self, wish: &Wish, now: Now, local: &LocalBalancer) -> Result<Lease, Lack> {
+    fn pick_in_turn(&mut self, wish: &Wish, now: Now, handle: &BalancerHandle) -> Result<Lease, Lack> {
         if self.room.is_awaited(&wish.acquire.model) {
             return Err(self
                 .paused(&wish.acquire.model, now)
                 .map_or(Lack::Key { room_at: None }, Lack::Paused));
         }
-        self.pick(wish, now, local)
+        self.pick(wish, now, handle)
     }
 
     /// Will there be a key for this very request before it gives up?
@@ -128,15 +132,15 @@ impl State {
 
     /// Takes somebody in: with those who came before any key was known, or into the room, where they have a place. Nobody
     /// is sent away for want of a seat who could use a key that those in the room could not.
-    fn wait(&mut self, mut waiting: Waiting, now: Now, local: &LocalBalancer) -> Option<Place> {
+    fn wait(&mut self, mut waiting: Waiting, now: Now, handle: &BalancerHandle) -> Option<Place> {
         if let Some(early) = &mut self.early {
             early.push(waiting);
             return None;
         }
         if self.room.is_full()
-            && let Ok(lease) = self.pick(&waiting.wish, now, local)
+            && let Ok(lease) = self.pick(&waiting.wish, now, handle)
         {
-            waiting.answer(Ok(lease));
+            self.give(&mut waiting, lease, now, handle);
             return None;
         }
         let Acquire { model, client, .. } = &waiting.wish.acquire;
@@ -146,8 +150,8 @@ impl State {
             self.turned_away += 1;
             self.refuse(sent_away, Lack::Key { room_at: None }, now);
         }
-        self.serve(&model, now, local);
-        self.call(local);
+        self.serve(&model, now, handle);
+        self.call(handle);
         place
     }
 
@@ -157,28 +161,35 @@ impl State {
     }
 
     /// Gives those who came before any key was known what they would have got, had they come now.
-    pub(super) fn serve_changed(&mut self, now: Now, local: &LocalBalancer) {
+    pub(super) fn serve_changed(&mut self, now: Now, handle: &BalancerHandle) {
         for mut early in self.early.take().into_iter().flatten() {
-            match self.pick_in_turn(&early.wish, now, local) {
-                Ok(lease) => early.answer(Ok(lease)),
+            match self.pick_in_turn(&early.wish, now, handle) {
+                Ok(lease) => self.give(&mut early, lease, now, handle),
                 Err(lack) if self.is_worth_waiting(&early.wish, lack, now) => {
-                    self.wait(early, now, local);
+                    self.wait(early, now, handle);
                 }
                 Err(lack) => self.refuse(early, lack, now),
             }
         }
-        self.serve_all(now, local);
+        self.serve_all(now, handle);
+    }
+
+    /// Of a key for somebody who hung up at this very moment nothing counts.
+    fn give(&mut self, waiting: &mut Waiting, lease: Lease, now: Now, handle: &BalancerHandle) {
+        if let Some(unused) = waiting.give(lease) {
+            self.settle(unused.into_unused(), now, handle);
+        }
     }
 
     fn refuse(&mut self, mut waiting: Waiting, lack: Lack, now: Now) {
         self.refused += 1;
         let paused = self.paused(&waiting.wish.acquire.model, now);
         let told = self.told(&waiting.wish, paused.map_or(lack, Lack::Paused));
-        waiting.answer(Err(told));
+        waiting.refuse(told);
     }
 
     /// Gives the keys that there are for a model to those who wait for it.
-    pub(super) fn serve(&mut self, model: &ModelName, now: Now, local: &LocalBalancer) {
+    pub(super) fn serve(&mut self, model: &ModelName, now: Now, handle: &BalancerHandle) {
         let mut room = std::mem::take(&mut self.room);
         let (mut particular, mut too_large) = ((TokenId::default(), 0), u64::MAX);
         room.serve(model, |waiting| {
@@ -188,10 +199,10 @@ impl State {
             if waiting.wish.acquire.tokens >= too_large {
                 return Served::NotYet;
             }
-            match self.pick(&waiting.wish, now, local) {
+            match self.pick(&waiting.wish, now, handle) {
                 Ok(lease) => {
                     self.waited += 1;
-                    waiting.answer(Ok(lease));
+                    self.give(waiting, lease, now, handle);
                     Served::Done
                 }
                 Err(lack) => {
@@ -223,9 +234,9 @@ impl State {
     }
 
     /// Something may have become ready.
-    fn serve_all(&mut self, now: Now, local: &LocalBalancer) {
+    fn serve_all(&mut self, now: Now, handle: &BalancerHandle) {
         for model in self.room.models() {
-            self.serve(&model, now, local);
+            self.serve(&model, now, handle);
         }
     }
 
@@ -240,13 +251,13 @@ impl State {
     }
 
     /// The time has come: offers what there is, and refuses those who have waited long enough.
-    pub(super) fn wake(&mut self, now: Now, local: &LocalBalancer) {
+    pub(super) fn wake(&mut self, now: Now, handle: &BalancerHandle) {
         self.promised = None;
-        self.serve_all(now, local);
+        self.serve_all(now, handle);
         for (_, mut waiting) in self.room.give_up(now.instant) {
             // Once more, and be it to tell when there is room for a request of this size.
-            match self.pick(&waiting.wish, now, local) {
-                Ok(lease) => waiting.answer(Ok(lease)),
+            match self.pick(&waiting.wish, now, handle) {
+                Ok(lease) => self.give(&mut waiting, lease, now, handle),
                 Err(lack) => self.refuse(waiting, lack, now),
             }
         }

@@ -7,14 +7,14 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::{
-    Acquire, BalancerSnapshot, LocalBalancer, Settled,
+    Acquire, BalancerHandle, BalancerSnapshot, Settled,
     room::{Lack, Waiting, Wish},
 };
 use crate::{
     actors::{
         key::Settlement,
         lease::Lease,
-        supervisor::{ForgiveKeys, SettleKeys, Supervisor},
+        supervisor::{ForgiveKeys, KeyRoute, SettleKeys, Supervisor},
     },
     balance::{
         affinity::{CacheBenefit, Group, Preference},
@@ -90,6 +90,26 @@ impl State {
         }
     }
 
+    /// So many keys are about to be told of.
+    pub fn make_room(&mut self, keys: usize) {
+        if self.table.is_empty() {
+            self.table.make_room(keys);
+        }
+    }
+
+    /// Uses these keys so from now on.
+    pub fn apply(&mut self, routes: impl Iterator<Item = KeyRoute>) {
+        for route in routes {
+            match route {
+                KeyRoute::Changed { key, secret, place, routing } => {
+                    self.table.apply(key, place, routing, secret);
+                }
+                KeyRoute::Removed { key } => self.table.remove(key),
+                KeyRoute::LimitsChanged => self.table.release_held(),
+            }
+        }
+    }
+
     pub fn rebalance(&mut self, balancing: Balancing, egresses: Arc<Egresses>) {
         if balancing.policy != self.balancing.policy {
             self.table.set_policy(policy::build(balancing.policy, rand::random()));
@@ -109,7 +129,7 @@ impl State {
         }
     }
 
-    pub fn pick(&mut self, wish: &Wish, now: Now, local: &LocalBalancer) -> Result<Lease, Lack> {
+    pub fn pick(&mut self, wish: &Wish, now: Now, handle: &BalancerHandle) -> Result<Lease, Lack> {
         let model = &wish.acquire.model;
         if let Some(paused) = self.paused(model, now) {
             return Err(Lack::Paused(paused));
@@ -120,7 +140,7 @@ impl State {
         {
             Ok(egress) => egress,
             Err(at) => {
-                // Another worker's probe was quicker.
+                // Another request's probe was quicker.
                 let unused = picked.unused();
                 self.table.give_back(unused, model, now);
                 let paused = self.paused(model, now);
@@ -139,7 +159,7 @@ impl State {
             leased_at: now.instant,
             is_probe: picked.is_probe(),
             gauge: picked.gauge.clone(),
-            balancer: local.clone(),
+            balancer: handle.clone(),
             reservation: Some(picked.reservation),
             group: measured(wish.group, picked.choice.reason),
             usage: None,
@@ -157,36 +177,36 @@ impl State {
     }
 
     /// Takes a lease back with what the attempt came to.
-    pub fn settle(&mut self, settled: Settled, now: Now, local: &LocalBalancer) {
+    pub fn settle(&mut self, settled: Settled, now: Now, handle: &BalancerHandle) {
         let settled = self.read_weather(settled, now);
         // A request may have turned out smaller than was reserved for it.
         let has_room = self.learn(&settled, now) && self.room.is_awaited(&settled.model);
         let Settled { key, model, outcome, latency, is_probe, consumer, .. } = settled;
         if has_room {
-            self.serve(&model, now, local);
-            self.call(local);
+            self.serve(&model, now, handle);
+            self.call(handle);
         }
         let settlement = Settlement { model, outcome, latency, is_probe, consumer };
         self.suspend(key, &settlement, now);
-        self.report(key, settlement, local);
+        self.report(key, settlement, handle);
     }
 
     /// Successes wait for company. Whatever else there is goes at once, with what came before it: a success that
     /// arrives late would end a row of failures that has just begun.
-    fn report(&mut self, key: KeyId, settlement: Settlement, local: &LocalBalancer) {
+    fn report(&mut self, key: KeyId, settlement: Settlement, handle: &BalancerHandle) {
         let may_wait = settlement.outcome == Outcome::Success && !settlement.is_probe;
         self.unsent.push((key, settlement));
         match self.unsent.len() {
-            1 if may_wait => self.call(local),
+            1 if may_wait => self.call(handle),
             len if may_wait && len < FLUSH_AT => {}
             _ => self.flush(),
         }
     }
 
     /// The actor has a timer to set.
-    pub fn call(&mut self, local: &LocalBalancer) {
+    pub fn call(&mut self, handle: &BalancerHandle) {
         if !mem::replace(&mut self.is_called, true) {
-            local.call_actor();
+            handle.call_actor();
         }
     }
 
@@ -196,7 +216,7 @@ impl State {
 
     pub fn flush(&mut self) {
         if self.has_unsent() {
-            // A busy worker fills the next batch as soon.
+            // A busy gateway fills the next batch as soon.
             let next = Vec::with_capacity(self.unsent.len().min(FLUSH_AT));
             self.supervisor.do_send(SettleKeys(mem::replace(&mut self.unsent, next)));
         }
@@ -266,7 +286,7 @@ impl State {
         gave_back
     }
 
-    /// Until the key's actor has spoken, requests of this worker go by what the same rules say of the answer.
+    /// Until the key's actor has spoken, requests go by what the same rules say of the answer.
     fn suspend(&mut self, key: KeyId, settlement: &Settlement, now: Now) {
         match provisional(&settlement.outcome, now) {
             Provisional::Nothing => {}

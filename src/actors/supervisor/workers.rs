@@ -1,4 +1,4 @@
-//! The balancers of all threads: who is told of keys, and what they hold together.
+//! Who is told of keys: the balancer, and what it holds.
 
 use std::time::Duration;
 

@@ -49,7 +49,7 @@ pub struct ModelTable {
     own: Option<Ranked>,
     /// By the verdict of the keys' actors.
     pub cooling: BTreeSet<(Instant, u32)>,
-    /// By what this worker found when it asked their ledgers, until then.
+    /// By what was found when their ledgers were asked, until then.
     held: HashMap<u32, Instant>,
     ends: BTreeSet<(Instant, u32)>,
     /// For whom the operator has other models in mind.

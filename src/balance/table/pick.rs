@@ -182,14 +182,14 @@ impl<T> RoutingTable<T> {
             let index = *self.by_key.get(&owner)?;
             return is_fit(index).then_some((index, ChoiceReason::Owner));
         }
-        let chosen = self.policy.choose(ready, &view)?;
         let hash = ask.preference.and_then(Preference::hash);
         let preferred = hash.and_then(|hash| self.ring.prefer(hash, is_fit));
+        if let (Some(Preference::Together(_)), Some(preferred)) = (ask.preference, preferred) {
+            return Some((preferred, ChoiceReason::Preferred));
+        }
+        let chosen = self.policy.choose(ready, &view)?;
         match preferred {
-            Some(preferred)
-                if matches!(ask.preference, Some(Preference::Together(_)))
-                    || view.cost(preferred) <= DEAREST_PREFERENCE * view.cost(chosen) =>
-            {
+            Some(preferred) if view.cost(preferred) <= DEAREST_PREFERENCE * view.cost(chosen) => {
                 Some((preferred, ChoiceReason::Preferred))
             }
             _ => Some((chosen, ChoiceReason::Policy)),

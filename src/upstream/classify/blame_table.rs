@@ -140,7 +140,7 @@ fn effect_on_key(outcome: &Outcome) -> Effect {
     Nothing
 }
 
-/// What the balancer of a worker assumes until the key's actor has judged; a row of failures it leaves to the actor.
+/// What the balancer assumes until the key's actor has judged; a row of failures it leaves to the actor.
 fn assumption(effect: Effect, now: Now) -> Provisional {
     let at = |seconds| now.instant + Duration::from_secs(seconds);
     match effect {

@@ -68,12 +68,11 @@ pub fn placed(projects: &[String], keys_each: usize, tier: Tier) -> Vec<PlacedKe
     keys.map(place).collect()
 }
 
-/// Supervisor, keys, and one balancer for each of two workers.
+/// Supervisor, keys, and a balancer.
 #[derive(Clone)]
 pub struct Gateway {
     pub supervisor: Addr<Supervisor>,
-    balancers: [LocalBalancer; 2],
-    turn: Rc<RefCell<usize>>,
+    balancer: BalancerHandle,
     projects: Rc<HashMap<KeyId, String>>,
     ledgers: Rc<RefCell<HashMap<usize, Arc<Ledger>>>>,
     pub database: Database,
@@ -127,25 +126,21 @@ impl Gateway {
         let projects = Rc::new(pool.iter().map(project).collect());
         let settings = ProjectSettings { limits, ..super::super::projects(&database) };
         let supervisor = Supervisor::new(pool, MAX_FAILURES, settings, database.clone()).start();
-        let egress = Arc::default();
         let balancing = Balancing { policy: PolicyKind::P2c, max_wait, max_waiting: 1000 };
-        let balancers = [1, 2].map(|worker| {
-            let policy = crate::balance::policy::build(balancing.policy, seed + worker);
-            Balancer::start_with(policy, balancing, supervisor.clone(), Arc::clone(&egress))
-        });
+        let policy = crate::balance::policy::build(balancing.policy, seed);
+        let balancer = Balancer::start_here(policy, balancing, supervisor.clone(), Arc::default());
         let ledgers: Rc<RefCell<HashMap<_, _>>> = Rc::default();
         supervisor.do_send(Subscribe {
             routes: Listener(ledgers.clone()).start().recipient(),
-            observe: balancers[0].actor().clone().recipient(),
+            observe: balancer.actor().clone().recipient(),
         });
-        Self { supervisor, balancers, turn: Rc::default(), projects, ledgers, database, sealer, folder }
+        Self { supervisor, balancer, projects, ledgers, database, sealer, folder }
     }
 }
 
 impl Serve for Gateway {
     async fn serve(&self, request: &Request, offer: &Offer, google: &Google) -> Answer {
         let arrived = Instant::now();
-        let worker = self.turn.replace_with(|turn| (*turn + 1) % self.balancers.len());
         let mut tried = Vec::new();
         while tried.len() < ATTEMPTS {
             let acquire = Acquire {
@@ -154,7 +149,7 @@ impl Serve for Gateway {
                 tried: tried.clone(),
                 ..ask_for(offer.model.as_str())
             };
-            let Ok(mut lease) = self.balancers[worker].acquire(acquire).await else {
+            let Ok(mut lease) = self.balancer.acquire(acquire).await else {
                 return Answer::Refused;
             };
             let waited = arrived.elapsed();

@@ -1,10 +1,8 @@
-//! The balancer as the requests of its own thread know it: asked by a call, not by a message.
+//! The balancer as requests of all threads know it: asked by a call, not by a message.
 
 use std::{
-    cell::{RefCell, RefMut},
     fmt,
-    rc::Rc,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -24,29 +22,35 @@ use crate::{
 
 pub(super) type Acquired = Result<Lease, Unavailable>;
 
-/// A handle on the balancer of this thread. Every call is over at once, but the wait of [`acquire`](Self::acquire).
+/// A handle on the balancer. Every call is over at once, but the wait of [`acquire`](Self::acquire).
 #[derive(Clone)]
-pub struct LocalBalancer(Rc<Shared>);
+pub struct BalancerHandle(Arc<Shared>);
 
 struct Shared {
-    state: RefCell<State>,
-    actor: Addr<Balancer>,
+    /// Held for a choice or a settlement, which take well below a microsecond each, and never while somebody waits.
+    state: Mutex<State>,
+    actor: OnceLock<Addr<Balancer>>,
 }
 
-impl fmt::Debug for LocalBalancer {
+impl fmt::Debug for BalancerHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("LocalBalancer")
+        f.write_str("BalancerHandle")
     }
 }
 
-impl LocalBalancer {
-    pub(super) fn new(state: State, actor: Addr<Balancer>) -> Self {
-        Self(Rc::new(Shared { state: RefCell::new(state), actor }))
+impl BalancerHandle {
+    pub(super) fn new(state: State) -> Self {
+        Self(Arc::new(Shared { state: Mutex::new(state), actor: OnceLock::new() }))
+    }
+
+    pub(super) fn is_kept_by(&self, actor: Addr<Balancer>) {
+        // The first one stays, and there is only one.
+        let _ = self.0.actor.set(actor);
     }
 
     /// The actor behind it.
     pub fn actor(&self) -> &Addr<Balancer> {
-        &self.0.actor
+        self.0.actor.get().expect("it has started before anybody has a handle")
     }
 
     /// A key for this request, when there is one, or why it is not worth waiting for. Whoever drops the future while it
@@ -56,7 +60,7 @@ impl LocalBalancer {
         match asked {
             Asked::Answered(acquired) => acquired,
             Asked::Waits { place, answered } => {
-                let mut seat = Seat { place, answered, local: self };
+                let mut seat = Seat { place, answered, balancer: self };
                 let acquired = (&mut seat.answered).await;
                 seat.place = None;
                 acquired.unwrap_or(Err(Unavailable::NoUsableKey))
@@ -99,21 +103,19 @@ impl LocalBalancer {
         });
     }
 
-    /// Takes a lease back. One that is dropped by the balancer's own doing comes back as a message.
+    /// Takes a lease back.
     pub(in crate::actors) fn settle(&self, settled: Settled) {
-        match self.0.state.try_borrow_mut() {
-            Ok(mut state) => state.settle(settled, Now::read(), self),
-            Err(_) => self.0.actor.do_send(settled),
-        }
+        self.state().settle(settled, Now::read(), self);
     }
 
-    pub(super) fn state(&self) -> RefMut<'_, State> {
-        self.0.state.borrow_mut()
+    /// Whoever panicked with it left a single key or request in doubt, and the others have to go on.
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has the actor see to its timers.
     pub(super) fn call_actor(&self) {
-        self.0.actor.do_send(Attend);
+        self.actor().do_send(Attend);
     }
 }
 
@@ -128,7 +130,7 @@ struct Seat<'a> {
     /// None before any key is known, and once there is an answer.
     place: Option<Place>,
     answered: oneshot::Receiver<Acquired>,
-    local: &'a LocalBalancer,
+    balancer: &'a BalancerHandle,
 }
 
 impl Drop for Seat<'_> {
@@ -137,8 +139,8 @@ impl Drop for Seat<'_> {
         if let Ok(Ok(lease)) = self.answered.try_recv() {
             lease.cancel();
         }
-        if let (Some(place), Ok(mut state)) = (self.place.take(), self.local.0.state.try_borrow_mut()) {
-            state.leave(&place);
+        if let Some(place) = self.place.take() {
+            self.balancer.state().leave(&place);
         }
     }
 }
