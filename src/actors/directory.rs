@@ -6,6 +6,7 @@ mod query;
 
 use std::{
     collections::{BTreeMap, HashMap},
+    ops::Deref,
     sync::Arc,
 };
 
@@ -15,27 +16,34 @@ use changes::Changes;
 pub use changes::{Glance, LookAround, StateChange};
 pub use query::{KeyFilter, KeyPage, KeySort, QueryKeys};
 
-use super::supervisor::{ListTo, Supervisor};
+use super::{
+    card::KeyCard,
+    supervisor::{ListTo, Supervisor},
+};
 use crate::{
-    balance::{breaker::HealthSnapshot, table::Place, tally::Tally},
-    domain::{
-        key::{ApiKey, KeyAbout, KeyId},
-        placement::KeyPlacement,
-        time::Now,
-    },
+    balance::breaker::HealthSnapshot,
+    domain::{key::KeyId, time::Now},
 };
 
-/// What is known of one key. Its figures are shared with those who count them, and so always the newest.
+/// What is known of one key.
 #[derive(Debug, Clone)]
 pub struct KeyRow {
-    pub id: KeyId,
-    pub secret: ApiKey,
-    pub masked: String,
-    pub about: Arc<KeyAbout>,
-    pub placement: Arc<KeyPlacement>,
-    pub health: HealthSnapshot,
-    pub place: Place,
-    pub tally: Arc<Tally>,
+    pub card: Arc<KeyCard>,
+    pub health: Arc<HealthSnapshot>,
+}
+
+impl Deref for KeyRow {
+    type Target = KeyCard;
+
+    fn deref(&self) -> &KeyCard {
+        &self.card
+    }
+}
+
+impl KeyRow {
+    pub fn masked(&self) -> String {
+        self.secret.masked()
+    }
 }
 
 pub struct Directory {
@@ -63,7 +71,7 @@ impl Actor for Directory {
 /// What has become of one key.
 #[derive(Debug)]
 pub enum Listing {
-    Changed(Box<KeyRow>),
+    Changed(KeyRow),
     Removed(KeyId),
 }
 
@@ -84,7 +92,7 @@ impl Handler<Listed> for Directory {
                         let from = self.keys.get(&row.id).map(|known| known.health.name());
                         self.changes.note(from, &row, now);
                     }
-                    self.keys.insert(row.id, *row);
+                    self.keys.insert(row.id, row);
                 }
                 Listing::Removed(key) => {
                     self.keys.remove(&key);

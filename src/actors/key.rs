@@ -1,6 +1,6 @@
 //! One actor per API key: it alone judges whether its key may be used.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, mem, sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use serde::Serialize;
@@ -53,12 +53,12 @@ pub struct KeySnapshot {
 }
 
 pub struct KeyActor {
-    id: KeyId,
     health: KeyHealth,
-    successes: u64,
+    successes: u32,
     tally: Arc<Tally>,
     gauge: Arc<Gauge>,
-    timer: Option<SpawnHandle>,
+    /// That runs; the default one is none.
+    timer: SpawnHandle,
     /// Tells the supervisor when this actor is gone, however it went.
     guard: DownGuard,
 }
@@ -73,7 +73,11 @@ impl KeyActor {
         supervisor: Addr<Supervisor>,
     ) -> Self {
         let guard = DownGuard { key: id, incarnation, supervisor };
-        Self { id, health, successes: 0, tally, gauge, timer: None, guard }
+        Self { health, successes: 0, tally, gauge, timer: SpawnHandle::default(), guard }
+    }
+
+    fn id(&self) -> KeyId {
+        self.guard.key
     }
 
     fn supervisor(&self) -> &Addr<Supervisor> {
@@ -98,7 +102,7 @@ impl KeyActor {
             _ => None,
         };
         if settled.consumer.is_some() || exceeded.is_some() {
-            self.supervisor().do_send(ProjectSeen { key: self.id, consumer: settled.consumer, exceeded });
+            self.supervisor().do_send(ProjectSeen { key: self.id(), consumer: settled.consumer, exceeded });
         }
     }
 
@@ -108,7 +112,7 @@ impl KeyActor {
             self.tally.attempted(now.unix_ms());
         }
         if *outcome == Outcome::Success {
-            self.successes += 1;
+            self.successes = self.successes.saturating_add(1);
         }
         if matches!(outcome.blame(), Blame::Key | Blame::KeyModel | Blame::Project) {
             self.tally.failed(outcome.name());
@@ -122,9 +126,9 @@ impl KeyActor {
         }
         match after {
             KeyState::Invalid { reason } => {
-                warn!(key.id = %self.id, ?reason, "key {} is invalid and out of use: {reason:?}", self.id);
+                warn!(key.id = %self.id(), ?reason, "key {} is invalid and out of use: {reason:?}", self.id());
             }
-            _ => info!(key.id = %self.id, outcome, "key {} is now {after:?}", self.id),
+            _ => info!(key.id = %self.id(), outcome, "key {} is now {after:?}", self.id()),
         }
     }
 
@@ -132,7 +136,7 @@ impl KeyActor {
     fn publish(&mut self, cause: Cause, ctx: &mut Context<Self>) {
         let now = Now::read();
         self.supervisor().do_send(KeyStateChanged {
-            key: self.id,
+            key: self.id(),
             routing: self.health.routing(),
             health: self.health.snapshot(now),
             cause,
@@ -141,17 +145,18 @@ impl KeyActor {
     }
 
     fn set_timer(&mut self, now: Now, ctx: &mut Context<Self>) {
-        if let Some(timer) = self.timer.take() {
+        let timer = mem::take(&mut self.timer);
+        if timer != SpawnHandle::default() {
             ctx.cancel_future(timer);
         }
-        self.timer = self.health.next_expiry().map(|at| {
+        if let Some(at) = self.health.next_expiry() {
             let wait = at.saturating_duration_since(now.instant).max(Duration::from_millis(1));
-            ctx.run_later(wait, Self::wake)
-        });
+            self.timer = ctx.run_later(wait, Self::wake);
+        }
     }
 
     fn wake(&mut self, ctx: &mut Context<Self>) {
-        self.timer = None;
+        self.timer = SpawnHandle::default();
         self.health.expire(Now::read().instant);
         self.publish(Cause::Time, ctx);
     }
@@ -233,7 +238,7 @@ impl Handler<Rechecked> for KeyActor {
         };
         let cause = if is_asked_for { Cause::Verify } else { Cause::Recheck };
         if changed {
-            info!(key.id = %self.id, "key {} is now {:?} after a re-check", self.id, self.health.state());
+            info!(key.id = %self.id(), "key {} is now {:?} after a re-check", self.id(), self.health.state());
             self.publish(cause, ctx);
         }
     }
@@ -251,7 +256,7 @@ impl Handler<Forgive> for KeyActor {
 
     fn handle(&mut self, Forgive { since }: Forgive, ctx: &mut Context<Self>) {
         if self.health.forgive_since(since) {
-            debug!(key.id = %self.id, "key {} is forgiven what a storm did", self.id);
+            debug!(key.id = %self.id(), "key {} is forgiven what a storm did", self.id());
         }
         // Balancers that took it for refused wait for the verdict, whatever it is.
         self.publish(Cause::Storm, ctx);
@@ -268,7 +273,7 @@ impl Handler<SiblingFell> for KeyActor {
 
     fn handle(&mut self, SiblingFell(fault): SiblingFell, ctx: &mut Context<Self>) {
         if self.health.sibling_fell(fault, Now::read()) {
-            info!(key.id = %self.id, ?fault, "key {} is now {:?}, as its project fell", self.id, self.health.state());
+            info!(key.id = %self.id(), ?fault, "key {} is now {:?}, as its project fell", self.id(), self.health.state());
             self.publish(Cause::Sibling, ctx);
         }
     }
@@ -304,7 +309,7 @@ impl Handler<Steer> for KeyActor {
             Steering::Reset => self.health.reset(),
             Steering::Retire => return ctx.stop(),
         }
-        info!(key.id = %self.id, ?steering, "an operator has changed key {}", self.id);
+        info!(key.id = %self.id(), ?steering, "an operator has changed key {}", self.id());
         self.publish(if steering == Steering::Reset { Cause::Reset } else { Cause::Switch }, ctx);
     }
 }
@@ -319,7 +324,7 @@ impl Handler<Crash> for KeyActor {
 
     #[allow(clippy::panic, reason = "the drill is a panic")]
     fn handle(&mut self, _: Crash, _: &mut Context<Self>) {
-        panic!("drill: key {} was told to crash", self.id);
+        panic!("drill: key {} was told to crash", self.id());
     }
 }
 
@@ -341,13 +346,13 @@ impl Handler<Observe<KeySnapshot>> for KeyActor {
 
     fn handle(&mut self, _: Observe<KeySnapshot>, _: &mut Context<Self>) -> Self::Result {
         MessageResult(KeySnapshot {
-            id: self.id,
+            id: self.id(),
             incarnation: self.guard.incarnation,
             health: self.health.snapshot(Now::read()),
             in_flight: self.gauge.in_flight(),
             tally: KeyTally {
                 attempts: self.tally.attempts(),
-                successes: self.successes,
+                successes: self.successes.into(),
                 failures: self.tally.failures(),
                 last_used_at_ms: self.tally.last_used_ms(),
                 last_failure: self.tally.last_failure(),

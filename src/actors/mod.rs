@@ -8,6 +8,7 @@ use actix::Message;
 
 pub mod archive;
 pub mod balancer;
+pub mod card;
 pub mod cluster;
 pub mod directory;
 pub mod key;

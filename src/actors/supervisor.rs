@@ -1,19 +1,18 @@
 //! Which keys exist. Spawns their actors, respawns those that die, tells every balancer what has changed, and writes
 //! the health of keys to the database so that a restart forgets neither a cooldown nor an invalid key.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, ops::Deref, sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use serde::Serialize;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::{Observe, directory::Listed, key::KeyActor};
+use super::{Observe, card::KeyCard, directory::Listed, key::KeyActor};
 use crate::{
     balance::{
         breaker::{self, Availability, Cause, HealthSnapshot, KeyHealth, Routing, StateSnapshot},
         forecast::SAMPLED_EVERY,
-        table::Place,
         tally::Tally,
     },
     db::{Database, keys::StoredKey},
@@ -128,14 +127,10 @@ impl From<StoredKey> for PoolKey {
 }
 
 struct Entry {
-    secret: ApiKey,
-    about: Arc<KeyAbout>,
-    placement: Arc<KeyPlacement>,
-    place: Place,
-    tally: Arc<Tally>,
+    card: Arc<KeyCard>,
     actor: Addr<KeyActor>,
-    health: HealthSnapshot,
-    routing: Routing,
+    health: Arc<HealthSnapshot>,
+    routing: Arc<Routing>,
     incarnation: u32,
     last_start: Instant,
     backoff: Duration,
@@ -196,22 +191,20 @@ impl Supervisor {
         let tally = Arc::new(Tally::restore(key.figures));
         let shared = (place.gauge.clone(), tally.clone());
         let actor = KeyActor::new(key.id, 0, health, shared, ctx.address()).start();
+        let placement = key.placement.shared();
+        let card = KeyCard { id: key.id, secret: key.secret, about: key.about, placement, place, tally };
         let entry = Entry {
-            secret: key.secret,
-            about: Arc::new(key.about),
-            placement: Arc::new(key.placement),
-            place,
-            tally,
+            card: Arc::new(card),
             actor,
-            health: snapshot,
-            routing,
+            health: snapshot.shared(),
+            routing: routing.shared(),
             incarnation: 0,
             last_start: now.instant,
             backoff: FIRST_BACKOFF,
         };
         // Whoever listens already hears of it from here, as a new actor does not speak up by itself.
         if !self.balancers.is_empty() {
-            self.announce(&[entry.route(key.id)]);
+            self.announce(&[entry.route()]);
         }
         self.keys.insert(key.id, Box::new(entry));
         if let Some(before) = key.health {
@@ -282,13 +275,16 @@ impl Actor for Supervisor {
 }
 
 impl Entry {
-    fn route(&self, key: KeyId) -> KeyRoute {
-        KeyRoute::Changed {
-            key,
-            secret: self.secret.clone(),
-            place: self.place.clone(),
-            routing: self.routing.clone(),
-        }
+    fn route(&self) -> KeyRoute {
+        KeyRoute::Changed { card: self.card.clone(), routing: self.routing.clone() }
+    }
+}
+
+impl Deref for Entry {
+    type Target = KeyCard;
+
+    fn deref(&self) -> &KeyCard {
+        &self.card
     }
 }
 
@@ -296,10 +292,8 @@ impl Entry {
 #[derive(Debug, Clone)]
 pub enum KeyRoute {
     Changed {
-        key: KeyId,
-        secret: ApiKey,
-        place: Place,
-        routing: Routing,
+        card: Arc<KeyCard>,
+        routing: Arc<Routing>,
     },
     Removed {
         key: KeyId,
@@ -330,13 +324,13 @@ impl Handler<KeyStateChanged> for Supervisor {
     fn handle(&mut self, changed: KeyStateChanged, ctx: &mut Context<Self>) {
         let KeyStateChanged { key, routing, health, cause } = changed;
         let Some(entry) = self.keys.get_mut(&key) else { return };
-        entry.routing = routing;
+        entry.routing = routing.shared();
         let fault = health.state.project_fault().filter(|_| entry.health.state != health.state);
-        let before = std::mem::replace(&mut entry.health, health);
+        let before = std::mem::replace(&mut entry.health, health.shared());
         let now_ms = Now::read().unix_ms();
         let events = breaker::history(key, &before, &entry.health, cause, now_ms);
         let is_unsaved = entry.health != before;
-        let (route, listing) = (entry.route(key), entry.listing(key));
+        let (route, listing) = (entry.route(), entry.listing());
         self.announce(&[route]);
         self.list(listing);
         self.note(events, ctx);

@@ -138,6 +138,17 @@ impl Ledger {
         books.book(model, moment).reserve(tokens, moment)
     }
 
+    /// When there is room for that many tokens, if nothing else is sent until then; now, if there is.
+    pub fn room_at(&self, model: &ModelName, tokens: u64, now: Now) -> Instant {
+        match self.reserve(model, tokens, now) {
+            Ok(reservation) => {
+                self.refund(model, reservation, now);
+                now.instant
+            }
+            Err(spent) => spent.until,
+        }
+    }
+
     /// Corrects the estimate of a request that was sent, by the prompt tokens that Google counted, if it said so.
     /// A failed request stays counted, as Google counts those too. True if it took less than was reserved for it.
     pub fn settle(&self, model: &ModelName, reservation: Reservation, spent: Option<u64>, now: Now) -> bool {

@@ -84,7 +84,7 @@ impl Default for Place {
 struct Slot<T> {
     key: KeyId,
     place: Place,
-    routing: Routing,
+    routing: Arc<Routing>,
     payload: T,
 }
 
@@ -183,8 +183,8 @@ impl<T> RoutingTable<T> {
     }
 
     /// Takes in a new key, or what has become of a known one.
-    pub fn apply(&mut self, key: KeyId, place: Place, routing: Routing, payload: T) {
-        let slot = Slot { key, place, routing, payload };
+    pub fn apply(&mut self, key: KeyId, place: Place, routing: impl Into<Arc<Routing>>, payload: T) {
+        let slot = Slot { key, place, routing: routing.into(), payload };
         let index = match self.by_key.get(&key) {
             Some(&index) if self.keeps_its_place(index, &slot) => {
                 self.slots[index as usize] = Some(slot);
@@ -291,7 +291,7 @@ impl<T> RoutingTable<T> {
         let Some(&index) = self.by_key.get(&key) else { return };
         self.unlist(index);
         if let Some(slot) = self.slots[index as usize].as_mut() {
-            change(&mut slot.routing);
+            change(Arc::make_mut(&mut slot.routing));
         }
         self.list(index);
     }

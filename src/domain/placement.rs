@@ -1,6 +1,9 @@
 //! Where a key stands among the others: its project, its tier, its share of the traffic, and its models.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, LazyLock},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -129,6 +132,14 @@ pub struct KeyPlacement {
     /// How much of the traffic of its tier it gets beside others, 1 to 100.
     pub weight: u8,
     pub models: ModelRules,
+}
+
+impl KeyPlacement {
+    /// Most keys have the usual one, and share it.
+    pub fn shared(self) -> Arc<Self> {
+        static USUAL: LazyLock<Arc<KeyPlacement>> = LazyLock::new(Arc::default);
+        if self == **USUAL { USUAL.clone() } else { self.into() }
+    }
 }
 
 impl Default for KeyPlacement {

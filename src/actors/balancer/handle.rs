@@ -72,7 +72,7 @@ impl BalancerHandle {
     /// the request has had.
     pub fn foresee(&self, model: &ModelName, tried: usize) -> (Unavailable, Census) {
         let state = self.state();
-        (state.table.outlook(model), state.table.census(model, tried))
+        (state.table.outlook(model, Now::read()), state.table.census(model, tried))
     }
 
     /// Finds keys so from now on, and sends requests off by these addresses.

@@ -12,7 +12,7 @@ use crate::{
     actors::lease::Lease,
     balance::{
         affinity::Group,
-        table::{Ask, Cause, Unavailable},
+        table::{Ask, Cause, NotPicked, Picked, Unavailable},
         waiting::{Place, Served},
     },
     domain::{client::TokenId, model::ModelName, time::Now},
@@ -84,7 +84,7 @@ impl State {
                 Ok(lease) => return Asked::Answered(Ok(lease)),
                 Err(lack) if !self.is_worth_waiting(&wish, lack, now) => {
                     self.refused += 1;
-                    return Asked::Answered(Err(self.told(&wish, lack)));
+                    return Asked::Answered(Err(self.told(&wish, lack, now)));
                 }
                 Err(_) => {}
             }
@@ -97,11 +97,25 @@ impl State {
     /// A key, unless others wait for this model and come first.
     fn pick_in_turn(&mut self, wish: &Wish, now: Now, handle: &BalancerHandle) -> Result<Lease, Lack> {
         if self.room.is_awaited(&wish.acquire.model) {
-            return Err(self
-                .paused(&wish.acquire.model, now)
-                .map_or(Lack::Key { room_at: None }, Lack::Paused));
+            return Err(self.look(wish, now));
         }
         self.pick(wish, now, handle)
+    }
+
+    /// What somebody lacks for whom there might be a key, if others did not come first.
+    fn look(&mut self, wish: &Wish, now: Now) -> Lack {
+        let model = &wish.acquire.model;
+        if let Some(paused) = self.paused(model, now) {
+            return Lack::Paused(paused);
+        }
+        let room_at = match self.table.pick(&wish.ask(), now).map(Picked::unused) {
+            Ok(unused) => {
+                self.table.give_back(unused, model, now);
+                None
+            }
+            Err(NotPicked { room_at }) => room_at,
+        };
+        Lack::Key { room_at }
     }
 
     /// Will there be a key for this very request before it gives up?
@@ -109,7 +123,7 @@ impl State {
         let until = self.patience(wish, now);
         let prospects = match lack {
             Lack::Paused(paused) => paused,
-            Lack::Key { room_at } => self.table.prospects(&wish.ask(), room_at),
+            Lack::Key { room_at } => self.table.prospects(&wish.ask(), room_at, now),
         };
         match prospects {
             Unavailable::NoUsableKey | Unavailable::Until { cause: Cause::Model, .. } => false,
@@ -119,10 +133,10 @@ impl State {
     }
 
     /// What somebody is told who gets no key: what holds for whoever asks next, as they may be back as a new request.
-    fn told(&self, wish: &Wish, lack: Lack) -> Unavailable {
+    fn told(&self, wish: &Wish, lack: Lack, now: Now) -> Unavailable {
         match lack {
             Lack::Paused(paused) => paused,
-            Lack::Key { room_at } => self.table.prospects(&wish.ask().asked_anew(), room_at),
+            Lack::Key { room_at } => self.table.prospects(&wish.ask().asked_anew(), room_at, now),
         }
     }
 
@@ -184,7 +198,7 @@ impl State {
     fn refuse(&mut self, mut waiting: Waiting, lack: Lack, now: Now) {
         self.refused += 1;
         let paused = self.paused(&waiting.wish.acquire.model, now);
-        let told = self.told(&waiting.wish, paused.map_or(lack, Lack::Paused));
+        let told = self.told(&waiting.wish, paused.map_or(lack, Lack::Paused), now);
         waiting.refuse(told);
     }
 
@@ -227,7 +241,7 @@ impl State {
 
     /// Remembers when something may be found for somebody who waits.
     fn promise(&mut self, wish: &Wish, lack: Lack, now: Now) {
-        if let Unavailable::Until { at, .. } = self.told(wish, lack) {
+        if let Unavailable::Until { at, .. } = self.told(wish, lack, now) {
             let at = at.max(now.instant + SHORTEST_SLEEP);
             self.promised = Some(self.promised.map_or(at, |promised| promised.min(at)));
         }

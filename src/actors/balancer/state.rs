@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     actors::{
+        card::KeyCard,
         key::Settlement,
         lease::Lease,
         supervisor::{ForgiveKeys, KeyRoute, SettleKeys, Supervisor},
@@ -28,7 +29,7 @@ use crate::{
         waiting::WaitingRoom,
     },
     domain::{
-        key::{ApiKey, KeyId},
+        key::KeyId,
         model::ModelName,
         outcome::{EgressFault, Outcome},
         policy::Balancing,
@@ -42,7 +43,7 @@ const FLUSH_AT: usize = 256;
 const ABROAD: Duration = Duration::from_secs(600);
 
 pub(super) struct State {
-    pub(super) table: RoutingTable<ApiKey>,
+    pub(super) table: RoutingTable<Arc<KeyCard>>,
     usual: UsualLatency,
     benefit: CacheBenefit,
     pub(super) balancing: Balancing,
@@ -101,8 +102,8 @@ impl State {
     pub fn apply(&mut self, routes: impl Iterator<Item = KeyRoute>) {
         for route in routes {
             match route {
-                KeyRoute::Changed { key, secret, place, routing } => {
-                    self.table.apply(key, place, routing, secret);
+                KeyRoute::Changed { card, routing } => {
+                    self.table.apply(card.id, card.place.clone(), routing, card);
                 }
                 KeyRoute::Removed { key } => self.table.remove(key),
                 KeyRoute::LimitsChanged => self.table.release_held(),
@@ -136,8 +137,12 @@ impl State {
         }
         let picked =
             self.table.pick(&wish.ask(), now).map_err(|NotPicked { room_at }| Lack::Key { room_at })?;
-        let egress = match self.egresses.choose(picked.payload, wish.acquire.other_than.as_ref(), model, now)
-        {
+        let egress = match self.egresses.choose(
+            &picked.payload.secret,
+            wish.acquire.other_than.as_ref(),
+            model,
+            now,
+        ) {
             Ok(egress) => egress,
             Err(at) => {
                 // Another request's probe was quicker.
@@ -151,7 +156,7 @@ impl State {
         picked.gauge.enter();
         Ok(Lease {
             key: picked.key,
-            secret: picked.payload.clone(),
+            secret: picked.payload.secret.clone(),
             exit: Exit::new(egress),
             choice: picked.choice,
             ledger: picked.ledger.clone(),

@@ -1,18 +1,13 @@
 //! Which keys have come into another state lately, for whoever watches the pool.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::collections::VecDeque;
 
 use actix::prelude::*;
 
 use super::{Directory, KeyRow};
 use crate::{
     actors::supervisor::StateCounts,
-    balance::breaker::HealthSnapshot,
-    domain::{
-        key::{KeyAbout, KeyId},
-        key_event::StateName,
-        time::Now,
-    },
+    domain::{key_event::StateName, time::Now},
 };
 
 /// Changes that are kept; whoever looks less often than they come is told how many were missed.
@@ -21,13 +16,11 @@ const KEPT: usize = 100;
 /// A key that has come into another state.
 #[derive(Debug, Clone)]
 pub struct StateChange {
-    pub key: KeyId,
-    pub masked: String,
-    pub about: Arc<KeyAbout>,
+    /// As it is since then.
+    pub row: KeyRow,
     /// `None` for a key that is new.
     pub from: Option<StateName>,
     pub to: StateName,
-    pub health: HealthSnapshot,
     pub at_ms: i64,
 }
 
@@ -47,15 +40,7 @@ impl Changes {
             return;
         }
         self.seen += 1;
-        self.kept.push_back(StateChange {
-            key: row.id,
-            masked: row.masked.clone(),
-            about: row.about.clone(),
-            from,
-            to,
-            health: row.health.clone(),
-            at_ms: now.unix_ms(),
-        });
+        self.kept.push_back(StateChange { row: row.clone(), from, to, at_ms: now.unix_ms() });
         if self.kept.len() > KEPT {
             self.kept.pop_front();
         }

@@ -47,7 +47,7 @@ fn has_text(row: &KeyRow, text: &str) -> bool {
     let text = text.to_lowercase();
     let holds = |known: &str| known.to_lowercase().contains(&text);
     row.about.label.as_deref().is_some_and(holds)
-        || holds(&row.masked)
+        || holds(&row.masked())
         || row.id.to_string() == text
         || row.placement.project.as_ref().is_some_and(|name| holds(name.as_str()))
         || row.about.tags.iter().any(|tag| holds(tag))

@@ -25,7 +25,7 @@ impl Supervisor {
     fn survey(&self, now: Now) -> Survey {
         let projects = self.projects.iter().map(|(ledger, members)| {
             let entries = members.iter().filter_map(|key| self.keys.get(key));
-            (ledger, entries.map(|entry| (&entry.routing, &entry.place.terms)))
+            (ledger, entries.map(|entry| (&*entry.routing, &entry.place.terms)))
         });
         survey(projects, now)
     }

@@ -3,10 +3,7 @@
 use actix::prelude::*;
 
 use super::{Entry, Supervisor};
-use crate::{
-    actors::directory::{KeyRow, Listed, Listing},
-    domain::key::KeyId,
-};
+use crate::actors::directory::{KeyRow, Listed, Listing};
 
 /// Command: tell this one of every key, now and whenever one changes.
 #[derive(Message)]
@@ -17,23 +14,14 @@ impl Handler<ListTo> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, ListTo(directory): ListTo, _: &mut Context<Self>) {
-        directory.do_send(Listed(self.keys.iter().map(|(key, entry)| entry.listing(*key)).collect()));
+        directory.do_send(Listed(self.keys.values().map(|entry| entry.listing()).collect()));
         self.directory = Some(directory);
     }
 }
 
 impl Entry {
-    pub(super) fn listing(&self, id: KeyId) -> Listing {
-        Listing::Changed(Box::new(KeyRow {
-            id,
-            secret: self.secret.clone(),
-            masked: self.secret.masked(),
-            about: self.about.clone(),
-            placement: self.placement.clone(),
-            health: self.health.clone(),
-            place: self.place.clone(),
-            tally: self.tally.clone(),
-        }))
+    pub(super) fn listing(&self) -> Listing {
+        Listing::Changed(KeyRow { card: self.card.clone(), health: self.health.clone() })
     }
 }
 

@@ -12,9 +12,11 @@ use tracing::{error, info};
 use super::{KeyRoute, PoolKey, Supervisor};
 use crate::{
     actors::{
+        card::KeyCard,
         directory::Listing,
         key::{Steer, Steering},
     },
+    balance::table::Place,
     db::keys::purge_deleted,
     domain::{
         key::{KeyAbout, KeyId, UNDONE_WITHIN},
@@ -105,14 +107,15 @@ impl Handler<PlaceKeys> for Supervisor {
         let ids: Vec<KeyId> = placed.iter().map(|(key, ..)| *key).collect();
         for (key, placement, about) in placed {
             let Some(entry) = self.keys.get_mut(&key) else { continue };
-            entry.about = Arc::new(about);
-            if *entry.placement != placement {
-                self.projects.leave(key, &entry.place.ledger);
+            let mut card = KeyCard { about, ..(*entry.card).clone() };
+            if *card.placement != placement {
+                self.projects.leave(key, &card.place.ledger);
                 let place = self.projects.place(key, &placement, now);
                 // What is in flight goes on to count.
-                entry.place = crate::balance::table::Place { gauge: entry.place.gauge.clone(), ..place };
-                entry.placement = Arc::new(placement);
+                card.place = Place { gauge: card.place.gauge, ..place };
+                card.placement = placement.shared();
             }
+            entry.card = Arc::new(card);
         }
         self.tell_of(&ids);
     }
@@ -140,11 +143,11 @@ impl Handler<SteerKeys> for Supervisor {
 impl Supervisor {
     /// Tells balancers and the directory how these keys stand.
     pub(super) fn tell_of(&self, keys: &[KeyId]) {
-        let known = keys.iter().filter_map(|key| Some((*key, self.keys.get(key)?)));
-        let routes: Vec<KeyRoute> = known.clone().map(|(key, entry)| entry.route(key)).collect();
+        let known = keys.iter().filter_map(|key| self.keys.get(key));
+        let routes: Vec<KeyRoute> = known.clone().map(|entry| entry.route()).collect();
         self.announce(&routes);
-        for (key, entry) in known {
-            self.list(entry.listing(key));
+        for entry in known {
+            self.list(entry.listing());
         }
     }
 }

@@ -174,7 +174,9 @@ impl Handler<LimitProjects> for Supervisor {
         for (key, entry) in &mut self.keys {
             let tier = entry.placement.tier.unwrap_or(default_tier);
             if entry.place.terms.tier != tier {
-                entry.place.terms = Terms { tier, rank: tier.rank(), ..entry.place.terms.clone() };
+                let mut card = (*entry.card).clone();
+                card.place.terms = Terms { tier, rank: tier.rank(), ..card.place.terms };
+                entry.card = Arc::new(card);
                 moved.push(*key);
             }
         }

@@ -30,13 +30,13 @@ pub(super) const FIGURES_SAVED_EVERY: Duration = Duration::from_secs(15);
 #[derive(Debug, Clone)]
 struct Unsaved {
     /// None while only its figures have changed.
-    health: Option<HealthSnapshot>,
+    health: Option<Arc<HealthSnapshot>>,
     tally: Arc<Tally>,
 }
 
 impl Unsaved {
     fn row(&self, key: KeyId) -> Row {
-        let health = self.health.as_ref().map(health_json);
+        let health = self.health.as_deref().map(health_json);
         Row { key, health, figures: self.tally.figures() }
     }
 }

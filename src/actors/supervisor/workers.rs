@@ -25,7 +25,7 @@ impl Handler<Subscribe> for Supervisor {
 
     fn handle(&mut self, balancer: Subscribe, _: &mut Context<Self>) {
         self.balancers.retain(|known| known.routes.connected());
-        balancer.routes.do_send(KeysRouted(self.keys.iter().map(|(key, entry)| entry.route(*key)).collect()));
+        balancer.routes.do_send(KeysRouted(self.keys.values().map(|entry| entry.route()).collect()));
         self.balancers.push(balancer);
     }
 }

@@ -138,6 +138,33 @@ async fn a_large_request_is_served_as_soon_as_there_is_room_for_it() {
 }
 
 #[actix::test]
+async fn whoever_comes_behind_others_is_told_at_once_when_there_is_room_for_it() {
+    pause();
+    let pool = Pool::balancing(1, Balancing { max_wait: Duration::from_secs(30), ..patient() });
+    let of =
+        |tokens| Acquire { tokens, deadline: Instant::now() + Duration::from_secs(90), ..ask_for("flash") };
+    let spent = QuotaExceeded { limit: Some(3000), metric: QuotaMetric::Tokens, ..quota_exceeded(1) };
+    pool.settle("flash", Outcome::Quota(spent)).await;
+    advance(Duration::from_secs(70)).await;
+    pool.settled().await;
+    let _first = pool.ask(of(2000)).await.await.unwrap();
+    advance(Duration::from_secs(30)).await;
+    let _second = pool.ask(of(500)).await.await.unwrap();
+    let second_at = Instant::now();
+    advance(Duration::from_secs(5)).await;
+
+    let mut waits = pool.ask(of(2000)).await;
+    let mut refused = pool.ask(of(3000)).await;
+
+    assert!(look(&mut waits).is_none(), "the first is forgotten in time");
+    let Some(Err(Unavailable::Until { at, .. })) = look(&mut refused) else {
+        panic!("it would wait in vain")
+    };
+    let after = at.saturating_duration_since(second_at).as_secs_f32();
+    assert!((59.0..61.5).contains(&after), "once the second is forgotten as well: {after} s");
+}
+
+#[actix::test]
 async fn whoever_hangs_up_while_waiting_leaves_the_key_to_the_next() {
     pause();
     let pool = Pool::balancing(1, patient());

@@ -125,7 +125,7 @@ struct Figures {
 #[derive(Debug, Serialize)]
 struct KeyChange<'a> {
     id: KeyId,
-    masked: &'a str,
+    masked: String,
     label: Option<&'a str>,
     origin: KeyOrigin,
     from: Option<StateName>,
@@ -137,12 +137,13 @@ struct KeyChange<'a> {
 
 impl<'a> From<&'a StateChange> for KeyChange<'a> {
     fn from(change: &'a StateChange) -> Self {
-        let (reason, until_ms) = change.health.reason();
+        let row = &change.row;
+        let (reason, until_ms) = row.health.reason();
         Self {
-            id: change.key,
-            masked: &change.masked,
-            label: change.about.label.as_deref(),
-            origin: change.about.origin,
+            id: row.id,
+            masked: row.masked(),
+            label: row.about.label.as_deref(),
+            origin: row.about.origin,
             from: change.from,
             to: change.to,
             reason,

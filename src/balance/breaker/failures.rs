@@ -1,16 +1,16 @@
 //! Failures in a row that nothing explains. One that is half an hour old no longer counts, so that rare bad luck
 //! with a key that is seldom used never adds up.
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 /// A failure counts for this long, unless a success ends the row before.
 const COUNTS_FOR: Duration = Duration::from_secs(30 * 60);
 
-/// When each failure of the row happened, oldest first.
+/// When each failure of the row happened, oldest first; a few.
 #[derive(Debug, Default)]
-pub(super) struct Failures(VecDeque<Instant>);
+pub(super) struct Failures(Vec<Instant>);
 
 impl Failures {
     /// A row of so many, all of them now.
@@ -25,10 +25,9 @@ impl Failures {
     /// One more. Only the newest `limit` are kept; more of them would say nothing new.
     pub fn add(&mut self, now: Instant, limit: u32) {
         self.expire(now);
-        self.0.push_back(now);
-        while self.len() > limit {
-            self.0.pop_front();
-        }
+        self.0.push(now);
+        let surplus = self.len().saturating_sub(limit);
+        self.0.drain(..surplus as usize);
     }
 
     /// Ends the row; true when there was one.
@@ -38,16 +37,13 @@ impl Failures {
 
     /// Drops what no longer counts; true when something was dropped.
     pub fn expire(&mut self, now: Instant) -> bool {
-        let before = self.0.len();
-        while self.0.front().is_some_and(|at| *at + COUNTS_FOR <= now) {
-            self.0.pop_front();
-        }
-        self.0.len() < before
+        let over = self.0.partition_point(|at| *at + COUNTS_FOR <= now);
+        self.0.drain(..over).len() > 0
     }
 
     /// When [`expire`](Self::expire) has something to drop next.
     pub fn next_expiry(&self) -> Option<Instant> {
-        self.0.front().map(|at| *at + COUNTS_FOR)
+        self.0.first().map(|at| *at + COUNTS_FOR)
     }
 
     /// Takes back what was counted from that instant on; true when something was.

@@ -1,6 +1,9 @@
 //! What a balancer has to know of a key: whether it may be used, for which models not, and how much of its share.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -23,6 +26,14 @@ pub struct Routing {
 }
 
 impl Routing {
+    /// Most keys are well, and share one.
+    pub fn shared(self) -> Arc<Self> {
+        static WELL: LazyLock<Arc<Routing>> = LazyLock::new(|| {
+            Routing { availability: Availability::Ready, warm_at: None, cooldowns: Vec::new() }.into()
+        });
+        if self == **WELL { WELL.clone() } else { self.into() }
+    }
+
     pub fn cooldown(&self, model: &ModelName) -> Option<&ModelCooldown> {
         self.cooldowns.iter().find(|cooldown| cooldown.model == *model)
     }

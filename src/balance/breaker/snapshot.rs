@@ -1,5 +1,7 @@
 //! A key's health as it is stored and shown, and the way back from there.
 
+use std::sync::{Arc, LazyLock};
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -83,6 +85,22 @@ impl StateSnapshot {
 }
 
 impl HealthSnapshot {
+    /// Most keys are well, and share one.
+    pub fn shared(self) -> Arc<Self> {
+        static WELL: LazyLock<Arc<HealthSnapshot>> = LazyLock::new(|| {
+            HealthSnapshot {
+                state: StateSnapshot::Active,
+                consecutive_failures: 0,
+                trips: 0,
+                warm_at_ms: None,
+                cooldowns: Vec::new(),
+                disabled: None,
+            }
+            .into()
+        });
+        if self == **WELL { WELL.clone() } else { self.into() }
+    }
+
     pub fn name(&self) -> StateName {
         match self.state {
             _ if self.disabled.is_some() => StateName::Disabled,

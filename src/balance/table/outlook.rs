@@ -9,11 +9,13 @@ use crate::{
         affinity::Preference,
         breaker::{Availability, ModelCooldown, ModelReason, Routing},
     },
-    domain::{key::KeyId, model::ModelName},
+    domain::{key::KeyId, model::ModelName, time::Now},
 };
 
 /// How many keys are looked at before an answer must do that may be a little off.
 const LOOKED_AT: usize = 64;
+/// Of those whose quota is used up, so many are asked when they have room for a request of that size.
+const SIZED: usize = 16;
 
 /// Why no key was picked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,13 +55,13 @@ impl Routing {
 
 impl<T> RoutingTable<T> {
     /// The prospects of whoever asks for a model next.
-    pub fn outlook(&self, model: &ModelName) -> Unavailable {
-        self.prospects(&Ask::new(model), None)
+    pub fn outlook(&self, model: &ModelName, now: Now) -> Unavailable {
+        self.prospects(&Ask::new(model), None, now)
     }
 
     /// The prospects of this very request, for which no key was picked. `room_at` is when a key that is ready has room for
     /// it, as it found none now.
-    pub fn prospects(&self, ask: &Ask<'_>, room_at: Option<Instant>) -> Unavailable {
+    pub fn prospects(&self, ask: &Ask<'_>, room_at: Option<Instant>, now: Now) -> Unavailable {
         match ask.preference {
             Some(Preference::Owner(owner)) if ask.tried.contains(&owner) => return Unavailable::NoUsableKey,
             Some(Preference::Owner(owner)) => return self.prospects_of(owner, ask.model, room_at),
@@ -69,7 +71,7 @@ impl<T> RoutingTable<T> {
             return Unavailable::Soon;
         }
         let room = room_at.map(|at| (at, Cause::Quota));
-        let soonest = self.recovery(ask).into_iter().chain(room).min_by_key(|(at, _)| *at);
+        let soonest = self.recovery(ask, now).into_iter().chain(room).min_by_key(|(at, _)| *at);
         soonest.map_or(Unavailable::NoUsableKey, |(at, cause)| Unavailable::Until { at, cause })
     }
 
@@ -121,7 +123,7 @@ impl<T> RoutingTable<T> {
     }
 
     /// When the next key comes back that is kept from the request's model now and fit for it, and what keeps it.
-    pub fn recovery(&self, ask: &Ask<'_>) -> Option<(Instant, Cause)> {
+    pub fn recovery(&self, ask: &Ask<'_>, now: Now) -> Option<(Instant, Cause)> {
         let is_fit = |index: u32| self.slot(index).is_some_and(|slot| ask.allows(slot));
         let of_model = self.models.get(ask.model);
         let cooling = of_model.and_then(|table| {
@@ -133,14 +135,24 @@ impl<T> RoutingTable<T> {
         let comes_back =
             |index| self.slot(index).is_some_and(|slot| slot.is_ready_for(ask.model) || is_probed(slot));
         let held = of_model.and_then(|table| {
-            let mut held = table.held().take(LOOKED_AT);
-            held.find(|(_, index)| is_fit(*index) && comes_back(*index)).map(|(at, _)| (at, Cause::Quota))
+            let mut held =
+                table.held().take(LOOKED_AT).filter(|(_, index)| is_fit(*index) && comes_back(*index));
+            let at = match ask.tokens {
+                0 => held.next().map(|(at, _)| at),
+                // A large one may not fit yet when the hold ends.
+                _ => held.take(SIZED).map(|(at, index)| at.max(self.room_at(index, ask, now))).min(),
+            };
+            at.map(|at| (at, Cause::Quota))
         });
         // Those that cool for the model as well are in the model's own list.
         let serves = |index: u32| self.slot(index).is_some_and(|slot| slot.serves(ask.model));
         let mut keys = self.cooling.iter().take(LOOKED_AT);
         let key = keys.find(|(_, index)| is_fit(*index) && serves(*index)).map(|&(at, _)| (at, Cause::Key));
         cooling.into_iter().chain(held).chain(key).min_by_key(|(at, _)| *at)
+    }
+
+    fn room_at(&self, index: u32, ask: &Ask<'_>, now: Now) -> Instant {
+        self.slot(index).map_or(now.instant, |slot| slot.place.ledger.room_at(ask.model, ask.tokens, now))
     }
 
     fn is_being_probed_for(&self, ask: &Ask<'_>) -> bool {
@@ -191,7 +203,7 @@ mod tests {
             };
             table.apply(KeyId(id), Place::default(), routing, ());
         }
-        table.outlook(&model())
+        table.outlook(&model(), Now::read())
     }
 
     fn in_secs(count: u64) -> Instant {

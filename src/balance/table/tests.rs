@@ -33,7 +33,7 @@ fn pick<'a>(
 /// The prospects of a request that gets no key.
 fn refusal(table: &mut RoutingTable<()>, ask: &Ask<'_>, now: Now) -> Unavailable {
     let NotPicked { room_at } = table.pick(ask, now).map(|picked| picked.key).expect_err("no key fits");
-    table.prospects(ask, room_at)
+    table.prospects(ask, room_at, now)
 }
 
 fn model(name: &str) -> ModelName {
@@ -76,7 +76,11 @@ fn a_request_never_gets_the_same_key_twice() {
     let (wanted, both) = (model("pro"), [KeyId(1), KeyId(2)]);
     let ask = Ask { tried: &both, ..Ask::new(&wanted) };
     assert_eq!(refusal(&mut table, &ask, Now::read()), Unavailable::NoUsableKey, "nothing is left for it");
-    assert_eq!(table.prospects(&ask.asked_anew(), None), Unavailable::Soon, "and for others there is");
+    assert_eq!(
+        table.prospects(&ask.asked_anew(), None, Now::read()),
+        Unavailable::Soon,
+        "and for others there is"
+    );
 }
 
 #[test]
@@ -533,5 +537,9 @@ fn a_client_that_is_bound_to_tiers_gets_keys_of_those_only() {
     assert_eq!(key(vec![]), 1, "free before paid");
     assert_eq!((key(vec![Tier::Tier2]), key(vec![Tier::Tier1])), (3, 2));
     assert_eq!(refusal(&mut table, &ask(vec![Tier::Tier3]), Now::read()), Unavailable::NoUsableKey);
-    assert_eq!(table.prospects(&ask(vec![Tier::Tier2]), None), Unavailable::Soon, "others come first");
+    assert_eq!(
+        table.prospects(&ask(vec![Tier::Tier2]), None, Now::read()),
+        Unavailable::Soon,
+        "others come first"
+    );
 }

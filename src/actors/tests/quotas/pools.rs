@@ -92,8 +92,9 @@ impl Handler<KeysRouted> for Listener {
 
     fn handle(&mut self, KeysRouted(routes): KeysRouted, _: &mut Context<Self>) {
         for route in routes {
-            if let KeyRoute::Changed { place, .. } = route {
-                self.0.borrow_mut().insert(Arc::as_ptr(&place.ledger) as usize, place.ledger);
+            if let KeyRoute::Changed { card, .. } = route {
+                let ledger = card.place.ledger.clone();
+                self.0.borrow_mut().insert(Arc::as_ptr(&ledger) as usize, ledger);
             }
         }
     }

@@ -78,7 +78,7 @@ pub async fn export_keys(
     if !masked {
         info!(keys = rows.len(), "an admin has exported keys with their secrets");
     }
-    let key = |row: &KeyRow| if masked { row.masked.clone() } else { row.secret.expose().to_owned() };
+    let key = |row: &KeyRow| if masked { row.masked() } else { row.secret.expose().to_owned() };
     let (content_type, name, body) = match format {
         Format::Txt => ("text/plain; charset=utf-8", "keys.txt", lines(&rows, key)),
         Format::Csv => ("text/csv; charset=utf-8", "keys.csv", table(&rows, key)),

@@ -138,7 +138,7 @@ async fn named(gateway: &Gateway, found: Vec<StoredKeyEvent>) -> Result<Vec<KeyE
     let view = |StoredKeyEvent { id, event, times, last_at_ms }| KeyEventView {
         id,
         key_id: event.key,
-        masked: rows.get(&event.key).map(|row| row.masked.clone()),
+        masked: rows.get(&event.key).map(|row| row.masked()),
         label: rows.get(&event.key).and_then(|row| row.about.label.clone()),
         at_ms: event.at_ms,
         times,

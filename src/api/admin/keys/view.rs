@@ -95,7 +95,7 @@ impl KeyView {
         let (reason, until_ms) = row.health.reason();
         Self {
             id: row.id,
-            masked: row.masked.clone(),
+            masked: row.masked(),
             label: row.about.label.clone(),
             tags: row.about.tags.clone(),
             project: row.placement.project.clone(),
