@@ -1,0 +1,24 @@
+//! What is known of a key but for how it is: one card, which everybody shares who holds keys, so that a key that is
+//! healthy and idle costs little.
+
+use std::sync::Arc;
+
+use crate::{
+    balance::{table::Place, tally::Tally},
+    domain::{
+        key::{ApiKey, KeyAbout, KeyId},
+        placement::KeyPlacement,
+    },
+};
+
+/// Another one takes its place when an operator changes something.
+#[derive(Debug, Clone)]
+pub struct KeyCard {
+    pub id: KeyId,
+    pub secret: ApiKey,
+    pub about: KeyAbout,
+    pub placement: Arc<KeyPlacement>,
+    pub place: Place,
+    /// Its figures, shared with those who count them, and so always the newest.
+    pub tally: Arc<Tally>,
+}
