@@ -432,58 +432,78 @@ fn a_second_request_beside_one_that_runs_goes_to_another_project() {
 
 #[derive(Debug, Clone)]
 enum Change {
-    Apply(i64, u8, Vec<u8>),
-    Suspend(i64, u8),
+    /// The key's actor has spoken: how the key is, and which models cool for how many seconds.
+    Apply(i64, u8, Vec<(u8, u64)>),
+    Suspend(i64, u8, u64),
     Remove(i64),
+    Wait(u64),
 }
 
 fn changes() -> impl Strategy<Value = Vec<Change>> {
+    let cooling = || (0u8..3, 1u64..90);
     let change = prop_oneof![
-        (0i64..8, 0u8..4, prop::collection::vec(0u8..3, 0..3)).prop_map(|(k, a, m)| Change::Apply(k, a, m)),
-        (0i64..8, 0u8..3).prop_map(|(k, m)| Change::Suspend(k, m)),
+        (0i64..8, 0u8..4, prop::collection::vec(cooling(), 0..3))
+            .prop_map(|(k, a, m)| Change::Apply(k, a, m)),
+        (0i64..8, cooling()).prop_map(|(k, (m, seconds))| Change::Suspend(k, m, seconds)),
         (0i64..8).prop_map(Change::Remove),
+        (1u64..60).prop_map(Change::Wait),
     ];
     prop::collection::vec(change, 0..60)
 }
 
+/// What a key may do, and until when models cool; an end that has passed is none until the actor says so.
+type Truth = (Availability, HashMap<u8, Instant>);
+
 proptest! {
-    /// Against a plain list of what each key may do: every pick is allowed, and a refusal means that none is.
+    /// Against a plain list of what each key may do: every pick is allowed, probes included, whatever time it is, and a
+    /// refusal means that no key is ready.
     #[test]
     fn a_pick_is_always_allowed_and_a_refusal_always_true(changes in changes()) {
-        let now = Instant::now();
-        let until = now + Duration::from_secs(60);
+        let mut now = Now::read();
         let names = ["a", "b", "c"];
         let mut table = table();
-        let mut truth: HashMap<i64, (u8, BTreeSet<u8>)> = HashMap::new();
+        let mut truth: HashMap<i64, Truth> = HashMap::new();
         for change in changes {
             match change {
-                Change::Apply(key, availability, mut models) => {
-                    models.sort_unstable();
-                    models.dedup();
-                    let how = [
+                Change::Apply(key, availability, models) => {
+                    let availability = [
                         Availability::Ready, Availability::HalfOpen,
-                        Availability::CoolingUntil(until), Availability::Out,
+                        Availability::CoolingUntil(now.instant + Duration::from_secs(60)), Availability::Out,
                     ][availability as usize];
-                    let cooling: Vec<_> = models.iter().map(|&m| (names[m as usize], until)).collect();
-                    put(&mut table, key, how, &cooling);
-                    truth.insert(key, (availability, models.into_iter().collect()));
+                    let until = |seconds| now.instant + Duration::from_secs(seconds);
+                    let models: HashMap<_, _> = models.into_iter().map(|(m, seconds)| (m, until(seconds))).collect();
+                    let cooling: Vec<_> = models.iter().map(|(&m, &until)| (names[m as usize], until)).collect();
+                    put(&mut table, key, availability, &cooling);
+                    truth.insert(key, (availability, models));
                 }
-                Change::Suspend(key, m) => {
+                Change::Suspend(key, m, seconds) => {
+                    let until = now.instant + Duration::from_secs(seconds);
                     table.suspend_model(KeyId(key), quota(names[m as usize], until));
-                    if let Some((_, models)) = truth.get_mut(&key) { models.insert(m); }
+                    if let Some((_, models)) = truth.get_mut(&key) {
+                        models.entry(m).and_modify(|known| *known = until.max(*known)).or_insert(until);
+                    }
                 }
                 Change::Remove(key) => {
                     table.remove(KeyId(key));
                     truth.remove(&key);
                 }
+                Change::Wait(seconds) => now = now.after(Duration::from_secs(seconds)),
             }
             for (m, name) in names.iter().enumerate() {
-                let may = |&(availability, ref models): &(u8, BTreeSet<u8>)|
-                    availability == 0 && !models.contains(&(m as u8));
-                match pick(&mut table, name, &[]) {
-                    Ok(picked) if picked.is_probe() => prop_assert_eq!(truth[&picked.key.0].0, 1),
-                    Ok(picked) => prop_assert!(may(&truth[&picked.key.0])),
-                    Err(_) => prop_assert!(!truth.values().any(may)),
+                let m = m as u8;
+                let wanted = model(name);
+                match table.pick(&Ask::new(&wanted), now) {
+                    Ok(picked) => {
+                        let (availability, models) = &truth[&picked.key.0];
+                        let as_probe = if picked.is_probe() { Availability::HalfOpen } else { Availability::Ready };
+                        prop_assert_eq!(*availability, as_probe);
+                        prop_assert!(models.get(&m).is_none_or(|until| *until <= now.instant), "it cools");
+                    }
+                    Err(_) => {
+                        let mut all = truth.values();
+                        let is_ready = all.any(|(a, models)| *a == Availability::Ready && !models.contains_key(&m));
+                        prop_assert!(!is_ready);
+                    }
                 }
             }
         }
