@@ -97,14 +97,14 @@ pub async fn start(loaded: Loaded, log_level: LevelSwitch) -> Result<Running, St
     let address = listener
         .local_addr()
         .map_err(|source| StartError::Listen { address: server::address_of(&config), source })?;
-    let pool = storage::load_pool(&config, &database, &sealer)?;
+    storage::sync_pool(&config, &database, &sealer)?;
     let news = Arc::<News>::default();
     let told = config.cluster.redis.is_some().then(|| news.clone());
     let tokens = Arc::new(access::client_tokens(&config.auth, &sealer, &database, told.clone())?);
     let admin = Arc::new(access::admin_door(&config.auth, &config.storage, &sealer)?);
     let (live, states) = watch::channel(Arc::new(Live::new(config.clone())));
 
-    let (crew, threads) = Crew::start(&states.borrow(), &database, pool, tokens.clone())?;
+    let (crew, threads) = Crew::start(&states.borrow(), &database, &sealer, tokens.clone())?;
     let keeper = {
         let (crew, database, sealer) = (crew.clone(), database.clone(), sealer.clone());
         let (tokens, admin) = (tokens.clone(), admin.clone());

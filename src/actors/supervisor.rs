@@ -145,8 +145,8 @@ pub struct Supervisor {
     siblings: Siblings,
     /// Told of every key, for whoever looks at them.
     directory: Option<Recipient<Listed>>,
-    /// Keys to spawn when this actor starts.
-    initial: Vec<PoolKey>,
+    /// Keys to spawn when this actor starts, until there are no more.
+    initial: Option<Box<dyn Iterator<Item = PoolKey> + Send>>,
     /// In the order of their ids, which is how policies that take turns begin.
     keys: BTreeMap<KeyId, Box<Entry>>,
     balancers: Vec<Subscribe>,
@@ -158,7 +158,11 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    pub fn new(keys: Vec<PoolKey>, max_failures: u32, projects: ProjectSettings, database: Database) -> Self {
+    /// Takes its keys when it starts, and waits for those that are still read.
+    pub fn new<K>(keys: K, max_failures: u32, projects: ProjectSettings, database: Database) -> Self
+    where
+        K: IntoIterator<Item = PoolKey, IntoIter: Send + 'static>,
+    {
         Self {
             max_failures,
             database,
@@ -167,7 +171,7 @@ impl Supervisor {
             twins: Twins::default(),
             siblings: Siblings::default(),
             directory: None,
-            initial: keys,
+            initial: Some(Box::new(keys.into_iter())),
             keys: BTreeMap::new(),
             balancers: Vec::new(),
             saving: Saving::default(),
@@ -259,7 +263,7 @@ impl Actor for Supervisor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        for key in std::mem::take(&mut self.initial) {
+        for key in self.initial.take().into_iter().flatten() {
             self.spawn_key(key, ctx);
         }
         ctx.run_interval(LEDGERS_SAVED_EVERY, |supervisor, ctx| {

@@ -1,11 +1,11 @@
 //! The actors that there is one of each, started on the threads where they belong.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use actix::prelude::*;
 use tokio::sync::watch;
 
-use super::{StartError, live::Live, storage, storage::StoredPool};
+use super::{StartError, live::Live, storage};
 use crate::{
     actors::{
         archive::{Archive, Unwritten},
@@ -19,6 +19,7 @@ use crate::{
         traffic::Traffic,
     },
     db::Database,
+    secrets::Sealer,
     services::{
         SettingsChanged,
         catalog::{Catalog, ModelList},
@@ -29,6 +30,9 @@ use crate::{
     telemetry::metrics::Metrics,
     upstream::{client::UpstreamClient, dispatch::Dispatcher},
 };
+
+/// Keys that are read and have no actor yet.
+const KEYS_AT_ONCE: usize = 1_000;
 
 /// How to reach them, and what they share with the workers.
 #[derive(Clone)]
@@ -75,7 +79,7 @@ impl Crew {
     pub fn start(
         live: &Live,
         database: &Database,
-        pool: StoredPool,
+        sealer: &Sealer,
         tokens: Arc<TokenStore>,
     ) -> Result<(Self, Threads), StartError> {
         let config = live.config.clone();
@@ -87,7 +91,8 @@ impl Crew {
             view: Arbiter::new(),
             cluster: Arbiter::new(),
         };
-        let StoredPool { keys, ledgers } = pool;
+        let ledgers = storage::load_ledgers(database)?;
+        let (to_pool, keys) = mpsc::sync_channel(KEYS_AT_ONCE);
         let queue = Arc::<LogQueue>::default();
         let traffic = Arc::<Traffic>::default();
         let logger = {
@@ -116,6 +121,8 @@ impl Crew {
                 Supervisor::new(keys, max_failures, projects, database).telling(logger)
             })
         };
+        storage::read_pool(database, sealer, &to_pool)?;
+        drop(to_pool);
         let directory = {
             let supervisor = supervisor.clone();
             Directory::start_in_arbiter(&threads.view.handle(), move |_| Directory::new(supervisor))

@@ -1,6 +1,6 @@
 //! Opens what outlives the process, and brings it up to the configuration.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::mpsc};
 
 use tracing::{info, warn};
 
@@ -50,15 +50,8 @@ pub fn restore_settings(
     Ok(settings)
 }
 
-/// What of the database the actors start with.
-pub struct StoredPool {
-    pub keys: Vec<PoolKey>,
-    /// JSON by the names of projects.
-    pub ledgers: HashMap<String, String>,
-}
-
-/// Brings the keys up to `API_KEYS`, and reads them.
-pub fn load_pool(config: &Config, database: &Database, sealer: &Sealer) -> Result<StoredPool, StartError> {
+/// Brings the keys up to `API_KEYS`.
+pub fn sync_pool(config: &Config, database: &Database, sealer: &Sealer) -> Result<(), StartError> {
     let now = Now::read();
     database.write_blocking(|conn| keys::purge_deleted(conn, purged_before_ms(now)))?;
     if let Some(configured) = &config.pool.api_keys {
@@ -72,20 +65,39 @@ pub fn load_pool(config: &Config, database: &Database, sealer: &Sealer) -> Resul
             "the keys of API_KEYS are stored"
         );
     }
-    let loaded = database.read_blocking(|conn| keys::load_keys(conn, sealer))?;
-    if !loaded.unreadable.is_empty() {
+    Ok(())
+}
+
+/// Ledgers as JSON, by the names of their projects.
+pub fn load_ledgers(database: &Database) -> Result<HashMap<String, String>, DbError> {
+    let ledgers = database.read_blocking(ledgers::load_ledgers)?;
+    Ok(ledgers.into_iter().map(|stored| (stored.project, stored.ledger)).collect())
+}
+
+/// Hands over every key as it is read, so that the pool comes to life meanwhile.
+pub fn read_pool(
+    database: &Database,
+    sealer: &Sealer,
+    keys: &mpsc::SyncSender<PoolKey>,
+) -> Result<(), DbError> {
+    let mut count = 0;
+    let unreadable = database.read_blocking(|conn| {
+        keys::read_keys(conn, sealer, |key| {
+            count += 1;
+            // Nobody takes them in a process that ends already.
+            let _ = keys.send(key.into());
+        })
+    })?;
+    if !unreadable.is_empty() {
         warn!(
-            keys = loaded.unreadable.len(),
+            keys = unreadable.len(),
             "stored keys cannot be opened with this encryption key and stay out of use; restore ENCRYPTION_KEY or the key file"
         );
     }
-    let keys: Vec<PoolKey> = loaded.keys.into_iter().map(Into::into).collect();
-    if keys.is_empty() {
+    if count == 0 {
         warn!("{NO_KEYS}");
     }
-    let ledgers = database.read_blocking(ledgers::load_ledgers)?;
-    let ledgers = ledgers.into_iter().map(|stored| (stored.project, stored.ledger)).collect();
-    Ok(StoredPool { keys, ledgers })
+    Ok(())
 }
 
 /// Who owns what lies at Google, as far as the last run knew.

@@ -10,7 +10,7 @@ pub use edit::{change_keys, find_prints, insert_keys};
 
 use std::collections::{HashMap, HashSet};
 
-use diesel::prelude::*;
+use diesel::{connection::DefaultLoadingMode, prelude::*};
 
 use super::{DbConnection, all_or_nothing, counters, key_events::insert_new_events, schema::keys};
 use crate::{
@@ -264,32 +264,54 @@ fn tell(
 
 /// Every key, oldest first. A row that cannot be opened is told by its id and stops nothing.
 pub fn load_keys(conn: &mut DbConnection, sealer: &Sealer) -> QueryResult<LoadedKeys> {
-    let rows: Vec<Row> = keys::table
+    let mut loaded = LoadedKeys::default();
+    loaded.unreadable = read_keys(conn, sealer, |key| loaded.keys.push(key))?;
+    Ok(loaded)
+}
+
+/// Tells every key, oldest first, while it reads: a large pool need not lie in memory twice. Returns the ids of rows that
+/// cannot be opened.
+pub fn read_keys(
+    conn: &mut DbConnection,
+    sealer: &Sealer,
+    tell: impl FnMut(StoredKey),
+) -> QueryResult<Vec<KeyId>> {
+    let rows = keys::table
         .filter(keys::origin.ne(REMOVED).and(keys::deleted_at_ms.is_null()))
         .order(keys::id)
         .select(Row::as_select())
-        .load(conn)?;
-    Ok(open_rows(sealer, rows))
+        .load_iter::<Row, DefaultLoadingMode>(conn)?;
+    open_rows(sealer, rows, tell)
 }
 
-fn open_rows(sealer: &Sealer, rows: Vec<Row>) -> LoadedKeys {
-    let mut loaded = LoadedKeys::default();
+fn open_rows(
+    sealer: &Sealer,
+    rows: impl Iterator<Item = QueryResult<Row>>,
+    mut tell: impl FnMut(StoredKey),
+) -> QueryResult<Vec<KeyId>> {
+    let mut unreadable = Vec::new();
     for row in rows {
+        let row = row?;
         let id = KeyId(row.id);
-        match open(sealer, &row) {
-            Some(key) => loaded.keys.push(StoredKey {
-                id,
-                key,
-                about: about(row.origin, row.created_at_ms, row.label, row.tags),
-                placement: row.placement.into(),
-                health: row.health,
-                health_at_ms: row.health_at_ms,
-                figures: row.figures.into(),
-            }),
-            None => loaded.unreadable.push(id),
+        match open_row(sealer, row) {
+            Some(key) => tell(key),
+            None => unreadable.push(id),
         }
     }
-    loaded
+    Ok(unreadable)
+}
+
+fn open_row(sealer: &Sealer, row: Row) -> Option<StoredKey> {
+    let key = open(sealer, &row)?;
+    Some(StoredKey {
+        id: KeyId(row.id),
+        key,
+        about: about(row.origin, row.created_at_ms, row.label, row.tags),
+        placement: row.placement.into(),
+        health: row.health,
+        health_at_ms: row.health_at_ms,
+        figures: row.figures.into(),
+    })
 }
 
 fn about(origin: String, created_at_ms: i64, label: Option<String>, tags: Option<String>) -> KeyAbout {

@@ -49,7 +49,9 @@ pub fn restore_keys(
         }
         let back = rows.iter().map(|row| KeyId(row.id));
         tell(conn, back, KeyEventKind::Restored, KeyEventBy::Operator, now_ms)?;
-        Ok(open_rows(sealer, rows))
+        let mut restored = LoadedKeys::default();
+        restored.unreadable = open_rows(sealer, rows.into_iter().map(Ok), |key| restored.keys.push(key))?;
+        Ok(restored)
     })
 }
 
