@@ -7,7 +7,10 @@ use std::{
 
 use awc::{Client, http::StatusCode};
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{
+    StreamExt,
+    future::{Either, select},
+};
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, sleep};
 
@@ -169,9 +172,12 @@ async fn a_peer_that_hangs_up_is_noticed_at_once() {
 #[actix_web::test]
 async fn a_peer_that_gives_up_waiting_is_noticed_too() {
     let caller = healthy().await;
-    let request = caller.post(GENERATE).timeout(Duration::from_millis(50));
+    let body = asked("[[hang]]");
+    let asking = Box::pin(caller.post(GENERATE).send_json(&body));
+    let arrived = Box::pin(caller.eventually(|snapshot| snapshot.in_flight == 1));
+    let Either::Right((_, asking)) = select(asking, arrived).await else { panic!("it hangs") };
 
-    request.send_json(&asked("[[hang]]")).await.unwrap_err();
+    drop(asking);
 
     let after = caller.eventually(|snapshot| snapshot.in_flight == 0).await;
     assert_eq!(after.keys["k"].cancelled, 1);

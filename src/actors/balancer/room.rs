@@ -20,6 +20,8 @@ use crate::{
 
 /// Those who wait are not offered keys more often than this by the clock.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
+/// Requests that may come before any key is known, which is soon.
+const EARLY: usize = 10_000;
 /// Requests with wishes of their own that are passed over of one client before it is the next one's turn.
 const PARTICULAR: usize = 64;
 
@@ -148,7 +150,12 @@ impl State {
     /// is sent away for want of a seat who could use a key that those in the room could not.
     fn wait(&mut self, mut waiting: Waiting, now: Now, handle: &BalancerHandle) -> Option<Place> {
         if let Some(early) = &mut self.early {
-            early.push(waiting);
+            if early.len() < EARLY {
+                early.push(waiting);
+            } else {
+                self.turned_away += 1;
+                waiting.refuse(Unavailable::Soon);
+            }
             return None;
         }
         if self.room.is_full()

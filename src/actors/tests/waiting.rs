@@ -165,6 +165,22 @@ async fn whoever_comes_behind_others_is_told_at_once_when_there_is_room_for_it()
 }
 
 #[actix::test]
+async fn whoever_comes_before_any_key_is_known_waits_for_that_unless_they_are_a_crowd() {
+    let pool = Pool::of(1);
+    let ask = || -> Answer {
+        let balancer = pool.balancer.clone();
+        Box::pin(async move { balancer.acquire(ask_for("flash")).await })
+    };
+    let mut answers: Vec<Answer> = (0..10_000).map(|_| ask()).collect();
+    assert!(answers.iter_mut().all(|answer| look(answer).is_none()));
+
+    assert_eq!(look(&mut ask()).unwrap().unwrap_err(), Unavailable::Soon);
+    pool.settled().await;
+
+    assert!(answers.iter_mut().all(|answer| look(answer).unwrap().is_ok()));
+}
+
+#[actix::test]
 async fn whoever_hangs_up_while_waiting_leaves_the_key_to_the_next() {
     pause();
     let pool = Pool::balancing(1, patient());
