@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::{
-    balance::{table::Place, tally::Tally},
+    balance::table::Place,
     domain::{
         key::{ApiKey, KeyAbout, KeyId},
         placement::KeyPlacement,
@@ -18,7 +18,6 @@ pub struct KeyCard {
     pub secret: ApiKey,
     pub about: KeyAbout,
     pub placement: Arc<KeyPlacement>,
+    /// Its gauge is shared with those who count, and so always the newest.
     pub place: Place,
-    /// Its figures, shared with those who count them, and so always the newest.
-    pub tally: Arc<Tally>,
 }

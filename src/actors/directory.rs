@@ -21,7 +21,7 @@ use super::{
     supervisor::{ListTo, Supervisor},
 };
 use crate::{
-    balance::breaker::HealthSnapshot,
+    balance::{breaker::HealthSnapshot, tally::Tally},
     domain::{key::KeyId, time::Now},
 };
 
@@ -43,6 +43,11 @@ impl Deref for KeyRow {
 impl KeyRow {
     pub fn masked(&self) -> String {
         self.secret.masked()
+    }
+
+    /// What it has done.
+    pub fn tally(&self) -> &Tally {
+        &self.place.gauge.tally
     }
 }
 
@@ -85,13 +90,21 @@ impl Handler<Listed> for Directory {
 
     fn handle(&mut self, Listed(listings): Listed, _: &mut Context<Self>) {
         let now = Now::read();
+        if !self.is_filled {
+            // All at once, in order, so that the tree is packed.
+            let rows = listings.into_iter().filter_map(|listing| match listing {
+                Listing::Changed(row) => Some((row.id, row)),
+                Listing::Removed(_) => None,
+            });
+            self.keys = rows.collect();
+            self.is_filled = true;
+            return;
+        }
         for listing in listings {
             match listing {
                 Listing::Changed(row) => {
-                    if self.is_filled {
-                        let from = self.keys.get(&row.id).map(|known| known.health.name());
-                        self.changes.note(from, &row, now);
-                    }
+                    let from = self.keys.get(&row.id).map(|known| known.health.name());
+                    self.changes.note(from, &row, now);
                     self.keys.insert(row.id, row);
                 }
                 Listing::Removed(key) => {
@@ -99,7 +112,6 @@ impl Handler<Listed> for Directory {
                 }
             }
         }
-        self.is_filled = true;
     }
 }
 

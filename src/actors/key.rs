@@ -16,7 +16,6 @@ use crate::{
         breaker::{Cause, HealthSnapshot, KeyHealth, KeyState, ProjectFault},
         gauge::Gauge,
         provisional::{Provisional, provisional},
-        tally::Tally,
     },
     domain::{
         key::KeyId,
@@ -55,7 +54,6 @@ pub struct KeySnapshot {
 pub struct KeyActor {
     health: KeyHealth,
     successes: u32,
-    tally: Arc<Tally>,
     gauge: Arc<Gauge>,
     /// That runs; the default one is none.
     timer: SpawnHandle,
@@ -69,11 +67,11 @@ impl KeyActor {
         id: KeyId,
         incarnation: u32,
         health: KeyHealth,
-        (gauge, tally): (Arc<Gauge>, Arc<Tally>),
+        gauge: Arc<Gauge>,
         supervisor: Addr<Supervisor>,
     ) -> Self {
         let guard = DownGuard { key: id, incarnation, supervisor };
-        Self { health, successes: 0, tally, gauge, timer: SpawnHandle::default(), guard }
+        Self { health, successes: 0, gauge, timer: SpawnHandle::default(), guard }
     }
 
     fn id(&self) -> KeyId {
@@ -109,13 +107,13 @@ impl KeyActor {
     fn count(&mut self, outcome: &Outcome, now: Now) {
         // The attempt behind an outlier was counted when it failed.
         if *outcome != Outcome::Outlier {
-            self.tally.attempted(now.unix_ms());
+            self.gauge.tally.attempted(now.unix_ms());
         }
         if *outcome == Outcome::Success {
             self.successes = self.successes.saturating_add(1);
         }
         if matches!(outcome.blame(), Blame::Key | Blame::KeyModel | Blame::Project) {
-            self.tally.failed(outcome.name());
+            self.gauge.tally.failed(outcome.name());
         }
     }
 
@@ -351,11 +349,11 @@ impl Handler<Observe<KeySnapshot>> for KeyActor {
             health: self.health.snapshot(Now::read()),
             in_flight: self.gauge.in_flight(),
             tally: KeyTally {
-                attempts: self.tally.attempts(),
+                attempts: self.gauge.tally.attempts(),
                 successes: self.successes.into(),
-                failures: self.tally.failures(),
-                last_used_at_ms: self.tally.last_used_ms(),
-                last_failure: self.tally.last_failure(),
+                failures: self.gauge.tally.failures(),
+                last_used_at_ms: self.gauge.tally.last_used_ms(),
+                last_failure: self.gauge.tally.last_failure(),
             },
         })
     }

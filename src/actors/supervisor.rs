@@ -13,6 +13,7 @@ use crate::{
     balance::{
         breaker::{self, Availability, Cause, HealthSnapshot, KeyHealth, Routing, StateSnapshot},
         forecast::SAMPLED_EVERY,
+        gauge::Gauge,
         tally::Tally,
     },
     db::{Database, keys::StoredKey},
@@ -131,6 +132,12 @@ struct Entry {
     actor: Addr<KeyActor>,
     health: Arc<HealthSnapshot>,
     routing: Arc<Routing>,
+    /// None of an actor that has never died.
+    restarts: Option<Box<Restarts>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Restarts {
     incarnation: u32,
     last_start: Instant,
     backoff: Duration,
@@ -190,21 +197,18 @@ impl Supervisor {
         };
         // What ended while nobody watched must not turn the first request away.
         health.expire(now.instant);
-        let place = self.projects.place(key.id, &key.placement, now);
+        let gauge = Arc::new(Gauge::counting(Tally::restore(key.figures)));
+        let place = self.projects.place(key.id, &key.placement, gauge, now);
         let (routing, snapshot) = (health.routing(), health.snapshot(now));
-        let tally = Arc::new(Tally::restore(key.figures));
-        let shared = (place.gauge.clone(), tally.clone());
-        let actor = KeyActor::new(key.id, 0, health, shared, ctx.address()).start();
+        let actor = KeyActor::new(key.id, 0, health, place.gauge.clone(), ctx.address()).start();
         let placement = key.placement.shared();
-        let card = KeyCard { id: key.id, secret: key.secret, about: key.about, placement, place, tally };
+        let card = KeyCard { id: key.id, secret: key.secret, about: key.about, placement, place };
         let entry = Entry {
             card: Arc::new(card),
             actor,
             health: snapshot.shared(),
             routing: routing.shared(),
-            incarnation: 0,
-            last_start: now.instant,
-            backoff: FIRST_BACKOFF,
+            restarts: None,
         };
         // Whoever listens already hears of it from here, as a new actor does not speak up by itself.
         if !self.balancers.is_empty() {
@@ -230,11 +234,13 @@ impl Supervisor {
         let Some(entry) = self.keys.get_mut(&key) else { return };
         let now = Now::read();
         let health = KeyHealth::restore(&entry.health, self.max_failures, now);
-        entry.incarnation += 1;
-        entry.last_start = now.instant;
-        let shared = (entry.place.gauge.clone(), entry.tally.clone());
-        entry.actor = KeyActor::new(key, entry.incarnation, health, shared, ctx.address()).start();
-        info!(key.id = %key, incarnation = entry.incarnation, "the actor of key {key} is back");
+        let incarnation = entry.incarnation() + 1;
+        if let Some(restarts) = &mut entry.restarts {
+            (restarts.incarnation, restarts.last_start) = (incarnation, now.instant);
+        }
+        let gauge = entry.place.gauge.clone();
+        entry.actor = KeyActor::new(key, incarnation, health, gauge, ctx.address()).start();
+        info!(key.id = %key, incarnation, "the actor of key {key} is back");
         self.deliver_kept(key, ctx);
     }
 
@@ -279,6 +285,11 @@ impl Actor for Supervisor {
 }
 
 impl Entry {
+    /// Which life of its actor this is.
+    fn incarnation(&self) -> u32 {
+        self.restarts.as_ref().map_or(0, |restarts| restarts.incarnation)
+    }
+
     fn route(&self) -> KeyRoute {
         KeyRoute::Changed { card: self.card.clone(), routing: self.routing.clone() }
     }
@@ -361,14 +372,16 @@ impl Handler<KeyDown> for Supervisor {
 
     fn handle(&mut self, KeyDown { key, incarnation, panicked }: KeyDown, ctx: &mut Context<Self>) {
         let now = Instant::now();
-        let Some(entry) = self.keys.get_mut(&key).filter(|entry| entry.incarnation == incarnation) else {
+        let Some(entry) = self.keys.get_mut(&key).filter(|entry| entry.incarnation() == incarnation) else {
             return;
         };
-        if now - entry.last_start >= CALM_AFTER {
-            entry.backoff = FIRST_BACKOFF;
+        let first = || Box::new(Restarts { incarnation, last_start: now, backoff: FIRST_BACKOFF });
+        let restarts = entry.restarts.get_or_insert_with(first);
+        if now - restarts.last_start >= CALM_AFTER {
+            restarts.backoff = FIRST_BACKOFF;
         }
-        let backoff = entry.backoff;
-        entry.backoff = (backoff * 2).min(LONGEST_BACKOFF);
+        let backoff = restarts.backoff;
+        restarts.backoff = (backoff * 2).min(LONGEST_BACKOFF);
         if panicked {
             self.respawned_after_panic += 1;
         } else {

@@ -7,7 +7,10 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::ewma::{Decay, Decaying};
+use super::{
+    ewma::{Decay, Decaying},
+    tally::Tally,
+};
 use crate::domain::outcome::Outcome;
 
 /// After this long without an answer a key's slowness is two thirds forgotten.
@@ -20,8 +23,9 @@ const NO_FAULT: f32 = 0.0;
 
 /// The balancer reserves here, the key's actor alone writes the verdict.
 ///
-/// With the counts of its `Arc` it fills one cache line, so that keys do not disturb each other.
+/// What choices look at fills one cache line, with the counts of its `Arc`.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Gauge {
     in_flight: AtomicU32,
     probing: AtomicBool,
@@ -30,11 +34,21 @@ pub struct Gauge {
     /// because it was asked for slow models. 1 is as usual.
     slowness: Decaying,
     faults: Decaying,
+    /// Looked at by nobody who chooses a key, and so the last of it.
+    pub tally: Tally,
 }
 
 impl Default for Gauge {
     fn default() -> Self {
+        Self::counting(Tally::default())
+    }
+}
+
+impl Gauge {
+    /// Of a key that has done so much already.
+    pub fn counting(tally: Tally) -> Self {
         Self {
+            tally,
             in_flight: AtomicU32::new(0),
             probing: AtomicBool::new(false),
             since: Instant::now(),
@@ -42,9 +56,7 @@ impl Default for Gauge {
             faults: Decaying::new(NO_FAULT),
         }
     }
-}
 
-impl Gauge {
     /// Leases of this key that are not settled yet.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)

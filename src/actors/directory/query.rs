@@ -73,9 +73,9 @@ impl KeySort {
             Self::Id => Ordering::Equal,
             Self::Label => a.about.label.cmp(&b.about.label),
             Self::State => a.health.name().cmp(&b.health.name()),
-            Self::LastUsed => a.tally.last_used_ms().cmp(&b.tally.last_used_ms()),
-            Self::Requests => a.tally.attempts().cmp(&b.tally.attempts()),
-            Self::Failures => a.tally.failures().cmp(&b.tally.failures()),
+            Self::LastUsed => a.tally().last_used_ms().cmp(&b.tally().last_used_ms()),
+            Self::Requests => a.tally().attempts().cmp(&b.tally().attempts()),
+            Self::Failures => a.tally().failures().cmp(&b.tally().failures()),
             Self::InFlight => a.place.gauge.in_flight().cmp(&b.place.gauge.in_flight()),
             Self::Created => a.about.created_at_ms.cmp(&b.about.created_at_ms),
         }

@@ -16,7 +16,6 @@ use crate::{
         directory::Listing,
         key::{Steer, Steering},
     },
-    balance::table::Place,
     db::keys::purge_deleted,
     domain::{
         key::{KeyAbout, KeyId, UNDONE_WITHIN},
@@ -110,9 +109,8 @@ impl Handler<PlaceKeys> for Supervisor {
             let mut card = KeyCard { about, ..(*entry.card).clone() };
             if *card.placement != placement {
                 self.projects.leave(key, &card.place.ledger);
-                let place = self.projects.place(key, &placement, now);
                 // What is in flight goes on to count.
-                card.place = Place { gauge: card.place.gauge, ..place };
+                card.place = self.projects.place(key, &placement, card.place.gauge, now);
                 card.placement = placement.shared();
             }
             entry.card = Arc::new(card);

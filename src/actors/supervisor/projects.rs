@@ -12,6 +12,7 @@ use tracing::{error, warn};
 use super::{KeyRoute, Supervisor};
 use crate::{
     balance::{
+        gauge::Gauge,
         ledger::{Ledger, LedgerSnapshot},
         table::{Place, Terms},
     },
@@ -61,7 +62,7 @@ impl Projects {
     }
 
     /// Gives a key its place: beside its siblings if it names a project, else alone.
-    pub fn place(&mut self, key: KeyId, placement: &KeyPlacement, now: Now) -> Place {
+    pub fn place(&mut self, key: KeyId, placement: &KeyPlacement, gauge: Arc<Gauge>, now: Now) -> Place {
         let name = placement.project.clone().unwrap_or_else(|| ProjectName::of_key(key));
         let tier = placement.tier.unwrap_or(self.settings.default_tier);
         let settings = &mut self.settings;
@@ -78,7 +79,7 @@ impl Projects {
         let rules = &placement.models;
         let models = (!rules.is_empty()).then(|| Arc::new(rules.clone()));
         let terms = Terms { rank: tier.rank(), tier, weight: placement.weight.clamp(1, 100), models };
-        Place { gauge: Arc::default(), ledger: project.ledger.clone(), terms }
+        Place { gauge, ledger: project.ledger.clone(), terms }
     }
 
     /// Takes a key out of its project. What the project has used is kept, as a key may come back to it.

@@ -13,7 +13,7 @@ use tracing::error;
 
 use super::{LONGEST_BACKOFF, Supervisor};
 use crate::{
-    balance::{breaker::HealthSnapshot, tally::Tally},
+    balance::{breaker::HealthSnapshot, gauge::Gauge},
     db::{
         DbError,
         keys::{Checkpoint as Row, save_checkpoints},
@@ -31,13 +31,13 @@ pub(super) const FIGURES_SAVED_EVERY: Duration = Duration::from_secs(15);
 struct Unsaved {
     /// None while only its figures have changed.
     health: Option<Arc<HealthSnapshot>>,
-    tally: Arc<Tally>,
+    gauge: Arc<Gauge>,
 }
 
 impl Unsaved {
     fn row(&self, key: KeyId) -> Row {
         let health = self.health.as_deref().map(health_json);
-        Row { key, health, figures: self.tally.figures() }
+        Row { key, health, figures: self.gauge.tally.figures() }
     }
 }
 
@@ -71,7 +71,7 @@ impl Supervisor {
     /// That key's health is to be saved as it is now.
     pub(super) fn save_soon(&mut self, key: KeyId, ctx: &mut Context<Self>) {
         let Some(entry) = self.keys.get(&key) else { return };
-        let unsaved = Unsaved { health: Some(entry.health.clone()), tally: entry.tally.clone() };
+        let unsaved = Unsaved { health: Some(entry.health.clone()), gauge: entry.place.gauge.clone() };
         self.saving.changed.insert(key, unsaved);
         self.saving.used.remove(&key);
         self.save_after(CHECKPOINT_AFTER, ctx);
@@ -86,7 +86,7 @@ impl Supervisor {
     fn collect_figures(&mut self) {
         for key in std::mem::take(&mut self.saving.used) {
             if let Some(entry) = self.keys.get(&key) {
-                let figures = || Unsaved { health: None, tally: entry.tally.clone() };
+                let figures = || Unsaved { health: None, gauge: entry.place.gauge.clone() };
                 self.saving.changed.entry(key).or_insert_with(figures);
             }
         }

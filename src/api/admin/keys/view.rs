@@ -111,10 +111,10 @@ impl KeyView {
             cooldowns: cooldowns(row),
             in_flight: row.place.gauge.in_flight(),
             consecutive_failures: row.health.consecutive_failures,
-            requests_total: row.tally.attempts(),
-            failures_total: row.tally.failures(),
-            last_used_at_ms: row.tally.last_used_ms(),
-            last_error: row.tally.last_failure().map(Cow::into_owned),
+            requests_total: row.tally().attempts(),
+            failures_total: row.tally().failures(),
+            last_used_at_ms: row.tally().last_used_ms(),
+            last_error: row.tally().last_failure().map(Cow::into_owned),
             quota: quota(row, now),
         }
     }
