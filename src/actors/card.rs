@@ -16,7 +16,7 @@ use crate::{
 pub struct KeyCard {
     pub id: KeyId,
     pub secret: ApiKey,
-    pub about: KeyAbout,
+    pub about: Arc<KeyAbout>,
     pub placement: Arc<KeyPlacement>,
     /// Its gauge is shared with those who count, and so always the newest.
     pub place: Place,

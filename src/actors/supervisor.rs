@@ -156,6 +156,8 @@ pub struct Supervisor {
     initial: Option<Box<dyn Iterator<Item = PoolKey> + Send>>,
     /// In the order of their ids, which is how policies that take turns begin.
     keys: BTreeMap<KeyId, Box<Entry>>,
+    /// Of the key that was spawned last.
+    last_about: Arc<KeyAbout>,
     balancers: Vec<Subscribe>,
     saving: Saving,
     history: History,
@@ -180,6 +182,7 @@ impl Supervisor {
             directory: None,
             initial: Some(Box::new(keys.into_iter())),
             keys: BTreeMap::new(),
+            last_about: Arc::default(),
             balancers: Vec::new(),
             saving: Saving::default(),
             history: History::default(),
@@ -201,8 +204,8 @@ impl Supervisor {
         let place = self.projects.place(key.id, &key.placement, gauge, now);
         let (routing, snapshot) = (health.routing(), health.snapshot(now));
         let actor = KeyActor::new(key.id, 0, health, place.gauge.clone(), ctx.address()).start();
-        let placement = key.placement.shared();
-        let card = KeyCard { id: key.id, secret: key.secret, about: key.about, placement, place };
+        let (about, placement) = (self.share_about(key.about), key.placement.shared());
+        let card = KeyCard { id: key.id, secret: key.secret, about, placement, place };
         let entry = Entry {
             card: Arc::new(card),
             actor,
@@ -218,6 +221,14 @@ impl Supervisor {
         if let Some(before) = key.health {
             self.tell_what_ended(key.id, &before, now, ctx);
         }
+    }
+
+    /// Of keys that were added together mostly the same is known.
+    fn share_about(&mut self, about: KeyAbout) -> Arc<KeyAbout> {
+        if *self.last_about != about {
+            self.last_about = about.into();
+        }
+        self.last_about.clone()
     }
 
     /// What ended while the key was not looked at belongs to its history.

@@ -106,7 +106,7 @@ impl Handler<PlaceKeys> for Supervisor {
         let ids: Vec<KeyId> = placed.iter().map(|(key, ..)| *key).collect();
         for (key, placement, about) in placed {
             let Some(entry) = self.keys.get_mut(&key) else { continue };
-            let mut card = KeyCard { about, ..(*entry.card).clone() };
+            let mut card = KeyCard { about: about.into(), ..(*entry.card).clone() };
             if *card.placement != placement {
                 self.projects.leave(key, &card.place.ledger);
                 // What is in flight goes on to count.

@@ -180,7 +180,7 @@ impl ManyChanges {
 
     /// The key as it is then; `None` when it stays as it is.
     pub fn applied(&self, row: &KeyRow) -> Option<(KeyId, KeyPlacement, KeyAbout)> {
-        let (mut placement, mut about) = ((*row.placement).clone(), row.about.clone());
+        let (mut placement, mut about) = ((*row.placement).clone(), (*row.about).clone());
         about.tags.retain(|tag| !self.tags_remove.contains(tag));
         about.tags.extend(self.tags_add.iter().cloned());
         about.tags.sort();
@@ -193,6 +193,6 @@ impl ManyChanges {
         }
         placement.tier = self.tier.or(placement.tier);
         placement.weight = self.weight.unwrap_or(placement.weight);
-        (placement != *row.placement || about != row.about).then_some((row.id, placement, about))
+        (placement != *row.placement || about != *row.about).then_some((row.id, placement, about))
     }
 }

@@ -151,7 +151,7 @@ pub async fn update_key(
     versioned(&row).1.require(&request)?;
     let steering = changes.0.steering()?;
     let (placement, about) = changes.0.applied(&row)?;
-    if placement != *row.placement || about != row.about {
+    if placement != *row.placement || about != *row.about {
         let changed = vec![(row.id, placement, about)];
         let stored = changed.clone();
         gateway.database.write(move |conn| change_keys(conn, &stored)).await.map_err(not_stored)?;
@@ -231,7 +231,7 @@ impl KeyChanges {
     }
 
     fn applied(self, row: &KeyRow) -> Result<(KeyPlacement, KeyAbout), AdminError> {
-        let (mut placement, mut about) = ((*row.placement).clone(), row.about.clone());
+        let (mut placement, mut about) = ((*row.placement).clone(), (*row.about).clone());
         match self.label {
             Given::Not => {}
             Given::Null => about.label = None,

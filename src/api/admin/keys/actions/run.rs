@@ -55,7 +55,7 @@ pub fn start(gateway: Data<Gateway>, running: Running, task: Task, rows: Vec<Key
             Task::Update(changes) => {
                 let changed: Vec<_> = rows.iter().filter_map(|row| changes.applied(row)).collect();
                 running.count("unchanged", rows.len() - changed.len());
-                let before = |row: &KeyRow| (row.id, (*row.placement).clone(), row.about.clone());
+                let before = |row: &KeyRow| (row.id, (*row.placement).clone(), (*row.about).clone());
                 let was = rows.iter().filter(|row| changes.applied(row).is_some()).map(before).collect();
                 place(&gateway, &running, changed, "updated").await;
                 Some(Undo::Place(was))
