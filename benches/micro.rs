@@ -151,6 +151,7 @@ impl Pool {
                 health: Some(health),
                 about: Default::default(),
                 figures: Default::default(),
+                switches: Default::default(),
             }
         };
         let pool: Vec<_> = (1..=keys).map(pool_key).collect();

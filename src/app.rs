@@ -32,17 +32,18 @@ use crate::{
         Observe,
         archive::Archive,
         cluster::{Cluster, Leave, News},
+        follower::KeyFollower,
         logger::{Flush, Logger},
         registrar::{Registrar, SaveOwners},
         supervisor::{Checkpoint, PoolSnapshot, Supervisor},
         tokens::{SaveUse, TokenKeeper},
     },
     api::{gateway::AdminDoor, signatures::Signatures},
-    cluster::Change,
+    cluster::{Change, ChangedKeys},
     config::{ConfigErrors, Loaded},
     db::{Database, DbError},
     services::{catalog::Catalog, recheck::Recheck, scheduler::Scheduler},
-    settings::keeper::{Keeper, RereadSettings},
+    settings::keeper::Keeper,
     telemetry::LevelSwitch,
 };
 
@@ -104,7 +105,7 @@ pub async fn start(loaded: Loaded, log_level: LevelSwitch) -> Result<Running, St
     let admin = Arc::new(access::admin_door(&config.auth, &config.storage, &sealer)?);
     let (live, states) = watch::channel(Arc::new(Live::new(config.clone())));
 
-    let (crew, threads) = Crew::start(&states.borrow(), &database, &sealer, tokens.clone())?;
+    let (crew, threads) = Crew::start(&states.borrow(), &database, &sealer, tokens.clone(), told.clone())?;
     let keeper = {
         let (crew, database, sealer) = (crew.clone(), database.clone(), sealer.clone());
         let (tokens, admin) = (tokens.clone(), admin.clone());
@@ -116,14 +117,19 @@ pub async fn start(loaded: Loaded, log_level: LevelSwitch) -> Result<Running, St
     };
     let cluster = {
         let (redis, card) = (cluster::redis(&config, &sealer), cluster::card(&config, &admin));
-        let (tokens, keeper) = (tokens.clone(), keeper.clone());
-        let on_change = move |change| {
-            if change == Change::Settings {
-                keeper.do_send(RereadSettings);
-            }
+        let follower = {
+            let (database, find) = (database.clone(), cluster::find_keys(sealer.clone()));
+            let supervisor = crew.supervisor.clone();
+            KeyFollower::start_in_arbiter(&threads.cluster.handle(), move |_| {
+                KeyFollower::new(database, find, supervisor)
+            })
         };
+        let on_change = cluster::on_change(keeper.clone(), follower);
+        // What has become of `API_KEYS` since the last run.
+        news.change_keys(ChangedKeys::All);
+        let tokens = tokens.clone();
         Cluster::start_in_arbiter(&threads.cluster.handle(), move |_| {
-            Cluster::new(card, redis, tokens, news, Box::new(on_change))
+            Cluster::new(card, redis, tokens, news, on_change)
         })
     };
     let (outbox_guard, outboxes) = mpsc::channel(1);

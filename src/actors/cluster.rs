@@ -18,7 +18,7 @@ use tracing::{debug, error, info, warn};
 use super::tokens::{Holder, TokenStore};
 use crate::{
     balance::allowance::Share,
-    cluster::{Change, Hearing, Link, LinkError, NodeCard, Redis, Seen, Word},
+    cluster::{Change, ChangedKeys, Hearing, Link, LinkError, NodeCard, Redis, Seen, Word},
     domain::{client::TokenId, node::NodeId, time::Now},
 };
 
@@ -36,7 +36,10 @@ const SILENCE: Duration = Duration::from_secs(5);
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// Called with what other nodes have changed.
-pub type OnChange = Box<dyn Fn(Change) + Send>;
+pub struct OnChange {
+    pub settings: Box<dyn Fn() + Send>,
+    pub keys: Box<dyn Fn(ChangedKeys) + Send>,
+}
 
 /// The only one of its process.
 pub struct Cluster {
@@ -140,7 +143,8 @@ impl Cluster {
         self.line = Line::Up { link, since_ms: Now::read().unix_ms(), heard_at: Instant::now(), tasks };
         self.tokens.table().holders().iter().for_each(Holder::is_used);
         self.read_tokens(ctx);
-        (self.on_change)(Change::Settings);
+        (self.on_change.settings)();
+        (self.on_change.keys)(ChangedKeys::All);
         self.tell(ctx);
     }
 
@@ -181,15 +185,17 @@ impl Cluster {
         let word = Word {
             used: used.collect(),
             changed: untold.changed.iter().copied().collect(),
+            keys: untold.keys,
             ..Word::of(&self.card.id)
         };
-        let is_empty = word.used.is_empty() && word.changed.is_empty();
+        let is_empty = word.used.is_empty() && word.changed.is_empty() && word.keys.are_none();
         self.told += u64::from(!is_empty);
         let (link, news, next) = (link.clone(), self.news.clone(), Instant::now() + TELL_EVERY);
         let telling = async move {
             if !is_empty && let Err(failure) = link.tell(&word).await {
                 // Use is told anyway with the next connection.
                 word.changed.into_iter().for_each(|change| news.change(change));
+                news.change_keys(word.keys);
                 return Err(failure);
             }
             sleep_until(next).await;
@@ -285,8 +291,12 @@ impl Cluster {
         for change in &word.changed {
             match change {
                 Change::Tokens => self.read_tokens(ctx),
-                change => (self.on_change)(*change),
+                Change::Settings => (self.on_change.settings)(),
+                Change::Other => {}
             }
+        }
+        if !word.keys.are_none() {
+            (self.on_change.keys)(word.keys.clone());
         }
         if word.leaves {
             self.others.retain(|seen| seen.card.id != word.from);
@@ -357,7 +367,8 @@ impl Handler<Leave> for Cluster {
         let (id, now) = (self.card.id.clone(), Now::read());
         let untold = self.news.take();
         let used = untold.used.iter().filter_map(|holder| Some((holder.id.clone(), holder.share(now)?)));
-        let last = Word { used: used.collect(), ..Word::of(&id) };
+        let (used, changed) = (used.collect(), untold.changed.iter().copied().collect());
+        let last = Word { used, changed, keys: untold.keys, ..Word::of(&id) };
         Box::pin(async move {
             let told = async {
                 link.tell(&last).await?;

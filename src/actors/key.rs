@@ -18,7 +18,7 @@ use crate::{
         provisional::{Provisional, provisional},
     },
     domain::{
-        key::KeyId,
+        key::{KeyId, Steering},
         model::ModelName,
         outcome::{Blame, KeyFault, Outcome},
         time::Now,
@@ -277,38 +277,42 @@ impl Handler<SiblingFell> for KeyActor {
     }
 }
 
-/// What an operator does with a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Steering {
-    /// Out of use until then (Unix milliseconds), or until it is enabled.
-    Disable {
-        until_ms: Option<i64>,
-    },
-    Enable,
-    /// Nothing is held against it any more.
-    Reset,
-    /// It was removed: its actor ends.
-    Retire,
-}
-
 /// Command: an operator wants this. Answered when the verdict is on its way to the supervisor.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub struct Steer(pub Steering);
+pub struct Steer {
+    pub steering: Steering,
+    /// What it is in the key's history.
+    pub cause: Cause,
+}
 
 impl Handler<Steer> for KeyActor {
     type Result = ();
 
-    fn handle(&mut self, Steer(steering): Steer, ctx: &mut Context<Self>) {
+    fn handle(&mut self, Steer { steering, cause }: Steer, ctx: &mut Context<Self>) {
         let now = Now::read();
         match steering {
-            Steering::Disable { until_ms } => self.health.disable(until_ms.map(|at| now.instant_at(at))),
+            Steering::Disable(disabled) => {
+                self.health.disable(disabled.until_ms.map(|at| now.instant_chosen(at)));
+            }
             Steering::Enable => self.health.enable(),
             Steering::Reset => self.health.reset(),
-            Steering::Retire => return ctx.stop(),
         }
         info!(key.id = %self.id(), ?steering, "an operator has changed key {}", self.id());
-        self.publish(if steering == Steering::Reset { Cause::Reset } else { Cause::Switch }, ctx);
+        self.publish(cause, ctx);
+    }
+}
+
+/// Command: the key was removed.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Retire;
+
+impl Handler<Retire> for KeyActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Retire, ctx: &mut Context<Self>) {
+        ctx.stop();
     }
 }
 

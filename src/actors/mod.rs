@@ -11,6 +11,7 @@ pub mod balancer;
 pub mod card;
 pub mod cluster;
 pub mod directory;
+pub mod follower;
 pub mod key;
 pub mod lease;
 pub mod logger;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::{Observe, card::KeyCard, directory::Listed, key::KeyActor};
+use super::{Observe, card::KeyCard, cluster::News, directory::Listed, key::KeyActor};
 use crate::{
     balance::{
         breaker::{self, Availability, Cause, HealthSnapshot, KeyHealth, Routing, StateSnapshot},
@@ -18,7 +18,7 @@ use crate::{
     },
     db::{Database, keys::StoredKey},
     domain::{
-        key::{ApiKey, KeyAbout, KeyFigures, KeyId},
+        key::{ApiKey, KeyAbout, KeyFigures, KeyId, KeySwitches},
         placement::KeyPlacement,
         time::Now,
     },
@@ -26,6 +26,7 @@ use crate::{
 
 mod delivery;
 mod failures;
+mod following;
 mod forecasts;
 mod history;
 mod labels;
@@ -40,6 +41,7 @@ mod workers;
 
 use delivery::Undelivered;
 pub use delivery::{ForgiveKeys, SettleKeys};
+pub use following::KeysFound;
 use forecasts::Forecasts;
 use history::History;
 pub use labels::{KeyLabel, MaskKeys};
@@ -110,18 +112,21 @@ pub struct PoolKey {
     pub placement: KeyPlacement,
     pub about: KeyAbout,
     pub health: Option<HealthSnapshot>,
+    pub switches: KeySwitches,
     pub figures: KeyFigures,
 }
 
 impl From<StoredKey> for PoolKey {
     fn from(stored: StoredKey) -> Self {
+        let is_forgotten = stored.switches.reset_at_ms > stored.health_at_ms;
         Self {
             id: stored.id,
             secret: stored.key,
             placement: stored.placement,
             about: stored.about,
             // A newer version may have written what this one does not understand.
-            health: stored.health.and_then(|json| serde_json::from_str(&json).ok()),
+            health: stored.health.filter(|_| !is_forgotten).and_then(|json| serde_json::from_str(&json).ok()),
+            switches: stored.switches,
             figures: stored.figures,
         }
     }
@@ -129,6 +134,7 @@ impl From<StoredKey> for PoolKey {
 
 struct Entry {
     card: Arc<KeyCard>,
+    switches: KeySwitches,
     actor: Addr<KeyActor>,
     health: Arc<HealthSnapshot>,
     routing: Arc<Routing>,
@@ -161,6 +167,8 @@ pub struct Supervisor {
     balancers: Vec<Subscribe>,
     saving: Saving,
     history: History,
+    /// For other nodes, if there may be any.
+    news: Option<Arc<News>>,
     undelivered: Undelivered,
     respawned_after_panic: u64,
     respawned_after_stop: u64,
@@ -186,6 +194,7 @@ impl Supervisor {
             balancers: Vec::new(),
             saving: Saving::default(),
             history: History::default(),
+            news: None,
             undelivered: Undelivered::new(),
             respawned_after_panic: 0,
             respawned_after_stop: 0,
@@ -194,7 +203,8 @@ impl Supervisor {
 
     fn spawn_key(&mut self, key: PoolKey, ctx: &mut Context<Self>) {
         let now = Now::read();
-        let mut health = match &key.health {
+        let before = key.known_health(self.max_failures, now);
+        let mut health = match &before {
             Some(snapshot) => KeyHealth::restore(snapshot, self.max_failures, now),
             None => KeyHealth::new(self.max_failures),
         };
@@ -208,6 +218,7 @@ impl Supervisor {
         let card = KeyCard { id: key.id, secret: key.secret, about, placement, place };
         let entry = Entry {
             card: Arc::new(card),
+            switches: key.switches,
             actor,
             health: snapshot.shared(),
             routing: routing.shared(),
@@ -218,7 +229,7 @@ impl Supervisor {
             self.announce(&[entry.route()]);
         }
         self.keys.insert(key.id, Box::new(entry));
-        if let Some(before) = key.health {
+        if let Some(before) = before {
             self.tell_what_ended(key.id, &before, now, ctx);
         }
     }

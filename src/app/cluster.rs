@@ -1,13 +1,22 @@
 //! How this node meets others.
 
+use std::sync::Arc;
+
+use actix::Addr;
 use uuid::Uuid;
 
 use crate::{
+    actors::{
+        cluster::OnChange,
+        follower::{FindKeys, KeyFollower, KeysTold},
+    },
     api::gateway::AdminDoor,
-    cluster::{NodeCard, Redis},
+    cluster::{ChangedKeys, NodeCard, Redis},
     config::Config,
-    domain::node::NodeId,
+    db::keys::{load_keys, load_some_keys},
+    domain::{key::KeyId, node::NodeId},
     secrets::Sealer,
+    settings::keeper::{Keeper, RereadSettings},
 };
 
 /// Nodes that seal with the same key are of one gateway; others may use the same server and hear nothing of them.
@@ -15,6 +24,25 @@ pub fn redis(config: &Config, sealer: &Sealer) -> Option<Redis> {
     let print = sealer.fingerprint("nodes of one gateway");
     let namespace: String = print[..8].iter().map(|byte| format!("{byte:02x}")).collect();
     config.cluster.redis.clone().map(|url| Redis::new(url, &namespace))
+}
+
+/// Who hears of what other nodes have changed.
+pub fn on_change(keeper: Addr<Keeper>, follower: Addr<KeyFollower>) -> OnChange {
+    OnChange {
+        settings: Box::new(move || keeper.do_send(RereadSettings)),
+        keys: Box::new(move |keys| follower.do_send(KeysTold(keys))),
+    }
+}
+
+/// How changed keys are read.
+pub fn find_keys(sealer: Sealer) -> FindKeys {
+    Arc::new(move |conn, keys| match keys {
+        ChangedKeys::All => load_keys(conn, &sealer),
+        ChangedKeys::These(ids) => {
+            let ids: Vec<KeyId> = ids.iter().copied().collect();
+            load_some_keys(conn, &sealer, &ids)
+        }
+    })
 }
 
 /// Who this node is, from now to its end.

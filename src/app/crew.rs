@@ -10,6 +10,7 @@ use crate::{
     actors::{
         archive::{Archive, Unwritten},
         balancer::{Balancer, BalancerHandle},
+        cluster::News,
         directory::Directory,
         key::AllowFailures,
         logger::{LogQueue, Logger},
@@ -81,6 +82,7 @@ impl Crew {
         database: &Database,
         sealer: &Sealer,
         tokens: Arc<TokenStore>,
+        news: Option<Arc<News>>,
     ) -> Result<(Self, Threads), StartError> {
         let config = live.config.clone();
         let owners = storage::load_owners(&config, database)?;
@@ -118,7 +120,7 @@ impl Crew {
                 stored: ledgers,
             };
             Supervisor::start_in_arbiter(&threads.keys.handle(), move |_| {
-                Supervisor::new(keys, max_failures, projects, database).telling(logger)
+                Supervisor::new(keys, max_failures, projects, database).telling(logger).sharing(news)
             })
         };
         storage::read_pool(database, sealer, &to_pool)?;

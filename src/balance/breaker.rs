@@ -28,7 +28,7 @@ mod tests;
 
 pub use history::{Cause, history};
 pub use routing::{Availability, ModelCooldown, ModelReason, Routing, WARM_UP};
-pub use snapshot::{CooldownSnapshot, DisabledSnapshot, HealthSnapshot, ProjectFault, StateSnapshot};
+pub use snapshot::{CooldownSnapshot, HealthSnapshot, ProjectFault, StateSnapshot};
 
 /// How long a key stays out that is restricted to other addresses than ours. Nothing but an operator changes that,
 /// so it is looked at again now and then only.

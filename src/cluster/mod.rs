@@ -6,4 +6,4 @@ mod link;
 mod message;
 
 pub use link::{Hearing, Link, LinkError, Redis};
-pub use message::{Change, NodeCard, Seen, Word};
+pub use message::{Change, ChangedKeys, NodeCard, Seen, Word};

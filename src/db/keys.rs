@@ -3,19 +3,22 @@
 mod configured;
 mod deletion;
 mod edit;
+mod switches;
 
-pub use configured::{KeysFollowed, follow_configured, put_health};
+pub use configured::{KeysFollowed, follow_configured};
 pub use deletion::{delete_keys, purge_deleted, restore_keys};
 pub use edit::{change_keys, find_prints, insert_keys};
+pub use switches::steer_keys;
 
 use std::collections::{HashMap, HashSet};
 
 use diesel::{connection::DefaultLoadingMode, prelude::*};
 
+use self::switches::SwitchesRow;
 use super::{DbConnection, all_or_nothing, counters, key_events::insert_new_events, schema::keys};
 use crate::{
     domain::{
-        key::{ApiKey, KeyAbout, KeyFigures, KeyId, KeyOrigin},
+        key::{ApiKey, KeyAbout, KeyFigures, KeyId, KeyOrigin, KeySwitches},
         key_event::{KeyEvent, KeyEventBy, KeyEventKind},
         placement::{KeyPlacement, PlacedKey, ProjectName, Tier},
     },
@@ -51,10 +54,11 @@ pub struct StoredKey {
     /// JSON of the last checkpoint; opaque here.
     pub health: Option<String>,
     pub health_at_ms: Option<i64>,
+    pub switches: KeySwitches,
     pub figures: KeyFigures,
 }
 
-/// All keys, and the ids of those that the encryption key in use does not open.
+/// Keys, and the ids of those that the encryption key in use does not open.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoadedKeys {
     pub keys: Vec<StoredKey>,
@@ -123,6 +127,8 @@ struct Row {
     health_at_ms: Option<i64>,
     #[diesel(embed)]
     placement: PlacementRow,
+    #[diesel(embed)]
+    switches: SwitchesRow,
     #[diesel(embed)]
     figures: FiguresRow,
 }
@@ -284,6 +290,19 @@ pub fn read_keys(
     open_rows(sealer, rows, tell)
 }
 
+/// Those of these keys that there are.
+pub fn load_some_keys(conn: &mut DbConnection, sealer: &Sealer, ids: &[KeyId]) -> QueryResult<LoadedKeys> {
+    let mut loaded = LoadedKeys::default();
+    for chunk in ids.chunks(CHUNK) {
+        let here = keys::table
+            .filter(keys::id.eq_any(chunk.iter().map(|id| id.0)))
+            .filter(keys::origin.ne(REMOVED).and(keys::deleted_at_ms.is_null()));
+        let rows: Vec<Row> = here.order(keys::id).select(Row::as_select()).load(conn)?;
+        loaded.unreadable.extend(open_rows(sealer, rows.into_iter().map(Ok), |key| loaded.keys.push(key))?);
+    }
+    Ok(loaded)
+}
+
 fn open_rows(
     sealer: &Sealer,
     rows: impl Iterator<Item = QueryResult<Row>>,
@@ -310,6 +329,7 @@ fn open_row(sealer: &Sealer, row: Row) -> Option<StoredKey> {
         placement: row.placement.into(),
         health: row.health,
         health_at_ms: row.health_at_ms,
+        switches: row.switches.into(),
         figures: row.figures.into(),
     })
 }

@@ -60,6 +60,45 @@ mod tests {
         assert!(first.contains(&"request_logs".to_owned()));
     }
 
+    #[test]
+    fn keys_that_were_disabled_before_there_were_switches_stay_so() {
+        use crate::db::schema::keys::{self, dsl};
+        use diesel::prelude::*;
+
+        let mut conn = DbConnection::establish(":memory:").unwrap();
+        run(&mut conn).unwrap();
+        while tables_have_switches(&mut conn) {
+            conn.revert_last_migration(MIGRATIONS).unwrap();
+        }
+        let healths = [
+            "NULL",
+            r#"'{"state":"active"}'"#,
+            r#"'{"state":"active","disabled":{"until_ms":77}}'"#,
+            r#"'{"state":"active","disabled":{"until_ms":null}}'"#,
+            "'no JSON'",
+        ];
+        for (id, health) in healths.iter().enumerate() {
+            let row = format!(
+                "INSERT INTO keys (id, fingerprint, sealed, origin, created_at_ms, weight, health)
+                VALUES ({id}, x'0{id}', x'00', 'admin', 5, 1, {health})"
+            );
+            sql_query(row).execute(&mut conn).unwrap();
+        }
+
+        run(&mut conn).unwrap();
+
+        let switches = keys::table.select((dsl::disabled, dsl::disabled_until_ms)).order(dsl::id);
+        let off = (false, None);
+        assert_eq!(
+            switches.load::<(bool, Option<i64>)>(&mut conn).unwrap(),
+            [off, off, (true, Some(77)), (true, None), off]
+        );
+    }
+
+    fn tables_have_switches(conn: &mut DbConnection) -> bool {
+        sql_query("SELECT disabled FROM keys").execute(conn).is_ok()
+    }
+
     /// Of two with the same version one would be left out without a word.
     #[test]
     fn every_migration_has_a_version_of_its_own() {

@@ -46,6 +46,9 @@ diesel::table! {
         last_used_at_ms -> Nullable<BigInt>,
         last_error -> Nullable<Text>,
         deleted_at_ms -> Nullable<BigInt>,
+        disabled -> Bool,
+        disabled_until_ms -> Nullable<BigInt>,
+        reset_at_ms -> Nullable<BigInt>,
     }
 }
 

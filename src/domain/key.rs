@@ -92,6 +92,46 @@ pub struct KeyAbout {
     pub created_at_ms: i64,
 }
 
+/// What operators have set of a key by hand. It holds on all nodes, whatever each of them has learnt of the key.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct KeySwitches {
+    pub disabled: Option<DisabledUntil>,
+    /// What was held against the key before that is forgotten.
+    pub reset_at_ms: Option<i64>,
+}
+
+/// A key is out of use by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DisabledUntil {
+    /// Unix milliseconds. None: until somebody enables it.
+    pub until_ms: Option<i64>,
+}
+
+/// What an operator does with a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Steering {
+    Disable(DisabledUntil),
+    Enable,
+    /// Nothing is held against it any more.
+    Reset,
+}
+
+impl KeySwitches {
+    /// They are so after this was done.
+    pub fn steer(&mut self, steering: Steering, now_ms: i64) {
+        match steering {
+            Steering::Disable(disabled) => self.disabled = Some(disabled),
+            Steering::Enable => self.disabled = None,
+            Steering::Reset => self.reset_at_ms = Some(now_ms),
+        }
+    }
+
+    /// Whether the key is out of use by hand at that time.
+    pub fn disabled_at(&self, now_ms: i64) -> Option<DisabledUntil> {
+        self.disabled.filter(|disabled| disabled.until_ms.is_none_or(|until_ms| until_ms > now_ms))
+    }
+}
+
 /// How long the deletion of a key can be taken back, and other things that are done to keys.
 pub const UNDONE_WITHIN: Duration = Duration::from_secs(10 * 60);
 

@@ -42,6 +42,12 @@ impl Now {
         if ahead > FARTHEST { self.instant } else { self.instant + ahead }
     }
 
+    /// The instant of a time that somebody has chosen, however far ahead; one that has passed is now.
+    pub fn instant_chosen(self, unix_ms: i64) -> Instant {
+        let ahead = u64::try_from(unix_ms.saturating_sub(self.unix_ms())).unwrap_or(0);
+        self.instant.checked_add(Duration::from_millis(ahead)).unwrap_or(self.instant)
+    }
+
     /// The same moment a while later, on both clocks.
     pub fn after(self, span: Duration) -> Self {
         let delta = TimeDelta::from_std(span).unwrap_or(TimeDelta::MAX);
@@ -102,5 +108,8 @@ mod tests {
         assert_eq!(now.instant_at(now.unix_ms_at(until)), until);
         assert_eq!(now.instant_at(now.unix_ms() - 5), now.instant);
         assert_eq!(now.instant_at(i64::MAX), now.instant);
+        let in_ten_years = now.unix_ms() + 10 * 365 * 86_400_000;
+        assert_eq!(now.unix_ms_at(now.instant_chosen(in_ten_years)), in_ten_years);
+        assert_eq!(now.instant_chosen(5), now.instant);
     }
 }

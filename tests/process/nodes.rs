@@ -1,5 +1,6 @@
 //! Several nodes over one database and one Redis.
 
+mod keys;
 mod redis;
 
 use std::{
@@ -27,8 +28,13 @@ struct Pool {
 
 impl Pool {
     async fn new() -> Self {
+        Self::of(&[KEY]).await
+    }
+
+    /// Whose keys Google accepts, in use or not.
+    async fn of(keys: &[&str]) -> Self {
         let redis = Cleaner { encryption_key: format!("a passphrase for {}", uuid::Uuid::new_v4()) };
-        Self { sim: healthy_sim(&[KEY]).await, database: tempfile::tempdir().expect("a folder"), redis }
+        Self { sim: healthy_sim(keys).await, database: tempfile::tempdir().expect("a folder"), redis }
     }
 
     fn node(&self, name: &str, redis_url: &str) -> Place {

@@ -11,7 +11,10 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::{actors::tokens::Holder, cluster::Change};
+use crate::{
+    actors::tokens::Holder,
+    cluster::{Change, ChangedKeys},
+};
 
 /// Filled by all workers, emptied by the cluster's actor. A token is in it once, however often it was used meanwhile.
 #[derive(Debug, Default)]
@@ -25,12 +28,19 @@ pub struct News {
 pub(super) struct Untold {
     pub used: Vec<Arc<Holder>>,
     pub changed: BTreeSet<Change>,
+    pub keys: ChangedKeys,
 }
 
 impl News {
     /// Something was changed in the database.
     pub fn change(&self, change: Change) {
         self.lock().changed.insert(change);
+        self.arrived.notify_one();
+    }
+
+    /// Keys were changed in the database.
+    pub fn change_keys(&self, keys: ChangedKeys) {
+        self.lock().keys.add(keys);
         self.arrived.notify_one();
     }
 

@@ -3,7 +3,7 @@
 //! Each command is answered when the actors of its keys have judged and the supervisor has told the balancers, so that
 //! whoever then asks all balancers for anything knows that they have heard of it.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use futures_util::future::join_all;
@@ -14,11 +14,15 @@ use crate::{
     actors::{
         card::KeyCard,
         directory::Listing,
-        key::{Steer, Steering},
+        key::{Retire, Steer},
     },
-    db::keys::purge_deleted,
+    balance::breaker::Cause,
+    db::{
+        DbError,
+        keys::{purge_deleted, steer_keys},
+    },
     domain::{
-        key::{KeyAbout, KeyId, UNDONE_WITHIN},
+        key::{KeyAbout, KeyId, Steering, UNDONE_WITHIN},
         placement::KeyPlacement,
         time::Now,
     },
@@ -33,13 +37,8 @@ impl Handler<AddKeys> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, AddKeys(added): AddKeys, ctx: &mut Context<Self>) {
-        let ids: Vec<KeyId> = added.iter().map(|key| key.id).collect();
-        for key in added {
-            if !self.keys.contains_key(&key.id) {
-                self.spawn_key(key, ctx);
-            }
-        }
-        self.tell_of(&ids);
+        self.tell_nodes(added.iter().map(|key| key.id));
+        self.add(added, ctx);
     }
 }
 
@@ -52,16 +51,8 @@ impl Handler<RemoveKeys> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, RemoveKeys(ids): RemoveKeys, ctx: &mut Context<Self>) {
-        for key in ids {
-            // It may come back, and then as it was.
-            self.save_soon(key, ctx);
-            let Some(entry) = self.keys.remove(&key) else { continue };
-            self.projects.leave(key, &entry.place.ledger);
-            self.undelivered.remove(&key);
-            entry.actor.do_send(Steer(Steering::Retire));
-            self.announce(&[KeyRoute::Removed { key }]);
-            self.list(Listing::Removed(key));
-        }
+        self.tell_nodes(ids.iter().copied());
+        self.remove(ids, ctx);
     }
 }
 
@@ -102,6 +93,61 @@ impl Handler<PlaceKeys> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, PlaceKeys(placed): PlaceKeys, _: &mut Context<Self>) {
+        self.tell_nodes(placed.iter().map(|(key, ..)| *key));
+        self.place(placed);
+    }
+}
+
+/// Command: do this with these keys. Answered with the number of those that did it; where it cannot be stored, none does.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<usize, DbError>")]
+pub struct SteerKeys {
+    pub keys: Vec<KeyId>,
+    pub steering: Steering,
+}
+
+/// Stored first, so that what is read meanwhile of what other nodes have done does not undo it.
+impl Handler<SteerKeys> for Supervisor {
+    type Result = ResponseActFuture<Self, Result<usize, DbError>>;
+
+    fn handle(&mut self, SteerKeys { keys, steering }: SteerKeys, _: &mut Context<Self>) -> Self::Result {
+        let now_ms = Now::read().unix_ms();
+        let known: Vec<KeyId> = keys.into_iter().filter(|key| self.keys.contains_key(key)).collect();
+        let ids = known.clone();
+        let storing = self.database.write(move |conn| steer_keys(conn, &ids, steering, now_ms));
+        let steering = storing.into_actor(self).then(move |stored, supervisor, _| {
+            let asked = stored.map(|()| supervisor.steer(&known, steering, now_ms));
+            async move { Ok(asked?.await) }.into_actor(supervisor)
+        });
+        Box::pin(steering)
+    }
+}
+
+impl Supervisor {
+    pub(super) fn add(&mut self, added: Vec<PoolKey>, ctx: &mut Context<Self>) {
+        let ids: Vec<KeyId> = added.iter().map(|key| key.id).collect();
+        for key in added {
+            if !self.keys.contains_key(&key.id) {
+                self.spawn_key(key, ctx);
+            }
+        }
+        self.tell_of(&ids);
+    }
+
+    pub(super) fn remove(&mut self, ids: Vec<KeyId>, ctx: &mut Context<Self>) {
+        for key in ids {
+            // It may come back, and then as it was.
+            self.save_soon(key, ctx);
+            let Some(entry) = self.keys.remove(&key) else { continue };
+            self.projects.leave(key, &entry.place.ledger);
+            self.undelivered.remove(&key);
+            entry.actor.do_send(Retire);
+            self.announce(&[KeyRoute::Removed { key }]);
+            self.list(Listing::Removed(key));
+        }
+    }
+
+    pub(super) fn place(&mut self, placed: Vec<(KeyId, KeyPlacement, KeyAbout)>) {
         let now = Now::read();
         let ids: Vec<KeyId> = placed.iter().map(|(key, ..)| *key).collect();
         for (key, placement, about) in placed {
@@ -117,28 +163,24 @@ impl Handler<PlaceKeys> for Supervisor {
         }
         self.tell_of(&ids);
     }
-}
 
-/// Command: do this with these keys. Answered with the number of those that did it.
-#[derive(Debug, Message)]
-#[rtype(result = "usize")]
-pub struct SteerKeys {
-    pub keys: Vec<KeyId>,
-    pub steering: Steering,
-}
-
-impl Handler<SteerKeys> for Supervisor {
-    type Result = ResponseFuture<usize>;
-
-    fn handle(&mut self, SteerKeys { keys, steering }: SteerKeys, _: &mut Context<Self>) -> Self::Result {
-        let actors =
-            keys.iter().filter_map(|key| self.keys.get(key)).map(|entry| entry.actor.send(Steer(steering)));
-        let asked = join_all(actors);
-        Box::pin(async move { asked.await.iter().filter(|answer| answer.is_ok()).count() })
+    fn steer(
+        &mut self,
+        keys: &[KeyId],
+        steering: Steering,
+        now_ms: i64,
+    ) -> impl Future<Output = usize> + use<> {
+        self.tell_nodes(keys.iter().copied());
+        let cause = if steering == Steering::Reset { Cause::Reset } else { Cause::Switch };
+        let mut asked = Vec::with_capacity(keys.len());
+        for key in keys {
+            let Some(entry) = self.keys.get_mut(key) else { continue };
+            entry.switches.steer(steering, now_ms);
+            asked.push(entry.actor.send(Steer { steering, cause }));
+        }
+        async { join_all(asked).await.iter().filter(|answer| answer.is_ok()).count() }
     }
-}
 
-impl Supervisor {
     /// Tells balancers and the directory how these keys stand.
     pub(super) fn tell_of(&self, keys: &[KeyId]) {
         let known = keys.iter().filter_map(|key| self.keys.get(key));

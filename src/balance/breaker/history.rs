@@ -24,6 +24,8 @@ pub enum Cause {
     /// An operator disabled or enabled it.
     Switch,
     Reset,
+    /// An operator has done it on another node, which has told the history.
+    Elsewhere,
 }
 
 impl Cause {
@@ -33,7 +35,7 @@ impl Cause {
             Self::Recheck => KeyEventBy::Recheck,
             Self::Sibling => KeyEventBy::Project,
             Self::Time => KeyEventBy::Time,
-            Self::Verify | Self::Switch | Self::Reset => KeyEventBy::Operator,
+            Self::Verify | Self::Switch | Self::Reset | Self::Elsewhere => KeyEventBy::Operator,
         }
     }
 
@@ -43,7 +45,7 @@ impl Cause {
             Self::Attempt(outcome) => Some(outcome),
             Self::Storm => Some("storm"),
             Self::Verify => Some("verify"),
-            Self::Recheck | Self::Sibling | Self::Time | Self::Switch | Self::Reset => None,
+            Self::Recheck | Self::Sibling | Self::Time | Self::Switch | Self::Reset | Self::Elsewhere => None,
         }
     }
 }
@@ -56,6 +58,9 @@ pub fn history(
     cause: Cause,
     at_ms: i64,
 ) -> Vec<KeyEvent> {
+    if cause == Cause::Elsewhere {
+        return Vec::new();
+    }
     let event = |kind| KeyEvent {
         cause: cause.word().map(str::to_owned),
         ..KeyEvent::new(key, at_ms, kind, cause.by())

@@ -8,6 +8,7 @@ use super::{
     CoolingReason, Disabled, KeyHealth, KeyState, ModelReason, failures::Failures, models::ModelHealth,
 };
 use crate::domain::{
+    key::DisabledUntil,
     key_event::{StateName, word},
     model::ModelName,
     outcome::{BillingFault, KeyFault},
@@ -30,13 +31,7 @@ pub struct HealthSnapshot {
     pub cooldowns: Vec<CooldownSnapshot>,
     /// It is taken out of use by hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub disabled: Option<DisabledSnapshot>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DisabledSnapshot {
-    /// None: until somebody enables it.
-    pub until_ms: Option<i64>,
+    pub disabled: Option<DisabledUntil>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -160,7 +155,7 @@ impl KeyHealth {
             cooldowns,
             disabled: self
                 .disabled
-                .map(|disabled| DisabledSnapshot { until_ms: disabled.until().map(|at| now.unix_ms_at(at)) }),
+                .map(|disabled| DisabledUntil { until_ms: disabled.until().map(|at| now.unix_ms_at(at)) }),
         }
     }
 
@@ -188,7 +183,7 @@ impl KeyHealth {
             models: models.collect(),
             disabled: snapshot
                 .disabled
-                .map(|stored| Disabled::new(stored.until_ms.map(|until_ms| now.instant_at(until_ms)))),
+                .map(|stored| Disabled::new(stored.until_ms.map(|until_ms| now.instant_chosen(until_ms)))),
             ..Self::new(max_failures)
         }
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use diesel::prelude::*;
 
-use super::{KeySync, StoredKey, all_or_nothing, keys, load_keys, sync_configured};
+use super::{KeySync, StoredKey, all_or_nothing, load_keys, sync_configured};
 use crate::{
     db::DbConnection,
     domain::{
@@ -47,12 +47,6 @@ pub fn follow_configured(
         followed.gone = before.into_keys().collect();
         Ok(followed)
     })
-}
-
-/// Stores the health of a key, JSON that is opaque here.
-pub fn put_health(conn: &mut DbConnection, key: KeyId, health: &str) -> QueryResult<()> {
-    diesel::update(keys::table.find(key.0)).set(keys::health.eq(health)).execute(conn)?;
-    Ok(())
 }
 
 #[cfg(test)]

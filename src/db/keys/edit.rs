@@ -10,7 +10,7 @@ use super::{
 use crate::{
     db::{DbConnection, all_or_nothing},
     domain::{
-        key::{KeyAbout, KeyFigures, KeyId, KeyOrigin},
+        key::{KeyAbout, KeyFigures, KeyId, KeyOrigin, KeySwitches},
         key_event::{KeyEventBy, KeyEventKind},
         placement::{KeyPlacement, PlacedKey},
     },
@@ -72,6 +72,7 @@ pub fn insert_keys(
                 about: about.clone(),
                 health: None,
                 health_at_ms: None,
+                switches: KeySwitches::default(),
                 figures: KeyFigures::default(),
             });
         }

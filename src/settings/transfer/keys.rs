@@ -3,18 +3,18 @@
 use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::{Fate, Preview, from_hex, hex, is_text};
 use crate::{
     db::{
         DbConnection, QueryResult,
-        keys::{StoredKey, change_keys, insert_keys, load_keys, put_health},
+        keys::{StoredKey, change_keys, insert_keys, load_keys, steer_keys},
     },
     domain::{
-        key::{ApiKey, KeyAbout, KeyId, KeyOrigin},
+        key::{ApiKey, DisabledUntil, KeyAbout, KeyId, KeyOrigin, Steering},
         placement::{KeyPlacement, ModelRules, PlacedKey, ProjectName, Tier},
+        time::Now,
     },
     secrets::Sealer,
 };
@@ -73,7 +73,7 @@ pub struct KeysStored {
     pub added: Vec<StoredKey>,
     pub placed: Vec<(KeyId, KeyPlacement, KeyAbout)>,
     /// Keys that were there, and are disabled now, or enabled.
-    pub steered: Vec<(KeyId, Option<DisabledEntry>)>,
+    pub steered: Vec<(KeyId, Steering)>,
 }
 
 /// What is to be written.
@@ -168,15 +168,21 @@ pub(super) fn store(
     for mut key in insert_keys(conn, sealer, &placed, (None, &[]), now_ms)? {
         if let Some(wish) = by_key.remove(&key.key) {
             key.about = KeyAbout { label: wish.label, tags: wish.tags, ..key.about };
-            key.health = wish.disabled.map(|disabled| health_with(None, Some(disabled)));
+            if let Some(disabled) = wish.disabled {
+                let steering = Steering::Disable(disabled.into());
+                key.switches.steer(steering, now_ms);
+                steer_keys(conn, &[key.id], steering, now_ms)?;
+            }
             said.push((key.id, key.placement.clone(), key.about.clone()));
         }
         stored.added.push(key);
     }
     for (key, wish) in plan.changed {
         if disabled(&key) != wish.disabled {
-            stored.steered.push((key.id, wish.disabled));
-            put_health(conn, key.id, &health_with(key.health.as_deref(), wish.disabled))?;
+            let steering =
+                wish.disabled.map_or(Steering::Enable, |disabled| Steering::Disable(disabled.into()));
+            steer_keys(conn, &[key.id], steering, now_ms)?;
+            stored.steered.push((key.id, steering));
         }
         let about = KeyAbout { label: wish.label, tags: wish.tags, ..key.about.clone() };
         if about != key.about || wish.placement != key.placement {
@@ -185,11 +191,6 @@ pub(super) fn store(
     }
     said.extend(stored.placed.iter().cloned());
     change_keys(conn, &said)?;
-    for key in &stored.added {
-        if let Some(health) = &key.health {
-            put_health(conn, key.id, health)?;
-        }
-    }
     Ok(stored)
 }
 
@@ -240,24 +241,14 @@ fn hash(sealer: &Sealer, key: &ApiKey) -> String {
     hex(&sealer.fingerprint(key.expose()))
 }
 
-/// Of the stored health, whether the key is out of use by hand.
+/// Whether the key is out of use by hand; a time that is over has ended that.
 fn disabled(stored: &StoredKey) -> Option<DisabledEntry> {
-    let health: Value = serde_json::from_str(stored.health.as_deref()?).ok()?;
-    serde_json::from_value(health.get("disabled")?.clone()).ok()
+    let disabled = stored.switches.disabled_at(Now::read().unix_ms())?;
+    Some(DisabledEntry { until_ms: disabled.until_ms })
 }
 
-/// The same health, disabled or not.
-fn health_with(health: Option<&str>, disabled: Option<DisabledEntry>) -> String {
-    let health = health.and_then(|json| serde_json::from_str(json).ok());
-    let mut health: Value = health.unwrap_or_else(|| json!({"state": "active"}));
-    match (disabled, health.as_object_mut()) {
-        (Some(disabled), Some(fields)) => {
-            fields.insert("disabled".to_owned(), json!(disabled));
-        }
-        (None, Some(fields)) => {
-            fields.remove("disabled");
-        }
-        (_, None) => {}
+impl From<DisabledEntry> for DisabledUntil {
+    fn from(DisabledEntry { until_ms }: DisabledEntry) -> Self {
+        Self { until_ms }
     }
-    health.to_string()
 }

@@ -4,16 +4,18 @@ use super::*;
 use crate::{
     db::{
         client_tokens::{MADE, StoredToken, insert_token, load_tokens},
-        keys::{insert_keys, load_keys, put_health},
+        keys::{insert_keys, load_keys, steer_keys},
         test_database,
     },
     domain::{
-        key::{ApiKey, KeyId},
+        key::{ApiKey, DisabledUntil, KeyId, Steering},
         placement::{KeyPlacement, PlacedKey},
     },
     secrets::{EncryptionKey, Secret, shown_prefix},
 };
 
+/// A time that is not over while the tests run.
+const LATER_MS: i64 = 4_000_000_000_000;
 const ALL: Parts = Parts { with_secrets: true, with_keys: true, with_tokens: true };
 
 fn sealer(passphrase: &str) -> Sealer {
@@ -50,7 +52,8 @@ fn fill(conn: &mut DbConnection, sealer: &Sealer) {
     let first = PlacedKey { key: ApiKey::parse("AIzaSy-first-0001").unwrap(), placement };
     let second: PlacedKey = ApiKey::parse("AIzaSy-second-002").unwrap().into();
     insert_keys(conn, sealer, &[first, second], (Some("mine"), &["a".to_owned()]), 5).unwrap();
-    put_health(conn, KeyId(2), r#"{"state":"active","disabled":{"until_ms":77}}"#).unwrap();
+    let disabled = DisabledUntil { until_ms: Some(LATER_MS) };
+    steer_keys(conn, &[KeyId(2)], Steering::Disable(disabled), 6).unwrap();
     insert_token(conn, &token(sealer, "sk-of-research")).unwrap();
 }
 
@@ -119,8 +122,8 @@ fn what_was_changed_since_is_put_back() {
             let stored = holders.store(conn, &sealer, 9)?;
 
             assert_eq!((stored.added.len(), stored.placed[0].1.weight), (0, 9));
-            assert_eq!(stored.steered, [(KeyId(2), None)]);
-            assert!(!load_keys(conn, &sealer)?.keys[1].health.as_ref().unwrap().contains("disabled"));
+            assert_eq!(stored.steered, [(KeyId(2), Steering::Enable)]);
+            assert_eq!(load_keys(conn, &sealer)?.keys[1].switches.disabled, None);
             assert!(load_tokens(conn)?[0].terms.contains(r#""requests_per_day":8"#));
             Ok(())
         })

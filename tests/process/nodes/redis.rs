@@ -6,6 +6,7 @@ use std::{
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
+        mpsc::{self, Receiver},
     },
     thread,
 };
@@ -67,6 +68,35 @@ fn join(client: TcpStream, open: &Mutex<Vec<TcpStream>>) {
             let _ = io::copy(&mut from, &mut to);
             let _ = to.shutdown(Shutdown::Both);
         });
+    }
+}
+
+/// Hears whatever nodes tell each other, as anybody who may use the server could.
+pub struct Eavesdropper(Receiver<String>);
+
+impl Eavesdropper {
+    pub fn start() -> Self {
+        let client = redis::Client::open(format!("redis://{}/0", server())).expect("an address");
+        let mut connection = client.get_connection().expect("Redis answers");
+        let (tell, told) = mpsc::channel();
+        let (ready, is_ready) = mpsc::channel();
+        thread::spawn(move || {
+            let mut hearing = connection.as_pubsub();
+            hearing.psubscribe("gemini-balance:*").expect("it subscribes");
+            ready.send(()).expect("somebody waits");
+            while let Ok(word) = hearing.get_message().and_then(|message| message.get_payload()) {
+                if tell.send(word).is_err() {
+                    return;
+                }
+            }
+        });
+        is_ready.recv().expect("it subscribes");
+        Self(told)
+    }
+
+    /// Everything so far.
+    pub fn heard(&self) -> String {
+        self.0.try_iter().collect::<Vec<_>>().join("\n")
     }
 }
 

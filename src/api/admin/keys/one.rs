@@ -13,7 +13,6 @@ use super::{all_have_heard, is_text, look_up, not_stored, read_tags, view::KeyVi
 use crate::{
     actors::{
         directory::KeyRow,
-        key::Steering,
         supervisor::{PlaceKeys, SteerKeys},
     },
     api::{
@@ -24,7 +23,7 @@ use crate::{
     },
     db::keys::change_keys,
     domain::{
-        key::KeyAbout,
+        key::{DisabledUntil, KeyAbout, Steering},
         key_event::StateName,
         placement::{KeyPlacement, ModelRules, ProjectName, Tier},
         quota::ModelPattern,
@@ -158,7 +157,8 @@ pub async fn update_key(
         let _ = gateway.supervisor.send(PlaceKeys(changed)).await;
     }
     if let Some(steering) = steering {
-        let _ = gateway.supervisor.send(SteerKeys { keys: vec![row.id], steering }).await;
+        let steered = gateway.supervisor.send(SteerKeys { keys: vec![row.id], steering }).await;
+        steered.map_err(|_| ApiError::Internal)?.map_err(not_stored)?;
     }
     all_have_heard(&gateway).await;
     let (view, version) = versioned(&look_up(&gateway, &id).await?);
@@ -222,7 +222,7 @@ impl KeyChanges {
     fn steering(&self) -> Result<Option<Steering>, AdminError> {
         match (self.state, self.until_ms) {
             (Some(Switch::Disabled), until_ms) => {
-                Ok(Some(Steering::Disable { until_ms: read_until(until_ms)? }))
+                Ok(Some(Steering::Disable(DisabledUntil { until_ms: read_until(until_ms)? })))
             }
             (_, Some(_)) => Err(AdminError::field("until_ms", "goes with the state `disabled` alone")),
             (Some(Switch::Active), None) => Ok(Some(Steering::Enable)),

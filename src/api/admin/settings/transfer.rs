@@ -15,8 +15,7 @@ use crate::{
     actors::{
         Observe,
         balancer::BalancerSnapshot,
-        key::Steering,
-        supervisor::{AddKeys, Checkpoint, PlaceKeys, SteerKeys, Supervisor},
+        supervisor::{AddKeys, PlaceKeys, SteerKeys, Supervisor},
         tokens::TokenStore,
     },
     api::{
@@ -63,7 +62,6 @@ pub async fn export_settings(
     JsonBody(export): JsonBody<Export>,
 ) -> Result<HttpResponse, Failure<Admin>> {
     let Export { include_secrets: with_secrets, keys: with_keys, tokens: with_tokens } = export;
-    save_health(&gateway).await;
     let parts = Parts { with_secrets, with_keys, with_tokens };
     let asked = gateway.settings.send(ExportDocument(parts)).await.map_err(|_| ApiError::Internal)?;
     let document = asked.map_err(unreadable)?;
@@ -116,7 +114,6 @@ pub async fn import_settings(
     let (settings, holders) = document.split();
     let is_about_access = settings.contains_key("AUTH_TOKEN");
     let wanted = Wanted::Document(settings.into_iter().collect());
-    save_health(&gateway).await;
     let (reading, sealer) = (holders.clone(), gateway.sealer.clone());
     let previews =
         gateway.database.read(move |conn| reading.preview(conn, &sealer)).await.map_err(unreadable)?;
@@ -143,11 +140,6 @@ pub async fn import_settings(
     Ok(Json(Imported { changed: outcome.changed, ignored: outcome.ignored, keys, tokens }))
 }
 
-/// Which keys are disabled is read from the database, where it arrives a little later.
-async fn save_health(gateway: &Gateway) {
-    let _ = gateway.supervisor.send(Checkpoint).await;
-}
-
 fn unreadable(failure: DbError) -> ApiError {
     error!(error = %failure, "keys and tokens could not be read");
     ApiError::Internal
@@ -172,11 +164,7 @@ fn storing(holders: Holders, gateway: &Gateway) -> Store {
 async fn use_keys(supervisor: &Addr<Supervisor>, stored: KeysStored) {
     supervisor.do_send(AddKeys(stored.added.into_iter().map(Into::into).collect()));
     supervisor.do_send(PlaceKeys(stored.placed));
-    for (key, disabled) in stored.steered {
-        let steering = match disabled {
-            Some(disabled) => Steering::Disable { until_ms: disabled.until_ms },
-            None => Steering::Enable,
-        };
+    for (key, steering) in stored.steered {
         let _ = supervisor.send(SteerKeys { keys: vec![key], steering }).await;
     }
     let _ = supervisor.send(Observe::<Vec<BalancerSnapshot>>::new()).await;

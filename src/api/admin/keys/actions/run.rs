@@ -6,7 +6,6 @@ use super::{Task, Undo};
 use crate::{
     actors::{
         directory::KeyRow,
-        key::Steering,
         supervisor::{PlaceKeys, SteerKeys},
     },
     api::{
@@ -18,7 +17,7 @@ use crate::{
     },
     db::keys::change_keys,
     domain::{
-        key::{KeyAbout, KeyId},
+        key::{DisabledUntil, KeyAbout, KeyId, Steering},
         placement::KeyPlacement,
     },
     services::recheck::VerifyKeys,
@@ -48,7 +47,8 @@ pub fn start(gateway: Data<Gateway>, running: Running, task: Task, rows: Vec<Key
             Task::Disable { until_ms } => {
                 let was_enabled = rows.iter().filter(|row| row.health.disabled.is_none()).map(|row| row.id);
                 let undo = Undo::Enable(was_enabled.collect());
-                steer(&gateway, &running, &ids(&rows), Steering::Disable { until_ms }, "disabled").await;
+                let steering = Steering::Disable(DisabledUntil { until_ms });
+                steer(&gateway, &running, &ids(&rows), steering, "disabled").await;
                 Some(undo)
             }
             Task::Delete => delete(&gateway, &running, &rows).await,
@@ -75,7 +75,8 @@ pub fn undo(gateway: Data<Gateway>, running: Running, undo: Undo) {
             }
             Undo::Disable(keys) => {
                 for (key, until_ms) in keys {
-                    steer(&gateway, &running, &[key], Steering::Disable { until_ms }, "disabled").await;
+                    let steering = Steering::Disable(DisabledUntil { until_ms });
+                    steer(&gateway, &running, &[key], steering, "disabled").await;
                 }
             }
             Undo::Restore(keys) => bring_back(&gateway, &running, &keys).await,
@@ -114,9 +115,16 @@ async fn steer(
         if running.is_cancelled() {
             break;
         }
-        let steered = gateway.supervisor.send(SteerKeys { keys: step.to_vec(), steering }).await.unwrap_or(0);
-        running.count(outcome, steered);
-        running.count("gone", step.len() - steered);
+        match gateway.supervisor.send(SteerKeys { keys: step.to_vec(), steering }).await {
+            Ok(Ok(steered)) => {
+                running.count(outcome, steered);
+                running.count("gone", step.len() - steered);
+            }
+            Ok(Err(failure)) => {
+                fail(running, step.iter().map(|id| (*id, String::new())), &failure.to_string());
+            }
+            Err(_) => running.count("gone", step.len()),
+        }
     }
     None
 }
