@@ -22,7 +22,7 @@ use tokio::{
 use tracing::warn;
 
 use self::{
-    crew::{Crew, Threads},
+    crew::{Crew, Nodes, Threads},
     enforcer::Enforcer,
     live::Live,
     worker::Shared,
@@ -31,7 +31,7 @@ use crate::{
     actors::{
         Observe,
         archive::Archive,
-        cluster::{Cluster, Leave, News},
+        cluster::{Cluster, Lead, Leave, News},
         follower::KeyFollower,
         logger::{Flush, Logger},
         registrar::{Registrar, SaveOwners},
@@ -105,7 +105,9 @@ pub async fn start(loaded: Loaded, log_level: LevelSwitch) -> Result<Running, St
     let admin = Arc::new(access::admin_door(&config.auth, &config.storage, &sealer)?);
     let (live, states) = watch::channel(Arc::new(Live::new(config.clone())));
 
-    let (crew, threads) = Crew::start(&states.borrow(), &database, &sealer, tokens.clone(), told.clone())?;
+    let lead = Arc::<Lead>::default();
+    let nodes = Nodes { news: told.clone(), lead: lead.clone() };
+    let (crew, threads) = Crew::start(&states.borrow(), &database, &sealer, tokens.clone(), nodes)?;
     let keeper = {
         let (crew, database, sealer) = (crew.clone(), database.clone(), sealer.clone());
         let (tokens, admin) = (tokens.clone(), admin.clone());
@@ -129,7 +131,7 @@ pub async fn start(loaded: Loaded, log_level: LevelSwitch) -> Result<Running, St
         news.change_keys(ChangedKeys::All);
         let tokens = tokens.clone();
         Cluster::start_in_arbiter(&threads.cluster.handle(), move |_| {
-            Cluster::new(card, redis, tokens, news, on_change)
+            Cluster::new(card, redis, tokens, news, lead, on_change)
         })
     };
     let (outbox_guard, outboxes) = mpsc::channel(1);

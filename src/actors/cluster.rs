@@ -4,6 +4,7 @@
 //! know here. While Redis is away nothing is told and nothing heard, and each node goes by what it knows; when it is back,
 //! all is told and read once more. Without Redis the actor is there as well and knows of one node.
 
+mod lead;
 mod news;
 mod snapshot;
 
@@ -22,6 +23,7 @@ use crate::{
     domain::{client::TokenId, node::NodeId, time::Now},
 };
 
+pub use lead::Lead;
 pub use news::News;
 pub use snapshot::{ClusterSnapshot, NodeSeen, RedisSnapshot};
 
@@ -47,11 +49,14 @@ pub struct Cluster {
     redis: Option<Redis>,
     tokens: Arc<TokenStore>,
     news: Arc<News>,
+    lead: Arc<Lead>,
     on_change: OnChange,
     line: Line,
     /// Attempts in a row that have failed.
     failures: u32,
     others: Vec<Seen>,
+    /// Who has the lead, while that is known.
+    leader: Option<NodeId>,
     told: u64,
     heard: u64,
 }
@@ -86,6 +91,7 @@ impl Cluster {
         redis: Option<Redis>,
         tokens: Arc<TokenStore>,
         news: Arc<News>,
+        lead: Arc<Lead>,
         on_change: OnChange,
     ) -> Self {
         let line = match &redis {
@@ -97,10 +103,12 @@ impl Cluster {
             redis,
             tokens,
             news,
+            lead,
             on_change,
             line,
             failures: 0,
             others: Vec::new(),
+            leader: None,
             told: 0,
             heard: 0,
         }
@@ -112,11 +120,15 @@ impl Cluster {
         let connecting = async move {
             let (link, hearing) = redis.connect().await?;
             let seen = link.greet(&card).await?;
+            let leader = link.take_lead(&card.id).await?;
             let stored = link.stored(all_ids(&tokens, |_| true), Now::read().unix_ms()).await?;
-            Ok((link, hearing, seen, stored))
+            Ok((link, hearing, seen, leader, stored))
         };
         ctx.spawn(connecting.into_actor(self).map(|joined, cluster, ctx| match joined {
-            Ok((link, hearing, seen, stored)) => cluster.join(link, hearing, seen, &stored, ctx),
+            Ok((link, hearing, seen, leader, stored)) => {
+                cluster.know_leader(leader);
+                cluster.join(link, hearing, seen, &stored, ctx);
+            }
             Err(failure) => cluster.lose(&failure, ctx),
         }));
     }
@@ -173,6 +185,8 @@ impl Cluster {
         self.line = Line::Down { since_ms, error };
         // What they may let in is not to be guessed while nothing is heard.
         self.news.know_of(0);
+        self.leader = None;
+        self.lead.set(true);
         self.failures += 1;
         ctx.run_later(wait, Self::connect);
     }
@@ -220,12 +234,14 @@ impl Cluster {
         let (link, card, tokens) = (link.clone(), self.card.clone(), self.tokens.clone());
         let greeting = async move {
             let seen = link.greet(&card).await?;
+            let leader = link.take_lead(&card.id).await?;
             let unknown = all_ids(&tokens, |holder| !holder.has_joined());
-            Ok((seen, link.stored(unknown, Now::read().unix_ms()).await?))
+            Ok((seen, leader, link.stored(unknown, Now::read().unix_ms()).await?))
         };
         let task = ctx.spawn(greeting.into_actor(self).map(|greeted, cluster, ctx| match greeted {
-            Ok((seen, stored)) => {
+            Ok((seen, leader, stored)) => {
                 cluster.see(seen);
+                cluster.know_leader(leader);
                 cluster.take_in(&stored);
                 cluster.greet_next(ctx.run_later(GREET_EVERY, Self::greet));
             }
@@ -238,6 +254,14 @@ impl Cluster {
         if let Line::Up { tasks, .. } = &mut self.line {
             tasks.greeting = task;
         }
+    }
+
+    fn know_leader(&mut self, leader: NodeId) {
+        let is_ours = leader == self.card.id;
+        if self.lead.set(is_ours) || self.leader.is_none() {
+            info!(is_ours, node = %leader, "scheduled work for all nodes is done by {}", if is_ours { "this one" } else { "another" });
+        }
+        self.leader = Some(leader);
     }
 
     /// Who is there. Of those who no longer are nothing is under way.

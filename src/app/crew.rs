@@ -10,7 +10,7 @@ use crate::{
     actors::{
         archive::{Archive, Unwritten},
         balancer::{Balancer, BalancerHandle},
-        cluster::News,
+        cluster::{Lead, News},
         directory::Directory,
         key::AllowFailures,
         logger::{LogQueue, Logger},
@@ -57,6 +57,13 @@ pub struct Crew {
     pub models: watch::Receiver<Arc<ModelList>>,
 }
 
+/// What ties them to other nodes.
+pub struct Nodes {
+    /// None if there are no others.
+    pub news: Option<Arc<News>>,
+    pub lead: Arc<Lead>,
+}
+
 /// Where they live; the threads end when they are stopped.
 pub struct Threads {
     keys: Arbiter,
@@ -82,7 +89,7 @@ impl Crew {
         database: &Database,
         sealer: &Sealer,
         tokens: Arc<TokenStore>,
-        news: Option<Arc<News>>,
+        nodes: Nodes,
     ) -> Result<(Self, Threads), StartError> {
         let config = live.config.clone();
         let owners = storage::load_owners(&config, database)?;
@@ -120,7 +127,7 @@ impl Crew {
                 stored: ledgers,
             };
             Supervisor::start_in_arbiter(&threads.keys.handle(), move |_| {
-                Supervisor::new(keys, max_failures, projects, database).telling(logger).sharing(news)
+                Supervisor::new(keys, max_failures, projects, database).telling(logger).sharing(nodes.news)
             })
         };
         storage::read_pool(database, sealer, &to_pool)?;
@@ -161,7 +168,7 @@ impl Crew {
             let (logger, archive, recheck) = (logger.clone(), archive.clone(), recheck.clone());
             let (registry, registrar, supervisor) = (registry.clone(), registrar.clone(), supervisor.clone());
             Scheduler::start_in_arbiter(&threads.services.handle(), move |_| {
-                Scheduler::new(config)
+                Scheduler::new(config, nodes.lead)
                     .pruning(logger.clone())
                     .sampling(supervisor.clone(), logger)
                     .clearing(archive)

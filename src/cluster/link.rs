@@ -5,6 +5,7 @@
 //! | `used:<token>` | a hash: what each node has used, as its last [`Share`] | a month after the last one |
 //! | `nodes` | the ids of nodes | they leave |
 //! | `node:<id>` | its [`NodeCard`] | an hour after its last sign of life |
+//! | `lead` | the id of the node that does what one does for all | 5 s after that node was last heard |
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -25,6 +26,17 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const KEEP_USE: Duration = Duration::from_secs(33 * 24 * 60 * 60);
 /// How long a node that fell silent is listed.
 const KEEP_NODE: Duration = Duration::from_secs(60 * 60);
+/// How long a node has the lead without a sign of life.
+const LEAD_FOR: Duration = Duration::from_secs(5);
+/// Takes the lead if nobody has it, keeps it if it is one's own, and answers whose it is.
+const TAKE_LEAD: &str = "
+    if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return ARGV[1] end
+    local holder = redis.call('GET', KEYS[1])
+    if holder == ARGV[1] then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+    return holder";
+/// Gives the lead back if it is one's own.
+const LEAVE_LEAD: &str =
+    "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
 /// Tokens that are told of or asked for in one piece.
 const BATCH: usize = 500;
 
@@ -198,9 +210,19 @@ impl Link {
         Ok(seen)
     }
 
+    /// Takes the lead for a while, if no other node has it. Answers who has it.
+    pub async fn take_lead(&self, id: &NodeId) -> Result<NodeId, LinkError> {
+        let mut command = redis::cmd("EVAL");
+        command.arg(TAKE_LEAD).arg(1).arg(self.redis.key("lead")).arg(id.as_str()).arg(in_ms(LEAD_FOR));
+        let holder: String = command.query_async(&mut self.connection.clone()).await?;
+        Ok(NodeId::new(holder))
+    }
+
     /// Takes leave of the others.
     pub async fn leave(&self, id: &NodeId) -> Result<(), LinkError> {
         let mut commands = redis::pipe();
+        let lead = self.redis.key("lead");
+        commands.cmd("EVAL").arg(LEAVE_LEAD).arg(1).arg(lead).arg(id.as_str()).ignore();
         commands.del(self.redis.node(id)).ignore();
         commands.srem(self.redis.key("nodes"), id.as_str()).ignore();
         commands.publish(self.redis.channel(), to_json(&Word { leaves: true, ..Word::of(id) })).ignore();

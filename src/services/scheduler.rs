@@ -18,6 +18,7 @@ use crate::{
     actors::{
         Observe,
         archive::{Archive, PruneResponses},
+        cluster::Lead,
         logger::{Logger, Prune, PruneSums, StatesSampled},
         registrar::{PruneResources, Registrar, Registry},
         supervisor::{PoolSnapshot, PruneLedgers, PurgeKeys, Supervisor},
@@ -33,11 +34,21 @@ const NIGHTLY: &str = "0 10 0 * * *";
 const HOURLY: &str = "0 20 * * * *";
 const EVERY_MINUTE: &str = "0 * * * * *";
 
+/// Who does it where several nodes share the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum For {
+    /// Each node, as what it does is its own.
+    Itself,
+    /// The node that has the lead.
+    All,
+}
+
 type Work = Box<dyn Fn(&Config) -> Pin<Box<dyn Future<Output = ()>>>>;
 
 /// A row of the table.
 struct Task {
     name: &'static str,
+    is_for: For,
     schedule: Schedule,
     /// Runs every so many times that the schedule says; 0 is never.
     every: fn(&Config) -> u32,
@@ -59,21 +70,23 @@ pub struct TaskSnapshot {
 
 pub struct Scheduler {
     config: Arc<Config>,
+    lead: Arc<Lead>,
     tasks: Vec<Task>,
 }
 
 impl Scheduler {
     /// An empty table.
-    pub fn new(config: Arc<Config>) -> Self {
-        Self { config, tasks: Vec::new() }
+    pub fn new(config: Arc<Config>, lead: Arc<Lead>) -> Self {
+        Self { config, lead, tasks: Vec::new() }
     }
 
-    /// Re-checks suspect keys every so many hours, at a moment that differs from node to node.
+    /// Re-checks suspect keys every so many hours, at a moment that differs from node to node: each has its own suspects,
+    /// as it judges keys by what it has seen of them.
     #[must_use]
     pub fn rechecking(self, recheck: Addr<Recheck>) -> Self {
         let (minute, second) = (rand::random_range(0..60u8), rand::random_range(0..60u8));
         let expression = format!("{second} {minute} * * * *");
-        self.task("re-check of suspect keys", &expression, check_interval_hours, move |_| {
+        self.task("re-check of suspect keys", For::Itself, &expression, check_interval_hours, move |_| {
             let recheck = recheck.clone();
             Box::pin(async move {
                 let _ = recheck.send(RecheckSuspects).await;
@@ -84,7 +97,7 @@ impl Scheduler {
     /// Deletes old log rows and sums every hour.
     #[must_use]
     pub fn pruning(self, logger: Addr<Logger>) -> Self {
-        self.task("deletion of old log rows", HOURLY, always, move |config| {
+        self.task("deletion of old log rows", For::All, HOURLY, always, move |config| {
             let logger = logger.clone();
             let prune = Prune {
                 requests_older_than: config.logs.request_retention,
@@ -99,10 +112,10 @@ impl Scheduler {
         })
     }
 
-    /// Notes every minute how many keys are in which state.
+    /// Notes every minute how many keys are in which state. The table has one row a minute, so one node looks.
     #[must_use]
     pub fn sampling(self, supervisor: Addr<Supervisor>, logger: Addr<Logger>) -> Self {
-        self.task("states of keys", EVERY_MINUTE, always, move |_| {
+        self.task("states of keys", For::All, EVERY_MINUTE, always, move |_| {
             let (supervisor, logger) = (supervisor.clone(), logger.clone());
             Box::pin(async move {
                 let Ok(pool) = supervisor.send(Observe::<PoolSnapshot>::new()).await else { return };
@@ -114,7 +127,7 @@ impl Scheduler {
     /// Deletes old responses every night.
     #[must_use]
     pub fn clearing(self, archive: Addr<Archive>) -> Self {
-        self.task("deletion of old responses", NIGHTLY, always, move |config| {
+        self.task("deletion of old responses", For::All, NIGHTLY, always, move |config| {
             let archive = archive.clone();
             let prune = PruneResponses { older_than: config.responses.retention };
             Box::pin(async move {
@@ -126,10 +139,13 @@ impl Scheduler {
     /// Forgets resources that have ended at Google.
     #[must_use]
     pub fn forgetting(self, registry: Arc<Registry>, registrar: Addr<Registrar>) -> Self {
-        self.task("forgetting of ended resources", HOURLY, always, move |_| {
-            let (registry, registrar) = (registry.clone(), registrar.clone());
+        let forgetting = self.task("forgetting of ended resources", For::Itself, HOURLY, always, move |_| {
+            let registry = registry.clone();
+            Box::pin(async move { registry.expire() })
+        });
+        forgetting.task("deletion of ended resources", For::All, HOURLY, always, move |_| {
+            let registrar = registrar.clone();
             Box::pin(async move {
-                registry.expire();
                 let _ = registrar.send(PruneResources).await;
             })
         })
@@ -138,7 +154,7 @@ impl Scheduler {
     /// Ends for good what was deleted in the dashboard a while ago.
     #[must_use]
     pub fn purging(self, supervisor: Addr<Supervisor>) -> Self {
-        self.task("purging of deleted keys", EVERY_MINUTE, always, move |_| {
+        self.task("purging of deleted keys", For::All, EVERY_MINUTE, always, move |_| {
             let supervisor = supervisor.clone();
             Box::pin(async move {
                 let _ = supervisor.send(PurgeKeys).await;
@@ -149,7 +165,7 @@ impl Scheduler {
     /// Forgets the quota ledgers of projects that are gone.
     #[must_use]
     pub fn forgetting_projects(self, supervisor: Addr<Supervisor>) -> Self {
-        self.task("forgetting of projects without keys", NIGHTLY, always, move |_| {
+        self.task("forgetting of projects without keys", For::All, NIGHTLY, always, move |_| {
             let supervisor = supervisor.clone();
             Box::pin(async move {
                 let _ = supervisor.send(PruneLedgers).await;
@@ -157,12 +173,12 @@ impl Scheduler {
         })
     }
 
-    /// Looks for newer releases once a day, at a moment that differs from node to node.
+    /// Looks for newer releases once a day, at a moment that differs from node to node: each shows what it has found.
     #[must_use]
     pub fn updating(self, updates: Addr<Updates>) -> Self {
         let (hour, minute) = (rand::random_range(0..24u8), rand::random_range(0..60u8));
         let expression = format!("0 {minute} {hour} * * *");
-        self.task("look for a newer release", &expression, always, move |_| {
+        self.task("look for a newer release", For::Itself, &expression, always, move |_| {
             let updates = updates.clone();
             Box::pin(async move {
                 let _ = updates.send(LookForUpdate).await;
@@ -173,13 +189,23 @@ impl Scheduler {
     fn task(
         mut self,
         name: &'static str,
+        is_for: For,
         expression: &str,
         every: fn(&Config) -> u32,
         work: impl Fn(&Config) -> Pin<Box<dyn Future<Output = ()>>> + 'static,
     ) -> Self {
         let schedule =
             Schedule::from_str(expression).expect("the expressions of this table are written here");
-        self.tasks.push(Task { name, schedule, every, skipped: 0, runs: 0, work: Box::new(work), nap: None });
+        self.tasks.push(Task {
+            name,
+            is_for,
+            schedule,
+            every,
+            skipped: 0,
+            runs: 0,
+            work: Box::new(work),
+            nap: None,
+        });
         self
     }
 
@@ -207,6 +233,9 @@ impl Scheduler {
     fn run(&mut self, index: usize, ctx: &mut Context<Self>) {
         let task = &mut self.tasks[index];
         task.nap = None;
+        if task.is_for == For::All && !self.lead.is_ours() {
+            return self.plan(index, ctx);
+        }
         task.skipped += 1;
         let every = (task.every)(&self.config);
         if every == 0 || task.skipped < every {

@@ -166,6 +166,7 @@ async fn every_actor_beside_the_requests_tells_what_it_holds() {
             "states of keys",
             "deletion of old responses",
             "forgetting of ended resources",
+            "deletion of ended resources",
             "purging of deleted keys",
             "forgetting of projects without keys",
             "re-check of suspect keys",

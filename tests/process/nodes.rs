@@ -1,6 +1,7 @@
 //! Several nodes over one database and one Redis.
 
 mod keys;
+mod lead;
 mod redis;
 
 use std::{

@@ -25,6 +25,8 @@ pub struct NodeSeen {
     pub card: NodeCard,
     pub is_self: bool,
     pub is_alive: bool,
+    /// It does what one node does for all.
+    pub leads: bool,
     pub last_seen_at_ms: i64,
 }
 
@@ -44,8 +46,13 @@ impl Handler<Observe<ClusterSnapshot>> for Cluster {
 
     fn handle(&mut self, _: Observe<ClusterSnapshot>, _: &mut Self::Context) -> Self::Result {
         let now_ms = Now::read().unix_ms();
-        let this =
-            NodeSeen { card: self.card.clone(), is_self: true, is_alive: true, last_seen_at_ms: now_ms };
+        let this = NodeSeen {
+            card: self.card.clone(),
+            is_self: true,
+            is_alive: true,
+            leads: self.lead.is_ours(),
+            last_seen_at_ms: now_ms,
+        };
         let mut nodes: Vec<_> = self
             .others
             .iter()
@@ -53,6 +60,7 @@ impl Handler<Observe<ClusterSnapshot>> for Cluster {
                 card: seen.card.clone(),
                 is_self: false,
                 is_alive: seen.silent_for < SILENCE,
+                leads: self.leader.as_ref() == Some(&seen.card.id),
                 last_seen_at_ms: now_ms - i64::try_from(seen.silent_for.as_millis()).unwrap_or(0),
             })
             .collect();

@@ -186,7 +186,6 @@ pub async fn list_nodes(
     gateway: Data<Gateway>,
 ) -> Result<Json<List<NodeView>>, Failure<Admin>> {
     let cluster = look_at_cluster(&gateway).await?;
-    let is_alone = cluster.redis.is_none();
     let view = |node: NodeSeen| NodeView {
         id: node.card.id.to_string(),
         name: node.card.name,
@@ -195,7 +194,7 @@ pub async fn list_nodes(
         version: node.card.version,
         last_seen_at_ms: node.last_seen_at_ms,
         is_alive: node.is_alive,
-        leads: is_alone,
+        leads: node.leads,
     };
     Ok(Json(List::whole(cluster.nodes.into_iter().map(view).collect())))
 }
