@@ -10,7 +10,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use futures_util::{Stream, StreamExt};
-use redis::{AsyncConnectionConfig, Client, Pipeline, RedisError, aio::MultiplexedConnection};
+use redis::{AsyncConnectionConfig, Pipeline, RedisError, aio::MultiplexedConnection};
 use tokio::time::timeout;
 
 use super::{NodeCard, Seen, Word};
@@ -75,7 +75,7 @@ impl Redis {
 
     /// A connection to ask and tell by, and one that hears whatever is told from now on.
     pub async fn connect(&self) -> Result<(Link, Hearing), LinkError> {
-        let client = Client::open(self.url.expose())?;
+        let client = self.url.client()?;
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(PATIENCE))
             .set_response_timeout(Some(PATIENCE));

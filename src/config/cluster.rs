@@ -1,14 +1,18 @@
 //! What several nodes share besides the database.
 
-use std::fmt;
+use std::{fmt, fs, path::Path};
 
-use redis::IntoConnectionInfo;
+use redis::{Client, IntoConnectionInfo, RedisResult, TlsCertificates};
 use url::Url;
 
 use super::reader::Reader;
 use crate::secrets::Secret;
 
 const NAME: &str = "REDIS_URL";
+const CA_FILE: &str = "REDIS_CA_FILE";
+
+/// What stands in front of each certificate of a file.
+const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 /// Where nodes meet.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,12 +22,22 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    pub(super) fn read(reader: &mut Reader) -> Self {
+    /// Relative paths start at `dir`.
+    pub(super) fn read(reader: &mut Reader, dir: &Path) -> Self {
         let text = reader.optional_text(NAME);
         let parsed = text.map(|text| RedisUrl::parse(&text)).transpose();
+        let redis = parsed.unwrap_or_else(|problem| {
+            reader.report(NAME, problem);
+            None
+        });
+        let path = reader.optional_text(CA_FILE);
+        let trusting = match (redis, path) {
+            (Some(redis), Some(path)) => redis.trusting(&dir.join(path)).map(Some),
+            (redis, _) => Ok(redis),
+        };
         Self {
-            redis: parsed.unwrap_or_else(|problem| {
-                reader.report(NAME, problem);
+            redis: trusting.unwrap_or_else(|problem| {
+                reader.report(CA_FILE, problem);
                 None
             }),
         }
@@ -35,6 +49,8 @@ impl Cluster {
 pub struct RedisUrl {
     text: Secret,
     shown: String,
+    /// Certificates that one of the server's must come from, in PEM; `None`: those that browsers trust.
+    ca: Option<Vec<u8>>,
 }
 
 impl RedisUrl {
@@ -58,12 +74,34 @@ impl RedisUrl {
         let _ = url.set_password(has_password.then_some("***"));
         url.set_query(None);
         url.set_fragment(None);
-        Ok(Self { text: Secret::new(text), shown: url.into() })
+        Ok(Self { text: Secret::new(text), shown: url.into(), ca: None })
     }
 
-    /// With user and password.
-    pub fn expose(&self) -> &str {
-        self.text.expose()
+    /// Trusts a server whose certificate one of this file has signed, and no other.
+    fn trusting(self, path: &Path) -> Result<Self, String> {
+        let pem = fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
+        if !pem.windows(CERTIFICATE.len()).any(|part| part == CERTIFICATE) {
+            return Err("holds no certificate in PEM".to_owned());
+        }
+        let trusting = Self { ca: Some(pem), ..self };
+        match trusting.client() {
+            Ok(_) => Ok(trusting),
+            Err(_) if !trusting.shown.contains("s://") => {
+                Err("is of use only where REDIS_URL begins with rediss://".to_owned())
+            }
+            Err(_) => Err("holds a certificate that cannot be read".to_owned()),
+        }
+    }
+
+    /// Opens connections to the server; with user and password.
+    pub fn client(&self) -> RedisResult<Client> {
+        match &self.ca {
+            None => Client::open(self.text.expose()),
+            Some(ca) => {
+                let certificates = TlsCertificates { client_tls: None, root_cert: Some(ca.clone()) };
+                Client::build_with_tls(self.text.expose(), certificates)
+            }
+        }
     }
 }
 

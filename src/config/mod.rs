@@ -131,7 +131,7 @@ impl Config {
         let (media, responses) = (Media::read(reader), Responses::read(reader));
         let (switches, streams) = (Switches::read(reader), Streams::read(reader));
         let (updates, storage) = (Updates::read(reader), Storage::read(reader, dir));
-        let cluster = Cluster::read(reader);
+        let cluster = Cluster::read(reader, dir);
         Some(Self {
             server,
             auth,

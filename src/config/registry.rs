@@ -187,6 +187,7 @@ pub static SETTINGS: &[Setting] = {
         Setting::new("SQLITE_DATABASE", Text).at_boot(),
         Setting::new("ENCRYPTION_KEY", Text).like("a long and random passphrase").secret().at_boot(),
         Setting::new("REDIS_URL", Text).like("redis://127.0.0.1:6379/0").secret().at_boot(),
+        Setting::new("REDIS_CA_FILE", Text).like("/etc/ssl/redis-ca.pem").at_boot(),
     ]
 };
 

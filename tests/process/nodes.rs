@@ -3,6 +3,7 @@
 mod keys;
 mod lead;
 mod redis;
+mod tls;
 
 use std::{
     thread,
