@@ -3,7 +3,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     db::{
-        client_tokens::{MADE, StoredToken, insert_token, load_tokens},
+        client_tokens::{MADE, StoredToken, delete_token, insert_token, load_tokens},
         keys::{insert_keys, load_keys, steer_keys},
         test_database,
     },
@@ -98,6 +98,51 @@ fn another_gateway_becomes_the_same_and_the_second_time_nothing_happens() {
         let stored = holders.store(conn, &sealer, 10)?;
         assert_eq!((stored.added.len(), stored.placed.len(), stored.steered.len()), (0, 0, 0));
         assert_eq!(load_tokens(conn)?.len(), 1);
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_rotated_token_takes_its_grace_along_and_is_known_by_the_one_that_it_has_replaced() {
+    let ((from, _dir), (to, _other)) = (test_database(), test_database());
+    let sealer = sealer("correct horse battery");
+    let print = |text: &str| sealer.token_fingerprint(text).to_vec();
+    let rotated = |until_ms| StoredToken {
+        old_fingerprint: Some(print("sk-old")),
+        old_valid_until_ms: Some(until_ms),
+        ..token(&sealer, "sk-new")
+    };
+    let exported = |until_ms| {
+        from.write_blocking(|conn| {
+            delete_token(conn, "tk-1")?;
+            insert_token(conn, &rotated(until_ms))?;
+            Ok(document(conn, &sealer, ALL).split().1)
+        })
+        .unwrap()
+    };
+    let over = exported(5).tokens.unwrap().remove(0);
+    assert_eq!(over.replaces, None);
+    let holders = exported(LATER_MS);
+
+    to.write_blocking(|conn| {
+        let stored = |conn: &mut DbConnection| -> QueryResult<_> {
+            let rows = load_tokens(conn)?;
+            let print = |row: StoredToken| (row.fingerprint, row.old_fingerprint, row.old_valid_until_ms);
+            Ok(rows.into_iter().map(print).collect::<Vec<_>>())
+        };
+        let both = vec![(print("sk-new"), Some(print("sk-old")), Some(LATER_MS))];
+        // It is new here.
+        holders.store(conn, &sealer, 9)?;
+        assert_eq!(stored(conn)?, both);
+        assert_eq!(holders.preview(conn, &sealer)?.tokens.unwrap().unchanged, 1);
+        // It was there before it was rotated.
+        delete_token(conn, "tk-1")?;
+        insert_token(conn, &token(&sealer, "sk-old"))?;
+        assert_eq!(holders.preview(conn, &sealer)?.tokens.unwrap().changed, 1);
+        holders.store(conn, &sealer, 10)?;
+        assert_eq!(stored(conn)?, both);
+        assert_eq!(holders.preview(conn, &sealer)?.tokens.unwrap().unchanged, 1);
         Ok(())
     })
     .unwrap();
