@@ -41,7 +41,7 @@ mod workers;
 
 use delivery::Undelivered;
 pub use delivery::{ForgiveKeys, SettleKeys};
-pub use following::KeysFound;
+pub use following::{KeysFound, Sought};
 use forecasts::Forecasts;
 use history::History;
 pub use labels::{KeyLabel, MaskKeys};

@@ -8,12 +8,12 @@ use uuid::Uuid;
 use crate::{
     actors::{
         cluster::OnChange,
-        follower::{FindKeys, KeyFollower, KeysTold},
+        follower::{FindKeys, KeyFollower, KeysTold, PAGE, Wanted},
     },
     api::gateway::AdminDoor,
-    cluster::{ChangedKeys, NodeCard, Redis},
+    cluster::{NodeCard, Redis},
     config::Config,
-    db::keys::{load_keys, load_some_keys},
+    db::keys::{load_keys_behind, load_some_keys},
     domain::{key::KeyId, node::NodeId},
     secrets::Sealer,
     settings::keeper::{Keeper, RereadSettings},
@@ -36,9 +36,9 @@ pub fn on_change(keeper: Addr<Keeper>, follower: Addr<KeyFollower>) -> OnChange 
 
 /// How changed keys are read.
 pub fn find_keys(sealer: Sealer) -> FindKeys {
-    Arc::new(move |conn, keys| match keys {
-        ChangedKeys::All => load_keys(conn, &sealer),
-        ChangedKeys::These(ids) => {
+    Arc::new(move |conn, wanted| match wanted {
+        Wanted::Behind(key) => load_keys_behind(conn, &sealer, *key, PAGE),
+        Wanted::These(ids) => {
             let ids: Vec<KeyId> = ids.iter().copied().collect();
             load_some_keys(conn, &sealer, &ids)
         }

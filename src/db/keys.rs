@@ -290,6 +290,25 @@ pub fn read_keys(
     open_rows(sealer, rows, tell)
 }
 
+/// The first keys with higher ids than this one.
+pub fn load_keys_behind(
+    conn: &mut DbConnection,
+    sealer: &Sealer,
+    key: KeyId,
+    limit: usize,
+) -> QueryResult<LoadedKeys> {
+    let rows: Vec<Row> = keys::table
+        .filter(keys::origin.ne(REMOVED).and(keys::deleted_at_ms.is_null()))
+        .filter(keys::id.gt(key.0))
+        .order(keys::id)
+        .limit(i64::try_from(limit).unwrap_or(i64::MAX))
+        .select(Row::as_select())
+        .load(conn)?;
+    let mut loaded = LoadedKeys::default();
+    loaded.unreadable = open_rows(sealer, rows.into_iter().map(Ok), |key| loaded.keys.push(key))?;
+    Ok(loaded)
+}
+
 /// Those of these keys that there are.
 pub fn load_some_keys(conn: &mut DbConnection, sealer: &Sealer, ids: &[KeyId]) -> QueryResult<LoadedKeys> {
     let mut loaded = LoadedKeys::default();

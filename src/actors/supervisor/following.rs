@@ -1,7 +1,11 @@
 //! What other nodes have done with keys: they are told of it by ids, read them in the database, and bring what is in use
 //! in line with that.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    ops::Bound,
+    sync::Arc,
+};
 
 use actix::prelude::*;
 use tracing::info;
@@ -10,7 +14,6 @@ use super::{Entry, PoolKey, Supervisor};
 use crate::{
     actors::{cluster::News, key::Steer},
     balance::breaker::{Cause, HealthSnapshot, KeyHealth},
-    cluster::ChangedKeys,
     domain::{
         key::{KeyAbout, KeyId, KeySwitches, Steering},
         placement::KeyPlacement,
@@ -22,18 +25,32 @@ use crate::{
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct KeysFound {
-    pub asked: ChangedKeys,
+    pub sought: Sought,
     pub found: Vec<PoolKey>,
+}
+
+/// Which keys were looked for.
+#[derive(Debug)]
+pub enum Sought {
+    These(BTreeSet<KeyId>),
+    /// All behind one key, up to another or to the end.
+    Range {
+        behind: KeyId,
+        to: Option<KeyId>,
+    },
 }
 
 impl Handler<KeysFound> for Supervisor {
     type Result = ();
 
-    fn handle(&mut self, KeysFound { asked, found }: KeysFound, ctx: &mut Context<Self>) {
+    fn handle(&mut self, KeysFound { sought, found }: KeysFound, ctx: &mut Context<Self>) {
         let now_ms = Now::read().unix_ms();
-        let in_use: BTreeMap<KeyId, InUse> = match &asked {
-            ChangedKeys::All => self.keys.iter().map(|(key, entry)| (*key, InUse::of(entry))).collect(),
-            ChangedKeys::These(keys) => {
+        let in_use: BTreeMap<KeyId, InUse> = match &sought {
+            Sought::Range { behind, to } => {
+                let range = (Bound::Excluded(*behind), to.map_or(Bound::Unbounded, Bound::Included));
+                self.keys.range(range).map(|(key, entry)| (*key, InUse::of(entry))).collect()
+            }
+            Sought::These(keys) => {
                 keys.iter().filter_map(|key| Some((*key, InUse::of(self.keys.get(key)?)))).collect()
             }
         };
@@ -109,7 +126,7 @@ struct Differences {
 impl Differences {
     fn between(in_use: &BTreeMap<KeyId, InUse>, found: Vec<PoolKey>, now_ms: i64) -> Self {
         let mut differences = Self::default();
-        let ids: std::collections::HashSet<KeyId> = found.iter().map(|key| key.id).collect();
+        let ids: HashSet<KeyId> = found.iter().map(|key| key.id).collect();
         differences.gone = in_use.keys().copied().filter(|key| !ids.contains(key)).collect();
         for key in found {
             let Some(known) = in_use.get(&key.id) else {

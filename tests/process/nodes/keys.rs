@@ -170,6 +170,30 @@ async fn an_import_reaches_the_other_node_and_thousands_of_keys_do_as_well() {
 }
 
 #[actix_web::test]
+async fn a_node_that_has_lost_redis_catches_up_with_a_pool_of_several_pages_as_well() {
+    let pool = Pool::of(&[super::KEY]).await;
+    let relay = Relay::start();
+    let north = pool.node("north", &direct()).start();
+    let south = pool.node("south", &relay.url()).start();
+    eventually("they see each other", || super::alive(&north) == ["north", "south"]);
+    relay.cut();
+    eventually("it knows", || !is_connected(&south));
+    let many: String = (0..2500).map(|number| format!("AIzaSyOneKeyOfVeryMany-{number:016}\n")).collect();
+    assert_eq!(admin(&north, "POST", "keys", &json!({"keys": many})).json()["added"], 2500);
+    let last = look(&north, "keys?limit=1&sort=-id")["items"][0]["id"].as_i64().expect("an id");
+
+    relay.mend();
+    eventually("it knows all", || look(&south, "keys?limit=1")["total"] == 2501);
+    relay.cut();
+    eventually("it knows", || !is_connected(&south));
+    let gone = [ids(&north)[0], last - 1200, last];
+    act(&north, &json!({"action": "delete", "ids": gone}));
+    relay.mend();
+    eventually("those of each page are gone", || look(&south, "keys?limit=1")["total"] == 2498);
+    assert!(gone.iter().all(|id| admin(&south, "GET", &format!("keys/{id}"), &Value::Null).status() == 404));
+}
+
+#[actix_web::test]
 async fn a_node_that_has_lost_redis_catches_up_when_it_is_back() {
     let pool = Pool::of(&[super::KEY, NEW]).await;
     let relay = Relay::start();
