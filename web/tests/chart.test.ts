@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { columnsOf, ended, paintedFirst, stacked, summaryOf } from '@/components/charts/data'
+import { columnsOf, ended, filled, paintedFirst, stacked, summaryOf } from '@/components/charts/data'
 import { lonely } from '@/components/charts/options'
 
 const line = (name: string, points: [number, number | null][]) => ({ name, color: '--series-1', points })
@@ -50,5 +50,19 @@ describe('the words of a chart', () => {
 describe('bars of layers', () => {
   it('are painted from the highest down, since each covers those behind it', () => {
     expect(paintedFirst([[1, 2], [1, 2], [3, 4]])).toEqual([[1, 2], [3, 4], [1, 2]])
+  })
+})
+
+describe('days of which nothing came', () => {
+  const DAY = 86_400_000
+
+  it('are zero, from the begin of the range to its end', () => {
+    expect(filled([[5 * DAY, 7], [7 * DAY, 8]], DAY, 3.5 * DAY, 8.2 * DAY)).toEqual([[4 * DAY, 0], [5 * DAY, 7], [6 * DAY, 0], [7 * DAY, 8], [8 * DAY, 0]])
+  })
+
+  it('do not come twice when clocks are changed between them', () => {
+    const hour = DAY / 24
+    expect(filled([[5 * DAY, 7], [6 * DAY + hour, 8]], DAY, 5 * DAY, 6 * DAY + 2 * hour)).toEqual([[5 * DAY, 7], [6 * DAY + hour, 8]])
+    expect(filled([], DAY, 0, 9 * DAY)).toEqual([])
   })
 })

@@ -58,6 +58,17 @@ export function summaryOf(lines: readonly Line[]): { fromMs: number; toMs: numbe
   return { fromMs: Math.min(...times), toMs: Math.max(...times), lines: told }
 }
 
+/** Points of buckets with a zero wherever the range has a bucket of which nothing came; where nothing came at all, none. */
+export function filled(points: Points, stepMs: number, fromMs: number, toMs: number): Points {
+  const [first] = points
+  if (!first) return []
+  const isNear = (one: number, other: number) => Math.abs(one - other) < stepMs / 2
+  const zeros: [number, number][] = []
+  const begin = first[0] - Math.floor((first[0] - fromMs) / stepMs) * stepMs
+  for (let at = begin; at <= toMs; at += stepMs) if (!points.some(([known]) => isNear(known, at))) zeros.push([at, 0])
+  return [...points, ...zeros].sort(([one], [other]) => one - other)
+}
+
 /** Buckets this short are shown when they have ended, since half of one looks like a fall. */
 const SHORT_BUCKET_MS = 60_000
 type Points = readonly (readonly [number, number | null])[]

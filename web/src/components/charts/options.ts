@@ -68,7 +68,7 @@ function barsOf(line: Line, color: string): Series {
 
 /** Half a bucket at both ends, since a bar stands over its point. */
 function roomForBars({ data: [times] }: uPlot, from: number, to: number): [number, number] {
-  const half = ((times[1] ?? from + 60) - (times[0] ?? from)) / 2
+  const half = times.length > 1 ? (times[1]! - times[0]!) / 2 : DAY_SECONDS / 2
   return [from - half, to + half]
 }
 
