@@ -88,6 +88,7 @@ describe('the page of keys', () => {
     const items = page.getByRole('dialog').getByRole('list', { name: 'History' }).getByRole('listitem')
     const fallen = items.filter({ hasText: 'Google does not know it' }).filter({ hasText: 'by a request' })
     await fallen.first().waitFor()
+    await items.first().getByText('by an operator').waitFor()
     assert.match(await items.first().innerText(), /Active[\s\S]*Google was asked about it[\s\S]*by an operator/)
     assert.match(await items.last().innerText(), /Added[\s\S]*by API_KEYS/)
     const shown = await fallen.first().locator('time').innerText()
