@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it, vi } from 'vitest'
 import { ApiError } from '@/api/client'
 import type { Job } from '@/api/jobs'
 
-const stream = { hear: (job: Job) => void job }
+const stream = { hear: (job: Job): unknown => job }
 const findJob = vi.fn<(id: string) => Promise<Job>>()
 vi.mock('@/composables/useEvents', () => ({ onLive: (_: string, hear: (job: Job) => void) => (stream.hear = hear) }))
 vi.mock('@/api/jobs', () => ({ findJob: (id: string) => findJob(id), cancelJob: vi.fn(), undoJob: vi.fn() }))
