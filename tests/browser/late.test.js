@@ -6,13 +6,14 @@ import { startDemo, startEmpty } from './gateway.js'
 
 const PATIENCE_MS = 30_000
 
-let demo, browser
+let demo, gateway, browser
 before(async () => {
   demo = await startDemo('--healthy', '--no-traffic')
   browser = await startBrowser()
 })
 after(async () => {
   await browser?.close()
+  await gateway?.stop()
   await demo?.stop()
 })
 
@@ -50,7 +51,7 @@ it('tells of a key that was switched off meanwhile', async () => {
 })
 
 it('tells in the guide of a request that a client has sent meanwhile', async () => {
-  const gateway = await startEmpty(demo.sim, { ALLOWED_TOKENS: '["sk-late-client-0123456789"]' })
+  gateway = await startEmpty(demo.sim, { ALLOWED_TOKENS: '["sk-late-client-0123456789"]' })
   const { page, open } = await pageWithLateStream()
   await logIn(page, gateway)
   await page.locator('li[aria-current=step]').waitFor()
@@ -77,5 +78,4 @@ it('tells in the guide of a request that a client has sent meanwhile', async () 
   open()
   await page.getByText('It works: gemini-2.5-flash answered').waitFor()
   await page.context().close()
-  await gateway.stop()
 })
