@@ -14,15 +14,28 @@ const ARGUMENTS = [
   '--disable-component-update',
   '--disable-sync',
 ]
+/** Not what is expected of a page, but when there is no more hope, also on a machine that does other work. */
+const DEADLINE_MS = 30_000
 export const DESKTOP = { width: 1440, height: 900 }
 export const PHONE = { width: 390, height: 844 }
+
+/** The tastes of viewers: everything is looked at in all of these. */
+export const VIEWS = [
+  { theme: 'light', locale: 'en' },
+  { theme: 'dark', locale: 'en' },
+  { theme: 'light', locale: 'zh-CN' },
+  { theme: 'dark', locale: 'zh-CN' },
+  { theme: 'light', locale: 'en', viewport: PHONE },
+  { theme: 'dark', locale: 'zh-CN', viewport: PHONE },
+]
+export const nameOf = ({ theme, locale, viewport }) => `${theme}-${locale}${viewport ? '-phone' : ''}`
 
 export const startBrowser = () => chromium.launch({ executablePath: process.env.CHROMIUM, args: ARGUMENTS })
 
 /** A page of its own, with a viewer's tastes; what goes wrong in it is kept in `page.problems`. */
 export async function openPage(browser, { theme = 'light', locale = 'en', viewport = DESKTOP } = {}) {
   const context = await browser.newContext({ viewport, locale, acceptDownloads: true })
-  context.setDefaultTimeout(15_000)
+  context.setDefaultTimeout(DEADLINE_MS)
   await context.addInitScript(
     ([theme, locale]) => {
       if (localStorage.length > 0) return
@@ -33,12 +46,42 @@ export async function openPage(browser, { theme = 'light', locale = 'en', viewpo
   )
   const page = await context.newPage()
   page.problems = []
+  countRequests(page)
   page.on('pageerror', (error) => page.problems.push(error.message))
   page.on('console', (message) => {
     // What the server refuses is shown to the viewer; the browser notes it as well.
     if (message.type() === 'error' && !message.text().startsWith('Failed to load resource')) page.problems.push(message.text())
   })
   return page
+}
+
+/** Requests that await their answer; the stream of events never ends and says nothing of the page. */
+function countRequests(page) {
+  const open = new Set()
+  page.on('request', (request) => request.url().includes('/api/admin/events') || open.add(request))
+  for (const end of ['requestfinished', 'requestfailed']) page.on(end, (request) => open.delete(request))
+  page.openRequests = open
+}
+
+const QUIET_LOOKS = 3
+
+/** Waits until a page has all that it asked for and shows it: no request is open and no place is kept, three looks long. */
+export async function settled(page) {
+  const deadline = Date.now() + DEADLINE_MS
+  for (let quiet = 0; quiet < QUIET_LOOKS; ) {
+    if (Date.now() > deadline) throw new Error(`still open: ${[...page.openRequests].map((request) => request.url())}`)
+    const isDrawn = await page.evaluate(
+      () =>
+        new Promise((resolve) => {
+          const look = () => {
+            const moving = document.getAnimations().filter((one) => Number.isFinite(one.effect?.getComputedTiming().endTime))
+            resolve(document.querySelector('.skeleton') === null && moving.length === 0)
+          }
+          requestAnimationFrame(() => setTimeout(look, 60))
+        }),
+    )
+    quiet = isDrawn && page.openRequests.size === 0 ? quiet + 1 : 0
+  }
 }
 
 /** Logs in as a person does. */

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 
-const READY_WITHIN_MS = 30_000
+const READY_WITHIN_MS = 60_000
 
 /** Starts the demo; `options` are its own, as `--healthy`. */
 export async function startDemo(...options) {

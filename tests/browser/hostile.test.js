@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { after, before, it } from 'node:test'
-import { assertAccessible, logIn, openPage, startBrowser } from './browser.js'
+import { assertAccessible, logIn, openPage, settled, startBrowser } from './browser.js'
 import { startDemo } from './gateway.js'
 
 const MARKUP = `<img src=x onerror="window.hit='yes'">`
@@ -30,7 +30,7 @@ after(async () => {
 
 /** Nothing of it became an element or ran. */
 async function assertHarmless(where) {
-  await page.waitForTimeout(400)
+  await settled(page)
   assert.equal(await page.evaluate(() => window.hit), undefined, where)
   assert.equal(await page.locator('img[src="x"], main script').count(), 0, where)
   assert.deepEqual(page.problems, [], where)

@@ -41,7 +41,7 @@ describe('the page of keys', () => {
   it('narrows the list by a word and by a tag, and keeps that in the address', async () => {
     await page.getByLabel('Search keys').fill('pasted')
     await page.waitForURL(/q=pasted/)
-    await page.waitForFunction((rows) => document.querySelector('[role=table]')?.getAttribute('aria-rowcount') === String(rows + 1), IMPORTED)
+    await page.waitForFunction((rows) => document.querySelector('[role=grid]')?.getAttribute('aria-rowcount') === String(rows + 1), IMPORTED)
     await page.reload()
     assert.equal(await page.getByLabel('Search keys').inputValue(), 'pasted')
     await assertAccessible(page, 'filtered')
@@ -88,6 +88,7 @@ describe('the page of keys', () => {
     const items = page.getByRole('dialog').getByRole('list', { name: 'History' }).getByRole('listitem')
     const fallen = items.filter({ hasText: 'Google does not know it' }).filter({ hasText: 'by a request' })
     await fallen.first().waitFor()
+    await items.first().getByText('by an operator').waitFor()
     assert.match(await items.first().innerText(), /Active[\s\S]*Google was asked about it[\s\S]*by an operator/)
     assert.match(await items.last().innerText(), /Added[\s\S]*by API_KEYS/)
     const shown = await fallen.first().locator('time').innerText()
@@ -107,14 +108,14 @@ describe('the page of keys', () => {
     const [known] = (await demo.admin('GET', 'keys?tag=pasted&limit=1')).items
     await page.goto(`${demo.gateway}/keys?q=${known.id}`)
     const actions = page.getByRole('button', { name: /Actions for/ })
-    await page.waitForFunction(() => document.querySelector('[role=table]')?.getAttribute('aria-rowcount') === '2')
+    await page.waitForFunction(() => document.querySelector('[role=grid]')?.getAttribute('aria-rowcount') === '2')
 
     await actions.first().click()
     await page.getByRole('menuitem', { name: 'Delete' }).click()
     await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click()
     await page.getByText('No key matches').waitFor()
     await page.locator('.toast').getByRole('button', { name: 'Undo' }).last().click()
-    await page.waitForFunction(() => document.querySelector('[role=table]')?.getAttribute('aria-rowcount') === '2')
+    await page.waitForFunction(() => document.querySelector('[role=grid]')?.getAttribute('aria-rowcount') === '2')
     const back = await demo.admin('GET', `keys/${known.id}`)
     assert.deepEqual([back.id, back.created_at_ms], [known.id, known.created_at_ms])
 

@@ -131,7 +131,7 @@ it('makes a client token, shows it once, and holds it to its limit', async () =>
   await page.goto(`${demo.gateway}/clients`)
   await page.getByRole('button', { name: 'New client' }).first().click()
   await page.getByRole('textbox', { name: 'Name', exact: true }).fill('Research team')
-  await page.getByLabel('Requests/min').fill('2')
+  await page.getByLabel('Requests/day').fill('2')
   await page.getByRole('button', { name: 'Create token' }).click()
   const token = await page.getByTestId('new-token').textContent()
   await assertAccessible(page, 'a new token')

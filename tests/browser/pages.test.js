@@ -2,19 +2,10 @@
 // taken for people to look at.
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import { PHONE, assertAccessible, logIn, openPage, startBrowser } from './browser.js'
+import { VIEWS, assertAccessible, logIn, nameOf, openPage, settled, startBrowser } from './browser.js'
 import { startDemo } from './gateway.js'
 
 const PAGES = ['', 'keys', 'requests', 'errors', 'clients', 'models', 'playground', 'settings', 'system', 'docs']
-const VIEWS = [
-  { theme: 'light', locale: 'en' },
-  { theme: 'dark', locale: 'en' },
-  { theme: 'light', locale: 'zh-CN' },
-  { theme: 'dark', locale: 'zh-CN' },
-  { theme: 'light', locale: 'en', viewport: PHONE },
-]
-/** Long enough for the first answers, which pages show without a spinner. */
-const SETTLED_MS = 1_500
 /** What a page says in place of data that its request did not bring. */
 const NOT_LOADED = ['This could not be loaded', '加载失败']
 
@@ -29,7 +20,7 @@ after(async () => {
 })
 
 for (const view of VIEWS) {
-  const name = `${view.theme}-${view.locale}${view.viewport ? '-phone' : ''}`
+  const name = nameOf(view)
   describe(name, () => {
     let page
     before(async () => {
@@ -46,7 +37,7 @@ for (const view of VIEWS) {
       it(path || 'overview', async () => {
         await page.goto(`${demo.gateway}/${path}`)
         await page.locator('h1').first().waitFor()
-        await page.waitForTimeout(SETTLED_MS)
+        await settled(page)
         await page.screenshot({ path: `${process.env.SCREENSHOTS}/${path || 'overview'}-${name}.png`, fullPage: true })
         await assertAccessible(page, path)
         const text = await page.locator('body').innerText()

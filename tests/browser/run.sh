@@ -22,6 +22,10 @@ if [ -z "$CHROMIUM" ]; then
   exit
 fi
 
+if command -v fc-list >/dev/null && [ -z "$(fc-list :lang=zh)" ]; then
+  echo "There is no Chinese font here (apt-get install fonts-noto-cjk); pictures of the Chinese pages show boxes." >&2
+fi
+
 cp "$suite"/*.js "$suite/package.json" "$suite/.npmrc" "$cache/"
 if ! cmp -s "$suite/package-lock.json" "$cache/package-lock.json"; then
   cp "$suite/package-lock.json" "$cache/"

@@ -1,5 +1,4 @@
 import { get, post, remove } from './client'
-import type { Page } from './types'
 
 /** A change of many keys that runs at the server. */
 export interface Job {
@@ -17,7 +16,6 @@ export interface Job {
   errors: { id: number; masked: string; message: string }[]
 }
 
-export const listJobs = () => get<Page<Job>>('jobs')
 export const findJob = (id: string) => get<Job>(`jobs/${id}`)
 export const cancelJob = (id: string) => remove(`jobs/${id}`)
 export const undoJob = (id: string) => post<Job | { job: Job }>(`jobs/${id}/undo`)

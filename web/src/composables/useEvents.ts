@@ -1,4 +1,4 @@
-import { onScopeDispose, ref, shallowRef } from 'vue'
+import { onScopeDispose, ref, shallowRef, watch } from 'vue'
 import { openEvents, type EventBodies, type Figures, type Topic } from '@/api/events'
 import type { StateCounts } from '@/api/types'
 
@@ -75,6 +75,14 @@ export function onLive<K extends Name>(name: K, listener: (body: EventBodies[K])
     set.delete(listener as Hear)
     plan()
   })
+}
+
+/**
+ * Called whenever the stream opens: what happened before that nobody told, be it before the first time or while it was
+ * interrupted. Whoever shows a list and hears of changes reads the list anew then.
+ */
+export function onStreamOpen(listener: () => void) {
+  watch(isLive, (live) => live && listener())
 }
 
 /** The last figures of the pool. */

@@ -1,4 +1,4 @@
-import type { Options, Series } from 'uplot'
+import uPlot, { type Options, type Series } from 'uplot'
 import type { Line } from './data'
 import { resolveColor, withAlpha } from './palette'
 
@@ -6,6 +6,8 @@ interface Wanted {
   element: HTMLElement
   lines: readonly Line[]
   stack?: boolean
+  /** Counts of buckets are bars. */
+  bars?: boolean
   height: number
   max?: number
   /** Values are counts: no line of the grid lies between two of them. */
@@ -20,7 +22,7 @@ const WHOLE_STEPS = Array.from({ length: 12 }, (_, power) => [1, 2, 5].map((step
 
 /** How one chart is drawn: colours of the theme, times of the locale, values as the page writes them. */
 export function chartOptions(wanted: Wanted): Options {
-  const { element, lines, stack = false, height, max, whole = false } = wanted
+  const { element, lines, stack = false, bars = false, height, max, whole = false } = wanted
   const color = (property: string) => resolveColor(property, element)
   const axis = { stroke: color('--text-3'), font: `11px ${getComputedStyle(element).fontFamily}` }
   const grid = { stroke: color('--border'), width: 1 }
@@ -29,14 +31,14 @@ export function chartOptions(wanted: Wanted): Options {
     height,
     legend: { show: false },
     padding: [8, 18, 0, 0],
-    cursor: { drag: { x: false, y: false }, y: false, points: { size: 6 } },
-    scales: { x: { time: true }, y: { range: (_, __, top) => [0, max ?? niceTop(top)] } },
+    cursor: { drag: { x: false, y: false }, y: false, points: bars ? { show: false } : { size: 6 } },
+    scales: { x: { time: true, range: bars ? roomForBars : undefined }, y: { range: (_, __, top) => [0, max ?? niceTop(top)] } },
     axes: [
       { ...axis, grid: { show: false }, ticks: { show: false }, size: 32, gap: 9, space: 70, values: (_, times) => timeLabels(times, wanted.locale) },
       { ...axis, grid, incrs: whole ? WHOLE_STEPS : undefined, ticks: { show: false }, size: (_, values) => labelWidth(values), space: 38, values: (_, values) => values.map(wanted.format) },
     ],
-    series: [{}, ...lines.map((line, index) => seriesOf(line, color(line.color), stack || (lines.length === 1 && index === 0)))],
-    bands: stack ? lines.slice(1).map((_, index) => ({ series: [index + 2, index + 1] as [number, number] })) : [],
+    series: [{}, ...lines.map((line, index) => bars ? barsOf(line, color(line.color)) : seriesOf(line, color(line.color), stack || (lines.length === 1 && index === 0)))],
+    bands: stack && !bars ? lines.slice(1).map((_, index) => ({ series: [index + 2, index + 1] as [number, number] })) : [],
     hooks: {
       setCursor: [
         ({ cursor: { idx, left = -1, top = 0 } }) =>
@@ -56,6 +58,18 @@ function seriesOf(line: Line, color: string, filled: boolean): Series {
     spanGaps: false,
     points: { show: false, size: 5, fill: color, filter: (chart, index) => lonely(chart.data[index] ?? []) },
   }
+}
+
+const BAR = { share: 0.72, mostPx: 26 }
+
+function barsOf(line: Line, color: string): Series {
+  return { label: line.name, width: 0, fill: color, points: { show: false }, paths: uPlot.paths.bars?.({ size: [BAR.share, BAR.mostPx], radius: [0.12, 0] }) }
+}
+
+/** Half a bucket at both ends, since a bar stands over its point. */
+function roomForBars({ data: [times] }: uPlot, from: number, to: number): [number, number] {
+  const half = times.length > 1 ? (times[1]! - times[0]!) / 2 : DAY_SECONDS / 2
+  return [from - half, to + half]
 }
 
 /** Indices of values without a neighbour: a line shows nothing of these. */
