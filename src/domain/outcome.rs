@@ -188,6 +188,14 @@ impl Outcome {
         }
     }
 
+    /// Whether the other keys of the project are likely to fare no better.
+    pub fn concerns_project(&self) -> bool {
+        match self {
+            Self::KeyInvalid(fault) => matches!(fault, KeyFault::Suspended | KeyFault::ServiceDisabled),
+            outcome => outcome.blame() == Blame::Project,
+        }
+    }
+
     /// One word for logs, metrics and the request's trail of attempts.
     pub fn name(&self) -> &'static str {
         match self {

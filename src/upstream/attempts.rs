@@ -82,6 +82,8 @@ pub struct Attempts<'a> {
     waiting_since: Option<Instant>,
     /// Of the attempt that was sent last.
     project: Option<Arc<Ledger>>,
+    /// Of a key that fell together with its project.
+    fallen: Option<Arc<Ledger>>,
     /// What an attempt left by that may have been refused for that.
     refused_by: Option<Arc<Egress>>,
     deadline: Instant,
@@ -120,6 +122,7 @@ impl<'a> Attempts<'a> {
             running: Vec::new(),
             waiting_since: None,
             project: None,
+            fallen: None,
             refused_by: None,
             deadline,
             extra,
@@ -146,7 +149,7 @@ impl<'a> Attempts<'a> {
             sleep(pause).await;
         }
         let since = *self.waiting_since.insert(Instant::now());
-        let acquired = self.acquire(None, self.deadline).await;
+        let acquired = self.acquire_next(since).await;
         self.waiting_since = None;
         match acquired {
             Ok(lease) => Ok(self.begin(lease, self.extra, since.elapsed())),
@@ -188,6 +191,16 @@ impl<'a> Attempts<'a> {
     fn is_one_left(&self) -> bool {
         let max_attempts = self.retries.max_attempts;
         self.counted < max_attempts && self.tried.len() < max_attempts + UNCOUNTED
+    }
+
+    /// Siblings of a key whose project fell come last.
+    async fn acquire_next(&self, now: Instant) -> Result<Lease, Unavailable> {
+        if self.fallen.is_some()
+            && let Ok(lease) = self.acquire(self.fallen.clone(), now).await
+        {
+            return Ok(lease);
+        }
+        self.acquire(None, self.deadline).await
     }
 
     /// A key by then, of another project than this.
@@ -305,6 +318,9 @@ impl<'a> Attempts<'a> {
     fn settle(&mut self, sent: Sent, fault: &Fault) {
         self.ended(&sent);
         self.may_come_back(&sent, &fault.outcome);
+        if fault.outcome.concerns_project() {
+            self.fallen = Some(sent.lease.ledger.clone());
+        }
         if Sign::of(&fault.outcome).is_some() || matches!(fault.outcome, Outcome::Egress(_)) {
             self.refused_by = Some(sent.lease.exit.get());
         }

@@ -115,6 +115,8 @@ async fn siblings_that_fall_together_are_each_asked_about_once() {
     }
 
     assert_eq!(app.client().generate(MODEL, "hello").await.status(), 200);
+    let asked = app.upstream.requests().into_iter().filter(|request| request.method == "POST").count();
+    assert!(asked <= 2, "after one of a project the next is another project's: {asked}");
 
     app.pool_becomes("all of them are out", |pool| pool.states.invalid == SIBLINGS).await;
     let probes = app.upstream.requests().into_iter().filter(|request| request.method == "GET").count();
