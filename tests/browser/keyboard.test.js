@@ -51,6 +51,14 @@ it('goes by pages, to the last of all rows and back', async () => {
   assert.ok(box.y >= table.y + 38 && box.y + box.height <= table.y + table.height + 1, 'the row is in sight')
   await press('Home')
   await reach(1)
+  for (let row = 2; row <= 30; row++) {
+    await press('ArrowDown')
+    await reach(row)
+  }
+  const last = await page.locator(':focus').boundingBox()
+  assert.ok(last.y + last.height <= table.y + table.height + 1, 'the row is not cut off')
+  await press('Home')
+  await reach(1)
 })
 
 it('selects with Space, and says so', async () => {
