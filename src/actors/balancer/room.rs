@@ -12,7 +12,7 @@ use crate::{
     actors::lease::Lease,
     balance::{
         affinity::Group,
-        table::{Ask, Cause, NotPicked, Picked, Unavailable},
+        table::{Ask, Cause, Unavailable},
         waiting::{Place, Served},
     },
     domain::{client::TokenId, model::ModelName, time::Now},
@@ -99,33 +99,21 @@ impl State {
     /// A key, unless others wait for this model and come first.
     fn pick_in_turn(&mut self, wish: &Wish, now: Now, handle: &BalancerHandle) -> Result<Lease, Lack> {
         if self.room.is_awaited(&wish.acquire.model) {
-            return Err(self.look(wish, now));
+            return Err(self
+                .paused(&wish.acquire.model, now)
+                .map_or(Lack::Key { room_at: None }, Lack::Paused));
         }
         self.pick(wish, now, handle)
     }
 
-    /// What somebody lacks for whom there might be a key, if others did not come first.
-    fn look(&mut self, wish: &Wish, now: Now) -> Lack {
-        let model = &wish.acquire.model;
-        if let Some(paused) = self.paused(model, now) {
-            return Lack::Paused(paused);
-        }
-        let room_at = match self.table.pick(&wish.ask(), now).map(Picked::unused) {
-            Ok(unused) => {
-                self.table.give_back(unused, model, now);
-                None
-            }
-            Err(NotPicked { room_at }) => room_at,
-        };
-        Lack::Key { room_at }
-    }
-
-    /// Will there be a key for this very request before it gives up?
+    /// May there be a key for this very request before it gives up? Requests that turn out smaller than was reserved for
+    /// them, and limits that turn out higher, make room sooner than the ledger can tell, so only what is certain speaks
+    /// against a wait.
     fn is_worth_waiting(&self, wish: &Wish, lack: Lack, now: Now) -> bool {
         let until = self.patience(wish, now);
         let prospects = match lack {
             Lack::Paused(paused) => paused,
-            Lack::Key { room_at } => self.table.prospects(&wish.ask(), room_at, now),
+            Lack::Key { room_at } => self.table.prospects(&Ask { tokens: 0, ..wish.ask() }, room_at, now),
         };
         match prospects {
             Unavailable::NoUsableKey | Unavailable::Until { cause: Cause::Model, .. } => false,

@@ -138,9 +138,9 @@ async fn a_large_request_is_served_as_soon_as_there_is_room_for_it() {
 }
 
 #[actix::test]
-async fn whoever_comes_behind_others_is_told_at_once_when_there_is_room_for_it() {
+async fn a_large_request_that_is_refused_hears_when_there_is_room_for_its_size() {
     pause();
-    let pool = Pool::balancing(1, Balancing { max_wait: Duration::from_secs(30), ..patient() });
+    let pool = Pool::balancing(1, patient());
     let of =
         |tokens| Acquire { tokens, deadline: Instant::now() + Duration::from_secs(90), ..ask_for("flash") };
     let spent = QuotaExceeded { limit: Some(3000), metric: QuotaMetric::Tokens, ..quota_exceeded(1) };
@@ -149,19 +149,18 @@ async fn whoever_comes_behind_others_is_told_at_once_when_there_is_room_for_it()
     pool.settled().await;
     let _first = pool.ask(of(2000)).await.await.unwrap();
     advance(Duration::from_secs(30)).await;
-    let _second = pool.ask(of(500)).await.await.unwrap();
+    let _second = pool.ask(of(1000)).await.await.unwrap();
     let second_at = Instant::now();
     advance(Duration::from_secs(5)).await;
 
-    let mut waits = pool.ask(of(2000)).await;
-    let mut refused = pool.ask(of(3000)).await;
-
-    assert!(look(&mut waits).is_none(), "the first is forgotten in time");
-    let Some(Err(Unavailable::Until { at, .. })) = look(&mut refused) else {
-        panic!("it would wait in vain")
+    let told = async |tokens| match pool.ask(of(tokens)).await.await {
+        Err(Unavailable::Until { at, .. }) => at.saturating_duration_since(second_at).as_secs_f32(),
+        other => panic!("nothing is left: {other:?}"),
     };
-    let after = at.saturating_duration_since(second_at).as_secs_f32();
-    assert!((59.0..61.5).contains(&after), "once the second is forgotten as well: {after} s");
+
+    let (small, large) = (told(100).await, told(3000).await);
+    assert!((29.0..31.5).contains(&small), "once the first is forgotten: {small} s");
+    assert!((59.0..61.5).contains(&large), "once the second is forgotten as well: {large} s");
 }
 
 #[actix::test]
