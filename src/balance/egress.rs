@@ -26,6 +26,8 @@ pub struct Egress {
     name: String,
     /// Unix milliseconds; 0 while it is well.
     rests_until_ms: AtomicI64,
+    /// Unix milliseconds; until then Gemini is taken not to be offered there, whatever connects.
+    abroad_until_ms: AtomicI64,
     watch: Mutex<Watch>,
     /// There are failures or a pause to think of.
     is_watching: AtomicBool,
@@ -85,8 +87,15 @@ impl Egress {
             && self.rests_until_ms.swap(0, Ordering::Relaxed) != 0
     }
 
+    /// Gemini is not offered there: it is passed over for so long where there is another one.
+    pub fn found_abroad(&self, now_ms: i64, span: Duration) {
+        let span_ms = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        self.abroad_until_ms.store(now_ms.saturating_add(span_ms), Ordering::Relaxed);
+    }
+
     pub fn is_resting(&self, now_ms: i64) -> bool {
-        self.rests_until_ms.load(Ordering::Relaxed) > now_ms
+        let until_ms = self.rests_until_ms.load(Ordering::Relaxed);
+        until_ms.max(self.abroad_until_ms.load(Ordering::Relaxed)) > now_ms
     }
 
     /// May an attempt leave now? To be asked once there is a key for it.

@@ -228,6 +228,9 @@ mod tests {
         own.rested();
         other.rested();
         assert_eq!(chosen(), usual);
+        own.found_abroad(now.unix_ms(), Duration::from_secs(600));
+        own.rested();
+        assert_eq!(chosen(), other.name(), "that it connects does not make it another place");
     }
 
     #[test]

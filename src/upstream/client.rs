@@ -186,10 +186,10 @@ impl UpstreamClient {
         deadline: Instant,
     ) -> Result<ClientResponse, TransportError> {
         let proxies = &self.wiring.proxies;
+        let first = proxies.place(exit, key);
         if proxies.routes().is_empty() {
-            return self.send_by(&self.clients[0], call, key, deadline).await;
+            return self.send_by(&self.clients[first], call, key, deadline).await;
         }
-        let first = proxies.place(exit);
         let mut sent = self.send_through(first, call, key, deadline).await;
         if let Err(TransportError::Unreachable(_)) = sent {
             for place in proxies.others(first, key) {
@@ -258,7 +258,7 @@ impl UpstreamClient {
     where
         S: Stream<Item = Result<Bytes, io::Error>> + 'static,
     {
-        let place = self.wiring.proxies.place(&lease.exit);
+        let place = self.wiring.proxies.place(&lease.exit, &lease.secret);
         let request = self.request(&self.clients[place], call, &lease.secret)?;
         let sent = match length {
             Some(length) => request.send_body(SizedStream::new(length, Box::pin(body))).await,

@@ -37,8 +37,9 @@ async fn a_kill_under_load_loses_a_second_of_log_rows_and_nothing_else() {
         settled.store(answered.load(Ordering::Relaxed), Ordering::Relaxed);
         // One second: what had been answered before must be on disk afterwards.
         thread::sleep(Duration::from_secs(1));
-        program.signal("KILL");
+        // Nobody asks a program that is gone; those who have asked it already are cut off.
         is_over.store(true, Ordering::Relaxed);
+        program.signal("KILL");
     });
     program.wait();
 

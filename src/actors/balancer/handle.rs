@@ -77,7 +77,7 @@ impl BalancerHandle {
 
     /// Finds keys so from now on, and sends requests off by these addresses.
     pub fn rebalance(&self, balancing: Balancing, egresses: Arc<Egresses>) {
-        self.state().rebalance(balancing, egresses);
+        self.state().rebalance(balancing, egresses, Now::read(), self);
     }
 
     /// Is there an address that this model can be asked through with better hope than by one that refuses?
@@ -135,7 +135,8 @@ struct Seat<'a> {
 
 impl Drop for Seat<'_> {
     fn drop(&mut self) {
-        // Nothing was sent with a key that arrives as its request goes, so it counts for nothing.
+        // Nothing was sent with a key that arrives as its request goes, so it counts for nothing. None arrives later.
+        self.answered.close();
         if let Ok(Ok(lease)) = self.answered.try_recv() {
             lease.cancel();
         }

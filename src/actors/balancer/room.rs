@@ -61,7 +61,10 @@ pub(super) struct Waiting {
 impl Waiting {
     /// Gives back the lease where somebody hung up meanwhile.
     fn give(&mut self, lease: Lease) -> Option<Lease> {
-        self.answer.take()?.send(Ok(lease)).err()?.ok()
+        match self.answer.take() {
+            Some(answer) => answer.send(Ok(lease)).err()?.ok(),
+            None => Some(lease),
+        }
     }
 
     fn refuse(&mut self, told: Unavailable) {

@@ -111,13 +111,24 @@ impl State {
         }
     }
 
-    pub fn rebalance(&mut self, balancing: Balancing, egresses: Arc<Egresses>) {
+    pub fn rebalance(
+        &mut self,
+        balancing: Balancing,
+        egresses: Arc<Egresses>,
+        now: Now,
+        handle: &BalancerHandle,
+    ) {
         if balancing.policy != self.balancing.policy {
             self.table.set_policy(policy::build(balancing.policy, rand::random()));
         }
         self.room.set_seats(balancing.max_waiting);
         self.balancing = balancing;
-        self.egresses = egresses;
+        if !Arc::ptr_eq(&self.egresses, &egresses) {
+            self.egresses = egresses;
+            // What paused may be no way any more.
+            self.wake(now, handle);
+            self.call(handle);
+        }
     }
 
     /// What a request does with its preference. A conversation stays where it is, as its signatures may be of no use
@@ -231,7 +242,7 @@ impl State {
     fn read_weather(&mut self, mut settled: Settled, now: Now) -> Settled {
         let Some(egress) = settled.egress.clone() else { return settled };
         if settled.outcome == Outcome::Egress(EgressFault::Location) {
-            egress.rest(now.unix_ms(), ABROAD);
+            egress.found_abroad(now.unix_ms(), ABROAD);
         }
         if !egress.is_concerned(&settled.outcome) {
             return settled;

@@ -155,10 +155,16 @@ impl Proxies {
         Exit::new(self.egresses.order(key, Now::read())[0].clone())
     }
 
-    /// The place of that proxy; of the first, where it is none of these any more.
-    pub fn place(&self, exit: &Exit) -> usize {
-        let egress = exit.get();
-        self.routes.iter().position(|route| Arc::ptr_eq(&route.egress, &egress)).unwrap_or(0)
+    /// The place of what an attempt with that key leaves by. Where the exit is none of these, as the settings were changed
+    /// meanwhile, it becomes one of them: an outcome speaks for what was used. Always 0 where there is no proxy.
+    pub fn place(&self, exit: &Exit, key: &ApiKey) -> usize {
+        let place =
+            |egress: &Arc<Egress>| self.egresses.all().iter().position(|known| Arc::ptr_eq(known, egress));
+        place(&exit.get()).unwrap_or_else(|| {
+            let own = self.exit(key).get();
+            exit.set(own.clone());
+            place(&own).unwrap_or(0)
+        })
     }
 
     /// The places of the others, in the order in which they are to be tried with that key.
@@ -192,7 +198,7 @@ mod tests {
     #[test]
     fn one_that_fails_comes_last_until_it_works() {
         let (proxies, key) = (proxies(&["a", "b"]), ApiKey::parse("AIzaSy-1").unwrap());
-        let first = || proxies.place(&proxies.exit(&key));
+        let first = || proxies.place(&proxies.exit(&key), &key);
         let usual = first();
         let route = &proxies.routes[usual];
 
@@ -204,6 +210,18 @@ mod tests {
         assert_eq!(first(), usual);
         assert_eq!(route.seen().is_well, Some(true));
         assert_eq!(proxies.others(usual, &key).collect::<Vec<_>>(), [1 - usual]);
+    }
+
+    #[test]
+    fn an_attempt_that_began_under_other_settings_speaks_for_what_it_uses() {
+        let (before, after) = (proxies(&["a"]), Proxies::default());
+        let key = ApiKey::parse("AIzaSy-1").unwrap();
+        for (used, leased) in [(&before, &after), (&after, &before)] {
+            let exit = leased.exit(&key);
+
+            assert_eq!(used.place(&exit, &key), 0);
+            assert!(Arc::ptr_eq(&exit.get(), &used.egresses().all()[0]));
+        }
     }
 
     #[test]
