@@ -205,6 +205,7 @@ impl Crew {
     pub fn follow(&self, live: &Live) {
         let config = live.config.clone();
         self.supervisor.do_send(AllowFailures(config.pool.max_failures));
+        self.balancer.rebalance(config.pool.balancing, live.proxies.egresses());
         self.registry.isolate(config.gemini.isolates_clients);
         let changed =
             SettingsChanged { config, retries: live.retries.clone(), proxies: live.proxies.clone() };

@@ -107,7 +107,7 @@ impl Worker {
             let before = self.current.borrow();
             let (old, new) = (&before.live.config, &live.config);
             let dispatcher =
-                before.gateway.dispatcher.renewed(new, live.retries.clone(), live.proxies.clone());
+                before.gateway.dispatcher.renewed(&new.upstream, live.retries.clone(), live.proxies.clone());
             let media =
                 if old.media == new.media { before.gateway.media.clone() } else { fetcher(&new.media) };
             let gateway = self.shared.gateway(&live, dispatcher, media, self.outbox.clone());

@@ -4,6 +4,7 @@ use std::{
     cell::RefCell,
     cmp::Reverse,
     hash::{DefaultHasher, Hash, Hasher},
+    iter,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -14,9 +15,9 @@ use tokio::time::Instant;
 
 use super::{
     egress::Egress,
-    storm::{Admission, Sign},
+    storm::{Admission, Attempt, FEWEST, Reading, Sign},
 };
-use crate::domain::{key::ApiKey, model::ModelName, time::Now};
+use crate::domain::{key::ApiKey, model::ModelName, outcome::Outcome, time::Now};
 
 /// At least one address, shared by all workers.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct Egresses {
     /// A key always has the same one; otherwise they take turns.
     by_key: bool,
     turn: AtomicUsize,
+    /// Of all addresses as one, where each has too few keys to tell a storm by itself.
+    together: Egress,
 }
 
 /// The machine's own address.
@@ -39,7 +42,7 @@ impl Egresses {
     /// Without any.
     pub fn new(all: Vec<Arc<Egress>>, by_key: bool) -> Self {
         assert!(!all.is_empty(), "nothing could leave");
-        Self { all, by_key, turn: AtomicUsize::new(0) }
+        Self { all, by_key, turn: AtomicUsize::new(0), together: Egress::named("all proxies".to_owned()) }
     }
 
     pub fn all(&self) -> &[Arc<Egress>] {
@@ -56,6 +59,9 @@ impl Egresses {
         model: &ModelName,
         now: Now,
     ) -> Result<Arc<Egress>, Instant> {
+        if let Admission::PausedUntil(at) = self.together.admit(model, now.instant) {
+            return Err(at);
+        }
         let mut earliest: Option<Instant> = None;
         let mut admit = |egress: &Arc<Egress>| match egress.admit(model, now.instant) {
             Admission::Open | Admission::Probe => Some(egress.clone()),
@@ -89,14 +95,40 @@ impl Egresses {
         order
     }
 
-    /// Of so many parties, those that an egress has to itself in the mean; it speaks for no others.
-    pub fn share(&self, parties: usize) -> usize {
-        parties.div_ceil(self.all.len())
+    /// Takes in what an attempt by that egress came to, and says whose that is. `parties` is the number of those that have
+    /// a usable key; where keys are bound to addresses, each address has a share of them.
+    pub fn record(
+        &self,
+        egress: &Egress,
+        attempt: Attempt<'_>,
+        outcome: &Outcome,
+        parties: usize,
+        now: Instant,
+    ) -> Reading {
+        let share = if self.by_key { parties.div_ceil(self.all.len()) } else { parties };
+        if self.all.len() > 1 && share < FEWEST {
+            self.together.record(attempt, outcome, parties, now)
+        } else {
+            egress.record(attempt, outcome, share, now)
+        }
+    }
+
+    /// Whether such an outcome by that egress has to be recorded.
+    pub fn is_concerned(&self, egress: &Egress, outcome: &Outcome) -> bool {
+        egress.is_concerned(outcome) || self.together.is_concerned(outcome)
+    }
+
+    /// Those that may pause, each by itself or together.
+    fn weather(&self) -> impl Iterator<Item = &Egress> {
+        iter::once(&self.together).chain(self.all.iter().map(|egress| &**egress))
     }
 
     /// Until when nothing leaves for this model, if that is so now, and how the storm shows. An address that is open is
     /// enough for everybody.
     pub fn pause(&self, model: &ModelName, now: Instant) -> Option<(Instant, Sign)> {
+        if let Some(pause) = self.together.pause(model, now) {
+            return Some(pause);
+        }
         let mut earliest: Option<(Instant, Sign)> = None;
         for egress in &self.all {
             let pause = egress.pause(model, now)?;
@@ -109,7 +141,7 @@ impl Egresses {
 
     /// When the first pause ends, if there is one now.
     pub fn calm_at(&self, now: Instant) -> Option<Instant> {
-        self.all.iter().filter_map(|egress| egress.calm_at(now)).min()
+        self.weather().filter_map(|egress| egress.calm_at(now)).min()
     }
 
     /// Does anything pause now?
@@ -119,13 +151,17 @@ impl Egresses {
 
     /// Storms since they are known.
     pub fn storms(&self) -> u64 {
-        self.all.iter().map(|egress| egress.storms()).sum()
+        self.weather().map(Egress::storms).sum()
     }
 
     /// Is there one that neither rests nor is paused for this model?
     pub fn has_open(&self, model: &ModelName, now: Now) -> bool {
         let now_ms = now.unix_ms();
-        self.all.iter().any(|egress| !egress.is_resting(now_ms) && egress.pause(model, now.instant).is_none())
+        self.pause(model, now.instant).is_none()
+            && self
+                .all
+                .iter()
+                .any(|egress| !egress.is_resting(now_ms) && egress.pause(model, now.instant).is_none())
     }
 }
 
@@ -159,10 +195,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{
-        balance::storm::{Attempt, Party},
-        domain::{key::KeyId, outcome::Outcome},
-    };
+    use crate::{balance::storm::Party, domain::key::KeyId};
 
     fn egresses(names: &[&str], by_key: bool) -> Egresses {
         Egresses::new(names.iter().map(|name| Arc::new(Egress::named((*name).to_owned()))).collect(), by_key)
@@ -242,6 +275,30 @@ mod tests {
 
         assert!(!Arc::ptr_eq(&first, &next));
         assert!(one.choose(&key(1), Some(&one.all[0]), &model(), now).is_ok());
+    }
+
+    #[test]
+    fn where_each_has_too_few_keys_to_tell_a_storm_they_tell_it_together() {
+        let (egresses, now, model) = (egresses(&["a", "b", "c", "d", "e"], true), Now::read(), model());
+        let refuse = |number: i64| {
+            let attempt = Attempt {
+                key: KeyId(number),
+                party: Party::Key(KeyId(number)),
+                model: &model,
+                leased_at: now.instant,
+            };
+            let egress = egresses.choose(&key(number as usize), None, &model, now).unwrap();
+            egresses.record(&egress, attempt, &Outcome::KeySuspect, 15, now.instant)
+        };
+
+        let readings: Vec<_> = (0..5).map(refuse).collect();
+
+        assert!(matches!(&readings[4], Reading::Begins(storm) if storm.keys.len() == 5), "{readings:?}");
+        assert!(egresses.choose(&key(9), None, &model, now).is_err() && !egresses.has_open(&model, now));
+        assert_eq!((egresses.storms(), egresses.is_paused(now.instant)), (1, true));
+        let later = now.after(Duration::from_secs(5));
+        assert!(egresses.choose(&key(9), None, &model, later).is_ok(), "one probes");
+        assert!(egresses.choose(&key(9), None, &model, later).is_err());
     }
 
     #[test]

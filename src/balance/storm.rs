@@ -28,7 +28,7 @@ mod tests;
 /// Failures count together that lie no further apart.
 const WINDOW: Duration = Duration::from_secs(5);
 /// Fewer parties than that fail together by chance.
-const FEWEST: usize = 5;
+pub const FEWEST: usize = 5;
 /// So many that fail alike without one success between are never chance, however large the pool.
 const MOST: usize = 50;
 /// Between the two, a storm takes this share of the parties that are in use, in percent.

@@ -146,7 +146,7 @@ impl Handler<SettingsChanged> for Catalog {
         SettingsChanged { config, retries, proxies }: SettingsChanged,
         _: &mut Context<Self>,
     ) {
-        self.dispatcher = Rc::new(self.dispatcher.renewed(&config, retries, proxies));
+        self.dispatcher = Rc::new(self.dispatcher.renewed(&config.upstream, retries, proxies));
         if self.filtered != config.gemini.filtered_models {
             self.filtered.clone_from(&config.gemini.filtered_models);
             self.publish();

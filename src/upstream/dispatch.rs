@@ -34,7 +34,7 @@ use super::{
 use crate::{
     actors::{balancer::BalancerHandle, lease::Lease, registrar::Registry},
     balance::budget::Budget,
-    config::Config,
+    config::Upstream,
     domain::{
         client::TokenId,
         key::ApiKey,
@@ -161,10 +161,9 @@ impl Dispatcher {
 
     /// The same way to Google under other settings: with its balancer, with what it has learnt, and with its connections
     /// unless the change concerns them.
-    pub fn renewed(&self, config: &Config, retries: Arc<Retries>, proxies: Arc<Proxies>) -> Self {
-        self.balancer.rebalance(config.pool.balancing, proxies.egresses());
+    pub fn renewed(&self, config: &Upstream, retries: Arc<Retries>, proxies: Arc<Proxies>) -> Self {
         Self {
-            client: self.client.renewed(&config.upstream, proxies),
+            client: self.client.renewed(config, proxies),
             balancer: self.balancer.clone(),
             retries,
             registry: self.registry.clone(),

@@ -244,14 +244,14 @@ impl State {
         if settled.outcome == Outcome::Egress(EgressFault::Location) {
             egress.found_abroad(now.unix_ms(), ABROAD);
         }
-        if !egress.is_concerned(&settled.outcome) {
+        if !self.egresses.is_concerned(&egress, &settled.outcome) {
             return settled;
         }
         let Some(party) = self.table.project(settled.key).map(Party::Project) else { return settled };
         let Settled { key, ref model, leased_at, .. } = settled;
         let attempt = Attempt { key, party, model, leased_at };
-        let in_use = self.egresses.share(self.table.usable_projects());
-        match egress.record(attempt, &settled.outcome, in_use, now.instant) {
+        let in_use = self.table.usable_projects();
+        match self.egresses.record(&egress, attempt, &settled.outcome, in_use, now.instant) {
             Reading::OfKey => return settled,
             Reading::OfStorm => {}
             Reading::Begins(storm) => self.forgive(storm, egress.name()),
