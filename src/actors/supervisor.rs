@@ -1,4 +1,4 @@
-//! Which keys exist. Spawns their actors, respawns those that die, tells every balancer what has changed, and writes
+//! Which keys exist. Spawns their actors, respawns those that die, tells the balancer what has changed, and writes
 //! the health of keys to the database so that a restart forgets neither a cooldown nor an invalid key.
 
 use std::{collections::BTreeMap, ops::Deref, sync::Arc, time::Duration};
@@ -33,11 +33,11 @@ mod labels;
 mod listing;
 mod operations;
 mod projects;
+mod routes;
 mod saving;
 mod siblings;
 mod suspects;
 mod twins;
-mod workers;
 
 use delivery::Undelivered;
 pub use delivery::{ForgiveKeys, SettleKeys};
@@ -49,6 +49,7 @@ pub use listing::ListTo;
 pub use operations::{AddKeys, PlaceKeys, PurgeKeys, RemoveKeys, SteerKeys, purged_before_ms};
 use projects::{LEDGERS_SAVED_EVERY, Projects};
 pub use projects::{LimitProjects, ProjectSettings, PruneLedgers};
+pub use routes::Subscribe;
 pub use saving::Checkpoint;
 use saving::{FIGURES_SAVED_EVERY, Saving};
 pub use siblings::ReportTo;
@@ -56,7 +57,6 @@ use siblings::Siblings;
 pub use suspects::{FindSuspects, RecheckNow, Suspect, Suspects};
 use twins::Twins;
 pub use twins::{Attention, AttentionItem, ProjectSeen};
-pub use workers::Subscribe;
 
 /// A key that has been well for this long starts its backoff afresh.
 const CALM_AFTER: Duration = Duration::from_secs(60);
@@ -134,7 +134,8 @@ impl From<StoredKey> for PoolKey {
 
 struct Entry {
     card: Arc<KeyCard>,
-    switches: KeySwitches,
+    /// None while operators have set nothing by hand, as of most keys.
+    switches: Option<Box<KeySwitches>>,
     actor: Addr<KeyActor>,
     health: Arc<HealthSnapshot>,
     routing: Arc<Routing>,
@@ -164,7 +165,7 @@ pub struct Supervisor {
     keys: BTreeMap<KeyId, Box<Entry>>,
     /// Of the key that was spawned last.
     last_about: Arc<KeyAbout>,
-    balancers: Vec<Subscribe>,
+    balancer: Option<Subscribe>,
     saving: Saving,
     history: History,
     /// For other nodes, if there may be any.
@@ -191,7 +192,7 @@ impl Supervisor {
             initial: Some(Box::new(keys.into_iter())),
             keys: BTreeMap::new(),
             last_about: Arc::default(),
-            balancers: Vec::new(),
+            balancer: None,
             saving: Saving::default(),
             history: History::default(),
             news: None,
@@ -216,16 +217,17 @@ impl Supervisor {
         let actor = KeyActor::new(key.id, 0, health, place.gauge.clone(), ctx.address()).start();
         let (about, placement) = (self.share_about(key.about), key.placement.shared());
         let card = KeyCard { id: key.id, secret: key.secret, about, placement, place };
-        let entry = Entry {
+        let mut entry = Entry {
             card: Arc::new(card),
-            switches: key.switches,
+            switches: None,
             actor,
             health: snapshot.shared(),
             routing: routing.shared(),
             restarts: None,
         };
+        entry.switch(key.switches);
         // Whoever listens already hears of it from here, as a new actor does not speak up by itself.
-        if !self.balancers.is_empty() {
+        if self.balancer.is_some() {
             self.announce(&[entry.route()]);
         }
         self.keys.insert(key.id, Box::new(entry));
@@ -307,6 +309,14 @@ impl Actor for Supervisor {
 }
 
 impl Entry {
+    fn switches(&self) -> KeySwitches {
+        self.switches.as_deref().copied().unwrap_or_default()
+    }
+
+    fn switch(&mut self, switches: KeySwitches) {
+        self.switches = (switches != KeySwitches::default()).then(|| Box::new(switches));
+    }
+
     /// Which life of its actor this is.
     fn incarnation(&self) -> u32 {
         self.restarts.as_ref().map_or(0, |restarts| restarts.incarnation)
@@ -339,7 +349,7 @@ pub enum KeyRoute {
     LimitsChanged,
 }
 
-/// Event, to balancers: these keys are to be used so from now on.
+/// Event, to the balancer: these keys are to be used so from now on.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct KeysRouted(pub Vec<KeyRoute>);

@@ -62,13 +62,12 @@ fn pool_problem(pool: &PoolSnapshot) -> Option<String> {
 /// `GET /metrics`: Prometheus' text format.
 pub async fn metrics(gateway: Data<Gateway>) -> HttpResponse {
     let supervisor = &gateway.supervisor;
-    let (pool, balancers, forecast) = tokio::join!(
+    let (pool, balancer, forecast) = tokio::join!(
         supervisor.send(Observe::<PoolSnapshot>::new()),
-        supervisor.send(Observe::<Vec<BalancerSnapshot>>::new()),
+        supervisor.send(Observe::<Option<BalancerSnapshot>>::new()),
         supervisor.send(Observe::<Arc<Forecast>>::new()),
     );
-    let found =
-        Snapshots { pool: pool.ok(), balancers: balancers.unwrap_or_default(), forecast: forecast.ok() };
+    let found = Snapshots { pool: pool.ok(), balancer: balancer.ok().flatten(), forecast: forecast.ok() };
     let models = gateway.models.borrow().clone();
     match gateway.metrics.encode(&found.registry(|model| models.find(model).is_some())) {
         Ok(text) => HttpResponse::Ok()

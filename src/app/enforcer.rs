@@ -87,7 +87,7 @@ impl Enforcer {
         }
         if are_other_limits || are_other_keys {
             // Mailboxes keep the order: who answers this has heard of all before.
-            let _ = self.crew.supervisor.send(Observe::<Vec<BalancerSnapshot>>::new()).await;
+            let _ = self.crew.supervisor.send(Observe::<Option<BalancerSnapshot>>::new()).await;
         }
         if let Some(configured) = stored.tokens
             && let Err(failure) = self.tokens.follow_configured(configured).await

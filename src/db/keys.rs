@@ -3,22 +3,23 @@
 mod configured;
 mod deletion;
 mod edit;
+mod reading;
 mod switches;
 
 pub use configured::{KeysFollowed, follow_configured};
 pub use deletion::{delete_keys, purge_deleted, restore_keys};
 pub use edit::{change_keys, find_prints, insert_keys};
+pub use reading::{LoadedKeys, StoredKey, load_keys, load_keys_behind, load_some_keys, read_keys};
 pub use switches::steer_keys;
 
 use std::collections::{HashMap, HashSet};
 
-use diesel::{connection::DefaultLoadingMode, prelude::*};
+use diesel::prelude::*;
 
-use self::switches::SwitchesRow;
 use super::{DbConnection, all_or_nothing, counters, key_events::insert_new_events, schema::keys};
 use crate::{
     domain::{
-        key::{ApiKey, KeyAbout, KeyFigures, KeyId, KeyOrigin, KeySwitches},
+        key::{KeyFigures, KeyId},
         key_event::{KeyEvent, KeyEventBy, KeyEventKind},
         placement::{KeyPlacement, PlacedKey, ProjectName, Tier},
     },
@@ -42,27 +43,6 @@ pub struct KeySync {
     pub added: usize,
     pub removed: usize,
     pub kept: usize,
-}
-
-/// A key as it comes back from the database.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredKey {
-    pub id: KeyId,
-    pub key: ApiKey,
-    pub placement: KeyPlacement,
-    pub about: KeyAbout,
-    /// JSON of the last checkpoint; opaque here.
-    pub health: Option<String>,
-    pub health_at_ms: Option<i64>,
-    pub switches: KeySwitches,
-    pub figures: KeyFigures,
-}
-
-/// Keys, and the ids of those that the encryption key in use does not open.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LoadedKeys {
-    pub keys: Vec<StoredKey>,
-    pub unreadable: Vec<KeyId>,
 }
 
 #[derive(Insertable)]
@@ -112,25 +92,6 @@ impl From<PlacementRow> for KeyPlacement {
             models: models.unwrap_or_default(),
         }
     }
-}
-
-#[derive(Queryable, Selectable)]
-#[diesel(table_name = keys)]
-struct Row {
-    id: i64,
-    sealed: Vec<u8>,
-    origin: String,
-    created_at_ms: i64,
-    label: Option<String>,
-    tags: Option<String>,
-    health: Option<String>,
-    health_at_ms: Option<i64>,
-    #[diesel(embed)]
-    placement: PlacementRow,
-    #[diesel(embed)]
-    switches: SwitchesRow,
-    #[diesel(embed)]
-    figures: FiguresRow,
 }
 
 /// The columns of [`KeyFigures`].
@@ -268,102 +229,6 @@ fn tell(
     insert_new_events(conn, &events)
 }
 
-/// Every key, oldest first. A row that cannot be opened is told by its id and stops nothing.
-pub fn load_keys(conn: &mut DbConnection, sealer: &Sealer) -> QueryResult<LoadedKeys> {
-    let mut loaded = LoadedKeys::default();
-    loaded.unreadable = read_keys(conn, sealer, |key| loaded.keys.push(key))?;
-    Ok(loaded)
-}
-
-/// Tells every key, oldest first, while it reads: a large pool need not lie in memory twice. Returns the ids of rows that
-/// cannot be opened.
-pub fn read_keys(
-    conn: &mut DbConnection,
-    sealer: &Sealer,
-    tell: impl FnMut(StoredKey),
-) -> QueryResult<Vec<KeyId>> {
-    let rows = keys::table
-        .filter(keys::origin.ne(REMOVED).and(keys::deleted_at_ms.is_null()))
-        .order(keys::id)
-        .select(Row::as_select())
-        .load_iter::<Row, DefaultLoadingMode>(conn)?;
-    open_rows(sealer, rows, tell)
-}
-
-/// The first keys with higher ids than this one.
-pub fn load_keys_behind(
-    conn: &mut DbConnection,
-    sealer: &Sealer,
-    key: KeyId,
-    limit: usize,
-) -> QueryResult<LoadedKeys> {
-    let rows: Vec<Row> = keys::table
-        .filter(keys::origin.ne(REMOVED).and(keys::deleted_at_ms.is_null()))
-        .filter(keys::id.gt(key.0))
-        .order(keys::id)
-        .limit(i64::try_from(limit).unwrap_or(i64::MAX))
-        .select(Row::as_select())
-        .load(conn)?;
-    let mut loaded = LoadedKeys::default();
-    loaded.unreadable = open_rows(sealer, rows.into_iter().map(Ok), |key| loaded.keys.push(key))?;
-    Ok(loaded)
-}
-
-/// Those of these keys that there are.
-pub fn load_some_keys(conn: &mut DbConnection, sealer: &Sealer, ids: &[KeyId]) -> QueryResult<LoadedKeys> {
-    let mut loaded = LoadedKeys::default();
-    for chunk in ids.chunks(CHUNK) {
-        let here = keys::table
-            .filter(keys::id.eq_any(chunk.iter().map(|id| id.0)))
-            .filter(keys::origin.ne(REMOVED).and(keys::deleted_at_ms.is_null()));
-        let rows: Vec<Row> = here.order(keys::id).select(Row::as_select()).load(conn)?;
-        loaded.unreadable.extend(open_rows(sealer, rows.into_iter().map(Ok), |key| loaded.keys.push(key))?);
-    }
-    Ok(loaded)
-}
-
-fn open_rows(
-    sealer: &Sealer,
-    rows: impl Iterator<Item = QueryResult<Row>>,
-    mut tell: impl FnMut(StoredKey),
-) -> QueryResult<Vec<KeyId>> {
-    let mut unreadable = Vec::new();
-    for row in rows {
-        let row = row?;
-        let id = KeyId(row.id);
-        match open_row(sealer, row) {
-            Some(key) => tell(key),
-            None => unreadable.push(id),
-        }
-    }
-    Ok(unreadable)
-}
-
-fn open_row(sealer: &Sealer, row: Row) -> Option<StoredKey> {
-    let key = open(sealer, &row)?;
-    Some(StoredKey {
-        id: KeyId(row.id),
-        key,
-        about: about(row.origin, row.created_at_ms, row.label, row.tags),
-        placement: row.placement.into(),
-        health: row.health,
-        health_at_ms: row.health_at_ms,
-        switches: row.switches.into(),
-        figures: row.figures.into(),
-    })
-}
-
-fn about(origin: String, created_at_ms: i64, label: Option<String>, tags: Option<String>) -> KeyAbout {
-    let origin = if origin == ADDED { KeyOrigin::Admin } else { KeyOrigin::Config };
-    let tags = tags.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
-    KeyAbout { label, tags, origin, created_at_ms }
-}
-
-fn open(sealer: &Sealer, row: &Row) -> Option<ApiKey> {
-    let plain = sealer.open(&row.sealed, &context(row.id)).ok()?;
-    ApiKey::parse(str::from_utf8(&plain).ok()?).ok()
-}
-
 /// Binds a sealed key to its row, so that rows cannot be exchanged.
 fn context(id: i64) -> String {
     format!("keys/{id}")
@@ -397,7 +262,7 @@ pub fn save_checkpoints(conn: &mut DbConnection, checkpoints: &[Checkpoint], now
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{db::test_database, secrets::EncryptionKey};
+    use crate::{db::test_database, domain::key::ApiKey, secrets::EncryptionKey};
 
     fn sealer(passphrase: &str) -> Sealer {
         Sealer::new(&EncryptionKey::parse(passphrase).unwrap())

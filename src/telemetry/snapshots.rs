@@ -2,10 +2,7 @@
 //!
 //! Only models that Google lists are labels, and so many of them at most: clients can make up any name.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, atomic::AtomicU64},
-};
+use std::sync::{Arc, atomic::AtomicU64};
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -17,7 +14,7 @@ use super::metrics::{CauseLabel, PREFIX, StateLabel, signed};
 use crate::{
     actors::{balancer::BalancerSnapshot, supervisor::PoolSnapshot},
     balance::{
-        affinity::{Hits, ModelBenefit},
+        affinity::ModelBenefit,
         forecast::{Forecast, ModelForecast},
     },
     domain::model::ModelName,
@@ -30,7 +27,7 @@ const MODELS: usize = 50;
 #[derive(Debug, Default)]
 pub struct Snapshots {
     pub pool: Option<PoolSnapshot>,
-    pub balancers: Vec<BalancerSnapshot>,
+    pub balancer: Option<BalancerSnapshot>,
     pub forecast: Option<Arc<Forecast>>,
 }
 
@@ -67,74 +64,52 @@ impl Snapshots {
         if let Some(pool) = &self.pool {
             register_pool(&mut registry, pool);
         }
-        self.register_balancers(&mut registry);
-        self.register_benefit(&mut registry, &is_listed);
+        if let Some(balancer) = &self.balancer {
+            register_balancer(&mut registry, balancer);
+            let models = balancer.benefit.iter().filter(|told| is_listed(&told.model)).take(MODELS);
+            register_benefit(&mut registry, models);
+        }
         if let Some(forecast) = &self.forecast {
             let models = forecast.models.iter().filter(|told| is_listed(&told.model)).take(MODELS);
             register_forecast(&mut registry, models, forecast.at_ms);
         }
         registry
     }
+}
 
-    fn register_balancers(&self, registry: &mut Registry) {
-        let sum = |count: fn(&BalancerSnapshot) -> u64| self.balancers.iter().map(count).sum();
-        let most = |count: fn(&BalancerSnapshot) -> u64| self.balancers.iter().map(count).max().unwrap_or(0);
-        for (name, help, value) in [
-            ("waiting_requests", "Requests that wait for a key now", sum(|told| told.waiting as u64)),
-            ("turned_away", "Requests refused as the waiting room was full", sum(|told| told.turned_away)),
-            (
-                "storms",
-                "Storms since the start: keys of many projects refused alike",
-                most(|told| told.storms),
-            ),
-            (
-                "egress_paused",
-                "1 while an address pauses because of a storm",
-                most(|told| u64::from(told.is_paused)),
-            ),
-        ] {
-            let gauge = Gauge::<i64>::default();
-            gauge.set(signed(value));
-            registry.register(name, help, gauge);
-        }
+fn register_balancer(registry: &mut Registry, told: &BalancerSnapshot) {
+    for (name, help, value) in [
+        ("waiting_requests", "Requests that wait for a key now", told.waiting as u64),
+        ("turned_away", "Requests refused as the waiting room was full", told.turned_away),
+        ("storms", "Storms since the start: keys of many projects refused alike", told.storms),
+        ("egress_paused", "1 while an address pauses because of a storm", u64::from(told.is_paused)),
+    ] {
+        let gauge = Gauge::<i64>::default();
+        gauge.set(signed(value));
+        registry.register(name, help, gauge);
     }
+}
 
-    fn register_benefit(&self, registry: &mut Registry, is_listed: impl Fn(&ModelName) -> bool) {
-        let mut models = BTreeMap::<&ModelName, ([Hits; 3], i64)>::new();
-        for told in self.balancers.iter().flat_map(|told| &told.benefit).filter(|told| is_listed(&told.model))
+fn register_benefit<'a>(registry: &mut Registry, models: impl Iterator<Item = &'a ModelBenefit>) {
+    let (prompt, cached) = (Family::<GroupLabels, Real>::default(), Family::<GroupLabels, Real>::default());
+    let off = Family::<ModelLabel, Gauge>::default();
+    for ModelBenefit { model, preferring, control, conversations, is_off } in models {
+        for (group, hits) in
+            [("preferring", preferring), ("control", control), ("conversation", conversations)]
         {
-            if models.len() < MODELS || models.contains_key(&told.model) {
-                let ModelBenefit { model, preferring, control, conversations, is_off } = told;
-                let (sums, off) = models.entry(model).or_default();
-                for (sum, hits) in sums.iter_mut().zip([preferring, control, conversations]) {
-                    *sum += *hits;
-                }
-                *off += i64::from(*is_off);
-            }
+            let label = GroupLabels { model: model.to_string(), group };
+            prompt.get_or_create(&label).set(hits.prompt);
+            cached.get_or_create(&label).set(hits.cached);
         }
-        let (prompt, cached) =
-            (Family::<GroupLabels, Real>::default(), Family::<GroupLabels, Real>::default());
-        let off = Family::<ModelLabel, Gauge>::default();
-        for (model, (sums, workers)) in models {
-            for (group, hits) in ["preferring", "control", "conversation"].into_iter().zip(sums) {
-                let label = GroupLabels { model: model.to_string(), group };
-                prompt.get_or_create(&label).set(hits.prompt);
-                cached.get_or_create(&label).set(hits.cached);
-            }
-            off.get_or_create(&ModelLabel { model: model.to_string() }).set(workers);
-        }
-        registry.register(
-            "affinity_prompt_tokens",
-            "Prompt tokens of requests that prefer a key, lately, by whether they got their wish",
-            prompt,
-        );
-        registry.register("affinity_cached_tokens", "Of these, what Google had cached", cached);
-        registry.register(
-            "affinity_off",
-            "Workers that have switched the preference off, as it did not pay",
-            off,
-        );
+        off.get_or_create(&ModelLabel { model: model.to_string() }).set(i64::from(*is_off));
     }
+    registry.register(
+        "affinity_prompt_tokens",
+        "Prompt tokens of requests that prefer a key, lately, by whether they got their wish",
+        prompt,
+    );
+    registry.register("affinity_cached_tokens", "Of these, what Google had cached", cached);
+    registry.register("affinity_off", "1 while the preference is not followed, as it did not pay", off);
 }
 
 fn register_pool(registry: &mut Registry, pool: &PoolSnapshot) {
@@ -216,7 +191,10 @@ mod tests {
     use prometheus_client::encoding::text::encode;
 
     use super::*;
-    use crate::balance::forecast::{Capacity, DayForecast, MinuteForecast, Rate};
+    use crate::balance::{
+        affinity::Hits,
+        forecast::{Capacity, DayForecast, MinuteForecast, Rate},
+    };
 
     fn benefit(model: &str, cached: f64, is_off: bool) -> ModelBenefit {
         let hits = |cached| Hits { prompt: 1_000.0, cached };
@@ -252,21 +230,20 @@ mod tests {
     }
 
     #[test]
-    fn the_workers_figures_are_summed_but_for_what_they_share() {
-        let workers = [(600.0, true), (200.0, false)];
-        let balancers = workers.map(|(cached, is_off)| balancer(vec![benefit("flash", cached, is_off)]));
-        let found = Snapshots { balancers: balancers.into(), ..Snapshots::default() };
+    fn the_balancers_figures_are_told() {
+        let balancer = balancer(vec![benefit("flash", 600.0, true)]);
+        let found = Snapshots { balancer: Some(balancer), ..Snapshots::default() };
 
         let text = text(&found, |_| true);
 
         for line in [
-            "gemini_balance_waiting_requests 6",
-            "gemini_balance_turned_away 8",
+            "gemini_balance_waiting_requests 3",
+            "gemini_balance_turned_away 4",
             "gemini_balance_storms 2",
             "gemini_balance_egress_paused 1",
-            r#"gemini_balance_affinity_cached_tokens{model="flash",group="preferring"} 800.0"#,
-            r#"gemini_balance_affinity_prompt_tokens{model="flash",group="control"} 2000.0"#,
-            r#"gemini_balance_affinity_cached_tokens{model="flash",group="conversation"} 1800.0"#,
+            r#"gemini_balance_affinity_cached_tokens{model="flash",group="preferring"} 600.0"#,
+            r#"gemini_balance_affinity_prompt_tokens{model="flash",group="control"} 1000.0"#,
+            r#"gemini_balance_affinity_cached_tokens{model="flash",group="conversation"} 900.0"#,
             r#"gemini_balance_affinity_off{model="flash"} 1"#,
         ] {
             assert!(text.lines().any(|known| known == line), "{line} is not in {text}");
@@ -313,7 +290,7 @@ mod tests {
         let made_up = (0..500).map(|n| benefit(&format!("made-up-{n}"), 1.0, false));
         let listed = (0..500).map(|n| benefit(&format!("listed-{n}"), 1.0, false));
         let found =
-            Snapshots { balancers: vec![balancer(made_up.chain(listed).collect())], ..Snapshots::default() };
+            Snapshots { balancer: Some(balancer(made_up.chain(listed).collect())), ..Snapshots::default() };
 
         let text = text(&found, |model| model.as_str().starts_with("listed"));
 

@@ -147,8 +147,7 @@ async fn a_client_that_hangs_up_meanwhile_ends_the_new_attempt_as_well() {
 
     caller.hang_up();
 
-    let is_closed = async || (app.upstream.closings().len() == 1).then_some(());
-    eventually("the second call is closed", is_closed).await;
+    app.upstream.is_left(1).await;
     let row = &app.logs("it is logged", |rows| !rows.is_empty()).await[0];
     assert_eq!((row.status, row.attempts), (499, 2));
     assert!(row.trail.contains("\"abandoned\",\"extra\":\"continuation\""), "{}", row.trail);

@@ -34,10 +34,7 @@ async fn keeps_the_promise(situation: impl AsyncFn() -> Duration) {
 /// Claims what is true once a client has hung up that had `calls` upstream calls under way, and answers how long after
 /// that the last of these was closed.
 async fn nothing_is_left(app: &TestApp, hung_up: Instant, calls: usize, what: &str) -> Duration {
-    let closings = eventually("the upstream calls are closed", async || {
-        Some(app.upstream.closings()).filter(|closings| closings.len() == calls)
-    })
-    .await;
+    let closings = app.upstream.is_left(calls).await;
     let last = closings.into_iter().max().expect("there are closings");
 
     let key = app.settled("k1").await;

@@ -49,10 +49,7 @@ async fn a_late_stream_is_overtaken_and_cancelled() {
 
     assert_eq!(reply.said(), "well done");
     assert_eq!(app.upstream.attempts()[2 * SAMPLES..], ["k1", "k2"]);
-    eventually("the loser's connection is closed", async || {
-        (app.upstream.closings().len() == 1).then_some(())
-    })
-    .await;
+    app.upstream.is_left(1).await;
     nothing_is_under_way(&app).await;
     let row = app.log_of(&reply).await;
     assert_eq!((row.status, row.attempts, row.key_id), (200, 2, Some(app.key_id("k2").await.0)));
@@ -73,10 +70,7 @@ async fn a_late_answer_that_comes_first_all_the_same_wins() {
     let reply = app.client().chat(MODEL, "hello").await;
 
     assert_eq!(reply.json()["choices"][0]["message"]["content"], "late");
-    eventually("the loser's connection is closed", async || {
-        (app.upstream.closings().len() == 1).then_some(())
-    })
-    .await;
+    app.upstream.is_left(1).await;
     nothing_is_under_way(&app).await;
     let trail: serde_json::Value = serde_json::from_str(&app.log_of(&reply).await.trail).expect("it is JSON");
     let told: Vec<_> = [0, 1].map(|at| (&trail[at]["outcome"], &trail[at]["extra"])).into();
@@ -161,8 +155,7 @@ async fn a_client_that_hangs_up_ends_both() {
 
     let hung_up = caller.hang_up();
 
-    let both_closed = async || Some(app.upstream.closings()).filter(|closings| closings.len() == 2);
-    let closings = eventually("both are closed", both_closed).await;
+    let closings = app.upstream.is_left(2).await;
     assert!(closings.iter().all(|at| at.saturating_duration_since(hung_up) < secs(1)));
     nothing_is_under_way(&app).await;
     let rows = app.logs("all are logged", |rows| rows.len() > 2 * SAMPLES).await;

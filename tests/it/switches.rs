@@ -254,8 +254,7 @@ async fn a_fake_stream_that_nobody_waits_for_is_cancelled() {
     open.until(": keep-alive").await;
     drop(open);
 
-    let closed = async || (!app.upstream.closings().is_empty()).then_some(());
-    crate::harness::eventually("the call to Google ends", closed).await;
+    app.upstream.is_left(1).await;
     assert_eq!(app.settled("k1").await.tally.failures, 0);
 }
 

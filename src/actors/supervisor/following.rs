@@ -65,7 +65,7 @@ impl Handler<KeysFound> for Supervisor {
         self.place(placed);
         for (key, steering, switches) in steered {
             let Some(entry) = self.keys.get_mut(&key) else { continue };
-            entry.switches = switches;
+            entry.switch(switches);
             entry.actor.do_send(Steer { steering, cause: Cause::Elsewhere });
         }
     }
@@ -109,7 +109,7 @@ struct InUse<'a> {
 
 impl<'a> InUse<'a> {
     fn of(entry: &'a Entry) -> Self {
-        Self { placement: &entry.placement, about: &entry.about, switches: entry.switches }
+        Self { placement: &entry.placement, about: &entry.about, switches: entry.switches() }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What operators do with keys while they are in use: add, place anew, disable, enable, reset, remove.
 //!
-//! Each command is answered when the actors of its keys have judged and the supervisor has told the balancers, so that
-//! whoever then asks all balancers for anything knows that they have heard of it.
+//! Each command is answered when the actors of its keys have judged and the supervisor has told the balancer, so that
+//! whoever then asks the balancer for anything knows that it has heard of it.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -175,13 +175,15 @@ impl Supervisor {
         let mut asked = Vec::with_capacity(keys.len());
         for key in keys {
             let Some(entry) = self.keys.get_mut(key) else { continue };
-            entry.switches.steer(steering, now_ms);
+            let mut switches = entry.switches();
+            switches.steer(steering, now_ms);
+            entry.switch(switches);
             asked.push(entry.actor.send(Steer { steering, cause }));
         }
         async { join_all(asked).await.iter().filter(|answer| answer.is_ok()).count() }
     }
 
-    /// Tells balancers and the directory how these keys stand.
+    /// Tells the balancer and the directory how these keys stand.
     pub(super) fn tell_of(&self, keys: &[KeyId]) {
         let known = keys.iter().filter_map(|key| self.keys.get(key));
         let routes: Vec<KeyRoute> = known.clone().map(|entry| entry.route()).collect();

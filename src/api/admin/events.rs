@@ -269,8 +269,8 @@ impl Page {
         if !self.wants(Topic::Figures) {
             return;
         }
-        let asked = self.supervisor.send(Observe::<Vec<BalancerSnapshot>>::new()).await;
-        let waiting = asked.unwrap_or_default().iter().map(|balancer| balancer.waiting as u64).sum();
+        let asked = self.supervisor.send(Observe::<Option<BalancerSnapshot>>::new()).await;
+        let waiting = asked.ok().flatten().map_or(0, |balancer| balancer.waiting as u64);
         let rates = self.traffic.rates();
         let figures = Figures { rates, in_flight: glance.in_flight, waiting, states: glance.states };
         let mut figures = json!(figures);

@@ -206,8 +206,7 @@ pub async fn list_nodes(
 )]
 pub async fn list_actors(_: AdminUser, gateway: Data<Gateway>) -> Json<List<ActorView>> {
     let pool = gateway.supervisor.send(Observe::<PoolSnapshot>::new()).await.ok();
-    let balancers =
-        gateway.supervisor.send(Observe::<Vec<BalancerSnapshot>>::new()).await.unwrap_or_default();
+    let balancer = gateway.supervisor.send(Observe::<Option<BalancerSnapshot>>::new()).await.ok().flatten();
     let keys = pool.as_ref().map_or(0, |pool| {
         let states = pool.states;
         states.active + states.cooling + states.half_open + states.invalid + states.disabled
@@ -219,7 +218,7 @@ pub async fn list_actors(_: AdminUser, gateway: Data<Gateway>) -> Json<List<Acto
     Json(List::whole(vec![
         ActorView { restarts, ..view("key", keys, &pool.as_ref().map(|pool| pool.states)) },
         view("supervisor", usize::from(pool.is_some()), &pool),
-        view("balancer", balancers.len(), &balancers),
+        view("balancer", usize::from(balancer.is_some()), &balancer),
         seen::<_, LoggerSnapshot>("logger", &gateway.logger).await,
         seen::<_, CatalogSnapshot>("catalog", &gateway.catalog).await,
         seen::<_, RecheckSnapshot>("recheck", &gateway.recheck).await,

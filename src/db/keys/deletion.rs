@@ -3,7 +3,11 @@
 
 use diesel::prelude::*;
 
-use super::{ADDED, CHUNK, LoadedKeys, REMOVED, Row, keys, open_rows, tell};
+use super::{
+    ADDED, CHUNK, LoadedKeys, REMOVED, keys,
+    reading::{Row, open_all},
+    tell,
+};
 use crate::{
     db::DbConnection,
     domain::{
@@ -49,9 +53,7 @@ pub fn restore_keys(
         }
         let back = rows.iter().map(|row| KeyId(row.id));
         tell(conn, back, KeyEventKind::Restored, KeyEventBy::Operator, now_ms)?;
-        let mut restored = LoadedKeys::default();
-        restored.unreadable = open_rows(sealer, rows.into_iter().map(Ok), |key| restored.keys.push(key))?;
-        Ok(restored)
+        Ok(open_all(sealer, rows))
     })
 }
 

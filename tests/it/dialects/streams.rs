@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::{ALL, Dialect};
-use crate::harness::{MODEL, TestApp, eventually, google_error, last_event, ms};
+use crate::harness::{MODEL, TestApp, google_error, last_event, ms};
 
 const CALL: &str = "\"name\":\"f\"";
 
@@ -66,8 +66,7 @@ async fn a_fake_stream_that_nobody_reads_any_more_is_cancelled_at_google() {
         open.until(dialect.heartbeat).await;
         drop(open);
 
-        let closed = async || (!app.upstream.closings().is_empty()).then_some(());
-        eventually("the call to Google ends", closed).await;
+        app.upstream.is_left(1).await;
         let key = app.settled("k1").await;
         assert_eq!((key.in_flight, key.tally.failures), (0, 0), "{}", dialect.path);
     }

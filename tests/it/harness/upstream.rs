@@ -14,6 +14,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::{
+    eventually,
     host::Host,
     script::{JSON, Planned, Reply, Script},
     wire,
@@ -146,6 +147,13 @@ impl Upstream {
     /// When the gateway left answers before their end.
     pub fn closings(&self) -> Vec<Instant> {
         self.world().closings.clone()
+    }
+
+    /// Waits until the gateway has left exactly so many answers before their end, and says when it did. It is told of
+    /// by the connections, which may be later than what the gateway says of itself.
+    pub async fn is_left(&self, answers: usize) -> Vec<Instant> {
+        let closings = async || Some(self.closings()).filter(|closings| closings.len() == answers);
+        eventually(&format!("{answers} answers are left before their end"), closings).await
     }
 
     fn world(&self) -> MutexGuard<'_, World> {

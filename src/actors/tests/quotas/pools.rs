@@ -8,7 +8,10 @@ use super::{
     *,
 };
 use crate::{
-    actors::supervisor::{KeyRoute, KeysRouted, Subscribe},
+    actors::{
+        directory::{Listed, Listing},
+        supervisor::ListTo,
+    },
     balance::ledger::Ledger,
     domain::{
         placement::{KeyPlacement, PlacedKey, ProjectName, Tier},
@@ -87,13 +90,13 @@ impl Actor for Listener {
     type Context = Context<Self>;
 }
 
-impl Handler<KeysRouted> for Listener {
+impl Handler<Listed> for Listener {
     type Result = ();
 
-    fn handle(&mut self, KeysRouted(routes): KeysRouted, _: &mut Context<Self>) {
-        for route in routes {
-            if let KeyRoute::Changed { card, .. } = route {
-                let ledger = card.place.ledger.clone();
+    fn handle(&mut self, Listed(listings): Listed, _: &mut Context<Self>) {
+        for listing in listings {
+            if let Listing::Changed(row) = listing {
+                let ledger = row.place.ledger.clone();
                 self.0.borrow_mut().insert(Arc::as_ptr(&ledger) as usize, ledger);
             }
         }
@@ -131,10 +134,7 @@ impl Gateway {
         let policy = crate::balance::policy::build(balancing.policy, seed);
         let balancer = Balancer::start_here(policy, balancing, supervisor.clone(), Arc::default());
         let ledgers: Rc<RefCell<HashMap<_, _>>> = Rc::default();
-        supervisor.do_send(Subscribe {
-            routes: Listener(ledgers.clone()).start().recipient(),
-            observe: balancer.actor().clone().recipient(),
-        });
+        supervisor.do_send(ListTo(Listener(ledgers.clone()).start().recipient()));
         Self { supervisor, balancer, projects, ledgers, database, sealer, folder }
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tracing::info;
 use utoipa::ToSchema;
 
-use super::{all_have_heard, is_text, not_stored, read_tags};
+use super::{balancer_has_heard, is_text, not_stored, read_tags};
 use crate::{
     actors::supervisor::{AddKeys, PoolKey},
     api::{
@@ -123,7 +123,7 @@ async fn create(gateway: Data<Gateway>, new: NewKeys) -> Result<HttpResponse, Fa
     let ids: HashMap<ApiKey, KeyId> = stored.iter().map(|stored| (stored.key.clone(), stored.id)).collect();
     let pool = stored.into_iter().map(PoolKey::from).collect();
     let _ = gateway.supervisor.send(AddKeys(pool)).await;
-    all_have_heard(&gateway).await;
+    balancer_has_heard(&gateway).await;
     if !ids.is_empty() {
         info!(keys = ids.len(), "an admin has added keys");
     }

@@ -6,7 +6,7 @@ use actix_web::{
 };
 use tracing::info;
 
-use super::{all_have_heard, look_up, not_stored, one::versioned, view::KeyView};
+use super::{balancer_has_heard, look_up, not_stored, one::versioned, view::KeyView};
 use crate::{
     actors::supervisor::{AddKeys, PoolKey, RemoveKeys},
     api::{
@@ -56,7 +56,7 @@ pub async fn delete_key(
     let row = look_up(&gateway, &id).await?;
     versioned(&row).1.require(&request)?;
     remove(&gateway, vec![row.id]).await.map_err(not_stored)?;
-    all_have_heard(&gateway).await;
+    balancer_has_heard(&gateway).await;
     info!(key.id = %row.id, "an admin has deleted key {}", row.id);
     Ok(HttpResponse::NoContent().finish())
 }
@@ -76,7 +76,7 @@ pub async fn restore_key(
     if restore(&gateway, vec![key]).await.map_err(not_stored)? == 0 {
         return Err(ApiError::Admin(gone()).into());
     }
-    all_have_heard(&gateway).await;
+    balancer_has_heard(&gateway).await;
     info!(key.id = %key, "an admin has brought back key {key}");
     let view = KeyView::of(&look_up(&gateway, &id).await?, Now::read());
     Ok(HttpResponse::Ok().json(view))

@@ -58,9 +58,9 @@ async fn look_up(gateway: &Gateway, id: &str) -> Result<KeyRow, ApiError> {
     Ok(found.ok_or_else(unknown)?)
 }
 
-/// Waits until every worker has heard of what the supervisor told of keys before: their mailboxes keep the order.
-async fn all_have_heard(gateway: &Gateway) {
-    let _ = gateway.supervisor.send(Observe::<Vec<BalancerSnapshot>>::new()).await;
+/// Waits until the balancer has heard of what the supervisor told of keys before: mailboxes keep the order.
+async fn balancer_has_heard(gateway: &Gateway) {
+    let _ = gateway.supervisor.send(Observe::<Option<BalancerSnapshot>>::new()).await;
 }
 
 fn not_stored(failure: DbError) -> ApiError {

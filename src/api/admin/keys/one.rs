@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tracing::info;
 use utoipa::ToSchema;
 
-use super::{all_have_heard, is_text, look_up, not_stored, read_tags, view::KeyView};
+use super::{balancer_has_heard, is_text, look_up, not_stored, read_tags, view::KeyView};
 use crate::{
     actors::{
         directory::KeyRow,
@@ -160,7 +160,7 @@ pub async fn update_key(
         let steered = gateway.supervisor.send(SteerKeys { keys: vec![row.id], steering }).await;
         steered.map_err(|_| ApiError::Internal)?.map_err(not_stored)?;
     }
-    all_have_heard(&gateway).await;
+    balancer_has_heard(&gateway).await;
     let (view, version) = versioned(&look_up(&gateway, &id).await?);
     Ok(version.respond(&request, &view))
 }
@@ -194,7 +194,7 @@ pub async fn verify_key(
     let row = look_up(&gateway, &id).await?;
     let began = Instant::now();
     let result = gateway.recheck.send(VerifyKeys(vec![row.id])).await.map_err(|_| ApiError::Internal)?;
-    all_have_heard(&gateway).await;
+    balancer_has_heard(&gateway).await;
     let key = KeyView::of(&look_up(&gateway, &id).await?, Now::read());
     let (outcome, message) = match (result.found_well, result.found_invalid, result.distrusted) {
         (1.., ..) => (Finding::Accepted, accepted(key.state)),

@@ -167,7 +167,7 @@ async fn use_keys(supervisor: &Addr<Supervisor>, stored: KeysStored) {
     for (key, steering) in stored.steered {
         let _ = supervisor.send(SteerKeys { keys: vec![key], steering }).await;
     }
-    let _ = supervisor.send(Observe::<Vec<BalancerSnapshot>>::new()).await;
+    let _ = supervisor.send(Observe::<Option<BalancerSnapshot>>::new()).await;
 }
 
 async fn follow(tokens: &TokenStore) {

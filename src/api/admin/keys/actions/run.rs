@@ -11,7 +11,7 @@ use crate::{
     api::{
         admin::{
             jobs::{JobError, Running},
-            keys::{all_have_heard, deletion},
+            keys::{balancer_has_heard, deletion},
         },
         gateway::Gateway,
     },
@@ -61,7 +61,7 @@ pub fn start(gateway: Data<Gateway>, running: Running, task: Task, rows: Vec<Key
                 Some(Undo::Place(was))
             }
         };
-        all_have_heard(&gateway).await;
+        balancer_has_heard(&gateway).await;
         running.end(undo.filter(|undo| undo.count() > 0));
     });
 }
@@ -82,7 +82,7 @@ pub fn undo(gateway: Data<Gateway>, running: Running, undo: Undo) {
             Undo::Restore(keys) => bring_back(&gateway, &running, &keys).await,
             Undo::Place(before) => place(&gateway, &running, before, "restored").await,
         }
-        all_have_heard(&gateway).await;
+        balancer_has_heard(&gateway).await;
         running.end(None);
     });
 }

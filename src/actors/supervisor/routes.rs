@@ -1,15 +1,14 @@
-//! Who is told of keys: the balancer, and what it holds.
+//! Telling the balancer of keys, and asking it what it holds behind everything that it was told before.
 
 use std::time::Duration;
 
 use actix::prelude::*;
-use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use super::{KeyRoute, KeysRouted, Supervisor};
 use crate::actors::{Observe, balancer::BalancerSnapshot};
 
-/// A thread that takes longer to answer is left out of the picture.
+/// Whoever takes longer to answer is left out of the picture.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Command: tell this balancer of every key, now and whenever one changes.
@@ -24,27 +23,26 @@ impl Handler<Subscribe> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, balancer: Subscribe, _: &mut Context<Self>) {
-        self.balancers.retain(|known| known.routes.connected());
         balancer.routes.do_send(KeysRouted(self.keys.values().map(|entry| entry.route()).collect()));
-        self.balancers.push(balancer);
+        self.balancer = Some(balancer);
     }
 }
 
 impl Supervisor {
     pub(super) fn announce(&self, routes: &[KeyRoute]) {
-        for balancer in &self.balancers {
+        if let Some(balancer) = &self.balancer {
             balancer.routes.do_send(KeysRouted(routes.to_vec()));
         }
     }
 }
 
-/// Every balancer's own, as far as they answer.
-impl Handler<Observe<Vec<BalancerSnapshot>>> for Supervisor {
-    type Result = ResponseFuture<Vec<BalancerSnapshot>>;
+/// The balancer's own snapshot, if it answers.
+impl Handler<Observe<Option<BalancerSnapshot>>> for Supervisor {
+    type Result = ResponseFuture<Option<BalancerSnapshot>>;
 
-    fn handle(&mut self, _: Observe<Vec<BalancerSnapshot>>, _: &mut Context<Self>) -> Self::Result {
-        let asked = self.balancers.iter().map(|balancer| balancer.observe.send(Observe::new()));
-        let asked = join_all(asked.map(|answer| timeout(PATIENCE, answer)));
-        Box::pin(async { asked.await.into_iter().filter_map(|answer| answer.ok()?.ok()).collect() })
+    fn handle(&mut self, _: Observe<Option<BalancerSnapshot>>, _: &mut Context<Self>) -> Self::Result {
+        let asked =
+            self.balancer.as_ref().map(|balancer| timeout(PATIENCE, balancer.observe.send(Observe::new())));
+        Box::pin(async { asked?.await.ok()?.ok() })
     }
 }
