@@ -2,7 +2,8 @@
 //!
 //! The actor hears of keys and keeps the timers. What it knows lies in `State`, which requests ask through a
 //! [`BalancerHandle`], under a lock and without a message: two of those cost more than the choice itself. What it learns
-//! leaves for the keys without waiting: failures at once, successes in batches.
+//! leaves for the keys without waiting: failures at once, successes in batches. Should the actor die, requests go on with
+//! what is known, and the supervisor starts another one over the same state.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +13,7 @@ use tokio::time::Instant;
 
 use super::{
     Observe,
-    supervisor::{KeysRouted, Subscribe, Supervisor},
+    supervisor::{BalancerDown, KeysRouted, Subscribe, Supervisor},
 };
 use crate::{
     balance::{
@@ -54,6 +55,8 @@ pub struct BalancerSnapshot {
     pub waited: u64,
     /// Requests that were refused for want of a place to wait.
     pub turned_away: u64,
+    /// How often its actor was started again.
+    pub respawned: u64,
     /// What preferences for a key bring, model by model.
     pub benefit: Vec<ModelBenefit>,
     /// Storms of the addresses that all balancers share, and whether anything is paused for one now.
@@ -64,6 +67,8 @@ pub struct BalancerSnapshot {
 pub struct Balancer {
     handle: BalancerHandle,
     supervisor: Addr<Supervisor>,
+    /// It has heard of the pool.
+    has_heard: bool,
     /// Successes are on their way soon.
     flushes: bool,
     /// Wakes the waiting room when a quota window moves on or somebody gives up.
@@ -98,12 +103,19 @@ impl Balancer {
         handle
     }
 
+    /// Starts another actor, on this thread, over what the last one left.
+    pub(super) fn start_again(handle: BalancerHandle, supervisor: Addr<Supervisor>) {
+        handle.state().respawned += 1;
+        handle.is_kept_by(Self::new(handle.clone(), supervisor).start());
+    }
+
     fn new(handle: BalancerHandle, supervisor: Addr<Supervisor>) -> Self {
-        Self { handle, supervisor, flushes: false, alarm: None }
+        Self { handle, supervisor, has_heard: false, flushes: false, alarm: None }
     }
 
     /// Sees to the timers that what it holds asks for.
     fn attend(&mut self, ctx: &mut Context<Self>) {
+        self.handle.state().is_called = false;
         if self.handle.state().has_unsent() && !std::mem::replace(&mut self.flushes, true) {
             ctx.run_later(FLUSH_AFTER, |balancer, _| {
                 balancer.flushes = false;
@@ -143,6 +155,14 @@ impl Actor for Balancer {
         ctx.set_mailbox_capacity(MAILBOX);
         let me = ctx.address();
         self.supervisor.do_send(Subscribe { routes: me.clone().recipient(), observe: me.recipient() });
+        self.attend(ctx);
+    }
+}
+
+/// A panic closes a mailbox for good and no actix supervisor restarts the actor, so this is the only way to hear of one.
+impl Drop for Balancer {
+    fn drop(&mut self) {
+        self.supervisor.do_send(BalancerDown(self.handle.clone()));
     }
 }
 
@@ -213,7 +233,6 @@ impl Handler<Attend> for Balancer {
     type Result = ();
 
     fn handle(&mut self, _: Attend, ctx: &mut Context<Self>) {
-        self.handle.state().is_called = false;
         self.attend(ctx);
     }
 }
@@ -222,8 +241,11 @@ impl Handler<KeysRouted> for Balancer {
     type Result = ();
 
     fn handle(&mut self, KeysRouted(routes): KeysRouted, ctx: &mut Context<Self>) {
+        // What is told first is the whole pool.
+        if !std::mem::replace(&mut self.has_heard, true) {
+            self.handle.state().expect(&routes);
+        }
         let mut routes = routes.into_iter();
-        self.handle.state().make_room(routes.len());
         // Requests get their turn between parts of a large pool.
         while routes.len() > 0 {
             self.handle.state().apply(routes.by_ref().take(AT_ONCE));

@@ -1,12 +1,11 @@
 //! Which keys exist. Spawns their actors, respawns those that die, tells the balancer what has changed, and writes
 //! the health of keys to the database so that a restart forgets neither a cooldown nor an invalid key.
 
-use std::{collections::BTreeMap, ops::Deref, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, ops::Deref, sync::Arc};
 
 use actix::prelude::*;
 use serde::Serialize;
 use tokio::time::Instant;
-use tracing::{info, warn};
 
 use super::{Observe, card::KeyCard, cluster::News, directory::Listed, key::KeyActor};
 use crate::{
@@ -33,6 +32,7 @@ mod labels;
 mod listing;
 mod operations;
 mod projects;
+mod restarts;
 mod routes;
 mod saving;
 mod siblings;
@@ -49,6 +49,8 @@ pub use listing::ListTo;
 pub use operations::{AddKeys, PlaceKeys, PurgeKeys, RemoveKeys, SteerKeys, purged_before_ms};
 use projects::{LEDGERS_SAVED_EVERY, Projects};
 pub use projects::{LimitProjects, ProjectSettings, PruneLedgers};
+use restarts::Restarts;
+pub use restarts::{BalancerDown, KeyDown};
 pub use routes::Subscribe;
 pub use saving::Checkpoint;
 use saving::{FIGURES_SAVED_EVERY, Saving};
@@ -57,11 +59,6 @@ use siblings::Siblings;
 pub use suspects::{FindSuspects, RecheckNow, Suspect, Suspects};
 use twins::Twins;
 pub use twins::{Attention, AttentionItem, ProjectSeen};
-
-/// A key that has been well for this long starts its backoff afresh.
-const CALM_AFTER: Duration = Duration::from_secs(60);
-const FIRST_BACKOFF: Duration = Duration::from_millis(50);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 
 /// How many keys are in each state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -143,13 +140,6 @@ struct Entry {
     restarts: Option<Box<Restarts>>,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Restarts {
-    incarnation: u32,
-    last_start: Instant,
-    backoff: Duration,
-}
-
 pub struct Supervisor {
     max_failures: u32,
     database: Database,
@@ -166,6 +156,7 @@ pub struct Supervisor {
     /// Of the key that was spawned last.
     last_about: Arc<KeyAbout>,
     balancer: Option<Subscribe>,
+    balancer_restarts: Restarts,
     saving: Saving,
     history: History,
     /// For other nodes, if there may be any.
@@ -193,6 +184,7 @@ impl Supervisor {
             keys: BTreeMap::new(),
             last_about: Arc::default(),
             balancer: None,
+            balancer_restarts: Restarts::new(Instant::now()),
             saving: Saving::default(),
             history: History::default(),
             news: None,
@@ -252,20 +244,6 @@ impl Supervisor {
             self.note(events, ctx);
             self.save_soon(key, ctx);
         }
-    }
-
-    fn respawn(&mut self, key: KeyId, ctx: &mut Context<Self>) {
-        let Some(entry) = self.keys.get_mut(&key) else { return };
-        let now = Now::read();
-        let health = KeyHealth::restore(&entry.health, self.max_failures, now);
-        let incarnation = entry.incarnation() + 1;
-        if let Some(restarts) = &mut entry.restarts {
-            (restarts.incarnation, restarts.last_start) = (incarnation, now.instant);
-        }
-        let gauge = entry.place.gauge.clone();
-        entry.actor = KeyActor::new(key, incarnation, health, gauge, ctx.address()).start();
-        info!(key.id = %key, incarnation, "the actor of key {key} is back");
-        self.deliver_kept(key, ctx);
     }
 
     fn snapshot(&self) -> PoolSnapshot {
@@ -349,6 +327,16 @@ pub enum KeyRoute {
     LimitsChanged,
 }
 
+impl KeyRoute {
+    /// The key that there is.
+    pub fn present(&self) -> Option<KeyId> {
+        match self {
+            Self::Changed { card, .. } => Some(card.id),
+            Self::Removed { .. } | Self::LimitsChanged => None,
+        }
+    }
+}
+
 /// Event, to the balancer: these keys are to be used so from now on.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -387,41 +375,6 @@ impl Handler<KeyStateChanged> for Supervisor {
         if let Some(fault) = fault {
             self.warn_siblings(key, fault, ctx);
         }
-    }
-}
-
-/// Event: the actor of a key is gone.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct KeyDown {
-    pub key: KeyId,
-    pub incarnation: u32,
-    pub panicked: bool,
-}
-
-impl Handler<KeyDown> for Supervisor {
-    type Result = ();
-
-    fn handle(&mut self, KeyDown { key, incarnation, panicked }: KeyDown, ctx: &mut Context<Self>) {
-        let now = Instant::now();
-        let Some(entry) = self.keys.get_mut(&key).filter(|entry| entry.incarnation() == incarnation) else {
-            return;
-        };
-        let first = || Box::new(Restarts { incarnation, last_start: now, backoff: FIRST_BACKOFF });
-        let restarts = entry.restarts.get_or_insert_with(first);
-        if now - restarts.last_start >= CALM_AFTER {
-            restarts.backoff = FIRST_BACKOFF;
-        }
-        let backoff = restarts.backoff;
-        restarts.backoff = (backoff * 2).min(LONGEST_BACKOFF);
-        if panicked {
-            self.respawned_after_panic += 1;
-        } else {
-            self.respawned_after_stop += 1;
-        }
-        let cause = if panicked { "panic" } else { "stop" };
-        warn!(key.id = %key, cause, backoff_ms = backoff.as_millis(), "the actor of key {key} is gone and comes back");
-        ctx.run_later(backoff, move |supervisor, ctx| supervisor.respawn(key, ctx));
     }
 }
 

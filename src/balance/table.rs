@@ -224,6 +224,14 @@ impl<T> RoutingTable<T> {
         }
     }
 
+    /// Forgets all keys but these.
+    pub fn retain(&mut self, keys: &HashSet<KeyId>) {
+        let gone: Vec<_> = self.by_key.keys().filter(|key| !keys.contains(key)).copied().collect();
+        for key in gone {
+            self.remove(key);
+        }
+    }
+
     /// Keeps a key from a model until the key's actor has spoken; never shortens what is known already.
     pub fn suspend_model(&mut self, key: KeyId, cooldown: ModelCooldown) {
         let is_known = |known: &&mut ModelCooldown| known.model == cooldown.model;

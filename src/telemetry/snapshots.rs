@@ -217,6 +217,7 @@ mod tests {
             waiting: 3,
             waited: 0,
             turned_away: 4,
+            respawned: 0,
             benefit,
             storms: 2,
             is_paused: true,

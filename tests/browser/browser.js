@@ -92,8 +92,9 @@ export async function logIn(page, demo, path = '/') {
   await page.locator('main#main').waitFor()
 }
 
-/** No finding of axe that is serious or worse, and nothing that the browser complained of. */
+/** No finding of axe that is serious or worse once nothing moves, as colours do, and nothing that the browser complained of. */
 export async function assertAccessible(page, where) {
+  await settled(page)
   await page.evaluate(`${AXE};0`)
   const found = await page.evaluate(async () => {
     const { violations } = await axe.run()

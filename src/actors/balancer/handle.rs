@@ -2,14 +2,14 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use actix::Addr;
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{Acquire, Attend, Balancer, Settled, State};
+use super::{Acquire, Balancer, Settled, State};
 use crate::{
     actors::lease::Lease,
     balance::{
@@ -23,14 +23,10 @@ use crate::{
 pub(super) type Acquired = Result<Lease, Unavailable>;
 
 /// A handle on the balancer. Every call is over at once, but the wait of [`acquire`](Self::acquire).
+///
+/// The lock is held for a choice or a settlement, which take well below a microsecond each, and never while somebody waits.
 #[derive(Clone)]
-pub struct BalancerHandle(Arc<Shared>);
-
-struct Shared {
-    /// Held for a choice or a settlement, which take well below a microsecond each, and never while somebody waits.
-    state: Mutex<State>,
-    actor: OnceLock<Addr<Balancer>>,
-}
+pub struct BalancerHandle(Arc<Mutex<State>>);
 
 impl fmt::Debug for BalancerHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -40,17 +36,17 @@ impl fmt::Debug for BalancerHandle {
 
 impl BalancerHandle {
     pub(super) fn new(state: State) -> Self {
-        Self(Arc::new(Shared { state: Mutex::new(state), actor: OnceLock::new() }))
+        Self(Arc::new(Mutex::new(state)))
     }
 
     pub(super) fn is_kept_by(&self, actor: Addr<Balancer>) {
-        // The first one stays, and there is only one.
-        let _ = self.0.actor.set(actor);
+        self.state().actor = Some(actor);
     }
 
     /// The actor behind it.
-    pub fn actor(&self) -> &Addr<Balancer> {
-        self.0.actor.get().expect("it has started before anybody has a handle")
+    #[cfg(test)]
+    pub(in crate::actors) fn actor(&self) -> Addr<Balancer> {
+        self.state().actor.clone().expect("it has started before anybody has a handle")
     }
 
     /// A key for this request, when there is one, or why it is not worth waiting for. Whoever drops the future while it
@@ -110,12 +106,7 @@ impl BalancerHandle {
 
     /// Whoever panicked with it left a single key or request in doubt, and the others have to go on.
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Has the actor see to its timers.
-    pub(super) fn call_actor(&self) {
-        self.actor().do_send(Attend);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

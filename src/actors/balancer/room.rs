@@ -163,7 +163,7 @@ impl State {
             self.refuse(sent_away, Lack::Key { room_at: None }, now);
         }
         self.serve(&model, now, handle);
-        self.call(handle);
+        self.call();
         place
     }
 

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::{
-    Acquire, BalancerHandle, BalancerSnapshot, Settled,
+    Acquire, Attend, Balancer, BalancerHandle, BalancerSnapshot, Settled,
     room::{Lack, Waiting, Wish},
 };
 use crate::{
@@ -63,6 +63,9 @@ pub(super) struct State {
     pub(super) refused: u64,
     pub(super) waited: u64,
     pub(super) turned_away: u64,
+    pub(super) respawned: u64,
+    /// That sees to the timers.
+    pub(super) actor: Option<Addr<Balancer>>,
 }
 
 impl State {
@@ -88,13 +91,18 @@ impl State {
             refused: 0,
             waited: 0,
             turned_away: 0,
+            respawned: 0,
+            actor: None,
         }
     }
 
-    /// So many keys are about to be told of.
-    pub fn make_room(&mut self, keys: usize) {
+    /// These keys, and no others, are about to be told of.
+    pub fn expect(&mut self, pool: &[KeyRoute]) {
         if self.table.is_empty() {
-            self.table.make_room(keys);
+            self.table.make_room(pool.len());
+        } else {
+            let keys = pool.iter().filter_map(KeyRoute::present).collect();
+            self.table.retain(&keys);
         }
     }
 
@@ -127,7 +135,7 @@ impl State {
             self.egresses = egresses;
             // What paused may be no way any more.
             self.wake(now, handle);
-            self.call(handle);
+            self.call();
         }
     }
 
@@ -200,29 +208,31 @@ impl State {
         let Settled { key, model, outcome, latency, is_probe, consumer, .. } = settled;
         if has_room {
             self.serve(&model, now, handle);
-            self.call(handle);
+            self.call();
         }
         let settlement = Settlement { model, outcome, latency, is_probe, consumer };
         self.suspend(key, &settlement, now);
-        self.report(key, settlement, handle);
+        self.report(key, settlement);
     }
 
     /// Successes wait for company. Whatever else there is goes at once, with what came before it: a success that
     /// arrives late would end a row of failures that has just begun.
-    fn report(&mut self, key: KeyId, settlement: Settlement, handle: &BalancerHandle) {
+    fn report(&mut self, key: KeyId, settlement: Settlement) {
         let may_wait = settlement.outcome == Outcome::Success && !settlement.is_probe;
         self.unsent.push((key, settlement));
         match self.unsent.len() {
-            1 if may_wait => self.call(handle),
+            1 if may_wait => self.call(),
             len if may_wait && len < FLUSH_AT => {}
             _ => self.flush(),
         }
     }
 
     /// The actor has a timer to set.
-    pub fn call(&mut self, handle: &BalancerHandle) {
-        if !mem::replace(&mut self.is_called, true) {
-            handle.call_actor();
+    pub fn call(&mut self) {
+        if let Some(actor) = &self.actor
+            && !mem::replace(&mut self.is_called, true)
+        {
+            actor.do_send(Attend);
         }
     }
 
@@ -323,6 +333,7 @@ impl State {
             waiting: self.room.len(),
             waited: self.waited,
             turned_away: self.turned_away,
+            respawned: self.respawned,
             benefit: self.benefit.report(now),
             storms: self.egresses.storms(),
             is_paused: self.egresses.is_paused(now),

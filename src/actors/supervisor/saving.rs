@@ -11,7 +11,7 @@ use std::{
 use actix::prelude::*;
 use tracing::error;
 
-use super::{LONGEST_BACKOFF, Supervisor};
+use super::Supervisor;
 use crate::{
     balance::{breaker::HealthSnapshot, gauge::Gauge},
     db::{
@@ -23,6 +23,8 @@ use crate::{
 
 /// Changes of health are written together, at most this long after the first of them.
 const CHECKPOINT_AFTER: Duration = Duration::from_millis(250);
+/// How long the database is left in peace after a failed write.
+const RETRY_AFTER: Duration = Duration::from_secs(30);
 /// What keys have done is written this often; a process that is killed forgets no more than that.
 pub(super) const FIGURES_SAVED_EVERY: Duration = Duration::from_secs(15);
 
@@ -112,7 +114,7 @@ impl Supervisor {
             let mut pause = CHECKPOINT_AFTER;
             if let Err(failure) = result {
                 error!(error = %failure, keys = taken.len(), "the health of keys could not be saved, trying again");
-                pause = LONGEST_BACKOFF;
+                pause = RETRY_AFTER;
                 for (key, older) in taken {
                     let newer = supervisor.saving.changed.entry(key).or_insert_with(|| older.clone());
                     newer.health = newer.health.take().or(older.health);

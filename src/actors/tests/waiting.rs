@@ -7,17 +7,17 @@ use tokio::task::unconstrained;
 
 use super::*;
 
-type Answer = Pin<Box<dyn Future<Output = Result<Lease, Unavailable>>>>;
+pub(super) type Answer = Pin<Box<dyn Future<Output = Result<Lease, Unavailable>>>>;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-fn patient() -> Balancing {
+pub(super) fn patient() -> Balancing {
     Balancing { policy: PolicyKind::P2c, max_wait: PATIENCE, max_waiting: 100 }
 }
 
 impl Pool {
     /// Asks, and lets the balancer hear it.
-    async fn ask(&self, acquire: Acquire) -> Answer {
+    pub(super) async fn ask(&self, acquire: Acquire) -> Answer {
         let balancer = self.balancer.clone();
         let mut answer: Answer = Box::pin(async move { balancer.acquire(acquire).await });
         let answered = look(&mut answer);

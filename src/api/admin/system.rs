@@ -215,10 +215,11 @@ pub async fn list_actors(_: AdminUser, gateway: Data<Gateway>) -> Json<List<Acto
         panic: pool.respawned_after_panic,
         stop: pool.respawned_after_stop,
     });
+    let of_balancer = RestartsView { panic: balancer.as_ref().map_or(0, |told| told.respawned), stop: 0 };
     Json(List::whole(vec![
         ActorView { restarts, ..view("key", keys, &pool.as_ref().map(|pool| pool.states)) },
         view("supervisor", usize::from(pool.is_some()), &pool),
-        view("balancer", usize::from(balancer.is_some()), &balancer),
+        ActorView { restarts: of_balancer, ..view("balancer", usize::from(balancer.is_some()), &balancer) },
         seen::<_, LoggerSnapshot>("logger", &gateway.logger).await,
         seen::<_, CatalogSnapshot>("catalog", &gateway.catalog).await,
         seen::<_, RecheckSnapshot>("recheck", &gateway.recheck).await,
