@@ -217,6 +217,16 @@ fn pages() -> Vec<String> {
     for filter in ["", "key_id=77", "kind=quota_minute", "kind=no-such-kind", "q=retry%20in%2012"] {
         pages.push(format!("errors?{filter}"));
     }
+    for filter in [
+        "limit=200",
+        "limit=200&offset=90000",
+        "q=bench0000000000000000000000077",
+        "state=active,cooling&sort=-requests",
+        "state=invalid&sort=-failures",
+        "model=gemini-2.5-pro&sort=label&offset=50000",
+    ] {
+        pages.push(format!("keys?{filter}"));
+    }
     pages
 }
 

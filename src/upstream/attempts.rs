@@ -49,6 +49,13 @@ pub struct Sent {
     pub mark: Mark,
 }
 
+impl Sent {
+    /// With what it left by in the end: another proxy where the first did not connect.
+    pub fn as_sent(&self) -> Mark {
+        Mark { egress: self.lease.exit.get(), ..self.mark.clone() }
+    }
+}
+
 /// Where a request stands when its attempts begin.
 pub struct Start {
     pub deadline: Instant,
@@ -224,8 +231,15 @@ impl<'a> Attempts<'a> {
         self.tried.push(lease.key);
         self.counted += 1;
         self.project = Some(lease.ledger.clone());
-        let mark = Mark { key: lease.key, extra, sent_at: Instant::now(), choice: lease.choice, waited };
-        self.running.push(mark);
+        let mark = Mark {
+            key: lease.key,
+            egress: lease.exit.get(),
+            extra,
+            sent_at: Instant::now(),
+            choice: lease.choice,
+            waited,
+        };
+        self.running.push(mark.clone());
         Sent { lease, mark }
     }
 
@@ -324,7 +338,8 @@ impl<'a> Attempts<'a> {
         if Sign::of(&fault.outcome).is_some() || matches!(fault.outcome, Outcome::Egress(_)) {
             self.refused_by = Some(sent.lease.exit.get());
         }
-        let Sent { mut lease, mark } = sent;
+        let mark = sent.as_sent();
+        let mut lease = sent.lease;
         lease.name_consumer(fault.consumer);
         let spent = mark.sent_at.elapsed();
         // Keys that are found out are out of the running; trying again after anything else adds to Google's load.
@@ -354,7 +369,8 @@ impl<'a> Attempts<'a> {
     fn cancel_rest(&mut self, sent_at: Instant) {
         for mark in self.running.drain(..) {
             let waited = sent_at.saturating_duration_since(mark.sent_at);
-            self.trail.cancelled(mark, mark.sent_at.elapsed(), waited);
+            let spent = mark.sent_at.elapsed();
+            self.trail.cancelled(mark, spent, waited);
         }
     }
 
@@ -425,7 +441,8 @@ impl Drop for Attempts<'_> {
     /// The client hung up while attempts were under way; dropping their leases settles them.
     fn drop(&mut self) {
         for mark in self.running.drain(..) {
-            self.trail.abandoned(mark, mark.sent_at.elapsed());
+            let spent = mark.sent_at.elapsed();
+            self.trail.abandoned(mark, spent);
         }
         if let Some(since) = self.waiting_since {
             self.trail.no_key(NoKey::new(Kept::HungUp, Unavailable::Soon, None), since.elapsed());

@@ -181,7 +181,9 @@ impl Dispatcher {
         let start = Start::until(self.client.deadline());
         let fetch = async |lease: &Lease, deadline| self.fetch_once(call, lease, deadline).await;
         let (answer, won) = self.try_keys(call, trail, start, Awaited::Whole, fetch).await?;
-        if let Some(Sent { mut lease, mark }) = won {
+        if let Some(sent) = won {
+            let mark = sent.as_sent();
+            let mut lease = sent.lease;
             lease.count(answer.usage);
             let spent = mark.sent_at.elapsed();
             trail.usage = answer.usage;
@@ -262,7 +264,7 @@ impl Dispatcher {
             };
             match ended {
                 Ok(answer) => {
-                    self.learn(call, awaited, sent.mark, attempts.running());
+                    self.learn(call, awaited, sent.mark.sent_at, attempts.running());
                     return Ok((answer, Some(attempts.won(sent))));
                 }
                 Err(Failure::Empty(answer)) => {
@@ -292,9 +294,9 @@ impl Dispatcher {
     }
 
     /// This attempt has an answer now; those that were sent before it would have taken longer still.
-    fn learn(&self, call: &Call, awaited: Awaited, won: Mark, running: &[Mark]) {
+    fn learn(&self, call: &Call, awaited: Awaited, won_sent_at: Instant, running: &[Mark]) {
         if self.hedges(call).is_some() {
-            for mark in running.iter().filter(|mark| mark.sent_at <= won.sent_at) {
+            for mark in running.iter().filter(|mark| mark.sent_at <= won_sent_at) {
                 self.late.record(&call.model, awaited, mark.sent_at.elapsed());
             }
         }

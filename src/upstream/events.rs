@@ -146,7 +146,9 @@ impl EventStream {
     /// Writes down how the answer ended and gives the key back.
     pub fn conclude(mut self, trail: &mut Trail) {
         trail.spent(self.usage);
-        let Some(Sent { mut lease, mark }) = self.sent.take() else { return };
+        let Some(sent) = self.sent.take() else { return };
+        let mark = sent.as_sent();
+        let mut lease = sent.lease;
         lease.count(self.usage);
         let spent = self.sent_at.elapsed();
         let latency = self.first_byte_at.map_or(spent, |at| at - self.sent_at);

@@ -170,7 +170,7 @@ impl Dispatcher {
     fn pass_on(&self, Head { status, headers, body }: Head, sent: Sent, trail: &mut Trail) -> Relayed {
         let key = sent.lease.key;
         let spent = sent.mark.sent_at.elapsed();
-        trail.succeeded(sent.mark, status.as_u16(), spent, spent);
+        trail.succeeded(sent.as_sent(), status.as_u16(), spent, spent);
         let body = match body {
             HeadBody::Whole(body) => {
                 sent.lease.settle(Outcome::Success, spent);

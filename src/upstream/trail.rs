@@ -1,13 +1,13 @@
 //! What happened upstream on behalf of one client request.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize, Serializer};
 use tokio::time::Instant;
 
 use super::classify::Fault;
 use crate::{
-    balance::table::Choice,
+    balance::{egress::Egress, table::Choice},
     domain::{
         client::TokenId,
         key::KeyId,
@@ -41,9 +41,11 @@ impl Extra {
 }
 
 /// Which attempt is spoken of.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Mark {
     pub key: KeyId,
+    /// What it leaves by.
+    pub egress: Arc<Egress>,
     pub extra: Option<Extra>,
     pub sent_at: Instant,
     pub choice: Choice,
@@ -55,6 +57,9 @@ pub struct Mark {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Attempt {
     pub key_id: KeyId,
+    /// That it left by, without its password; absent where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<String>,
     #[schema(value_type = String)]
     pub outcome: Cow<'static, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -156,16 +161,16 @@ impl Trail {
     /// `waited` is the part of `spent` that the client's first byte had to wait for.
     pub fn succeeded(&mut self, mark: Mark, status: u16, spent: Duration, waited: Duration) {
         self.answered_by = Some(mark.key);
-        self.wait(mark, waited);
-        self.push(mark, &Outcome::Success, Some(status), None, spent);
+        self.wait(&mark, waited);
+        self.push(&mark, &Outcome::Success, Some(status), None, spent);
     }
 
     pub fn failed(&mut self, mark: Mark, fault: &Fault, spent: Duration) {
         let named = fault.error.reason.as_ref().unwrap_or(&fault.error.status);
         let reason = Some(named.clone()).filter(|reason| !reason.is_empty() && !fault.is_ours);
-        self.wait(mark, spent);
+        self.wait(&mark, spent);
         let status = Some(fault.status).filter(|status| *status != 0);
-        self.push(mark, &fault.outcome, status, reason, spent);
+        self.push(&mark, &fault.outcome, status, reason, spent);
         let message = fault.error.message.clone();
         self.failures.push(FailedAttempt {
             key_id: mark.key,
@@ -183,8 +188,8 @@ impl Trail {
 
     /// Another attempt was faster; `waited` is what it had been waited for before that one was sent.
     pub fn cancelled(&mut self, mark: Mark, spent: Duration, waited: Duration) {
-        self.wait(mark, waited);
-        self.push(mark, &Outcome::Abandoned, None, None, spent);
+        self.wait(&mark, waited);
+        self.push(&mark, &Outcome::Abandoned, None, None, spent);
     }
 
     /// There was no key for a further attempt, after waiting so long for one.
@@ -232,7 +237,7 @@ impl Trail {
     }
 
     /// What goes on where an answer was cut comes after its first byte.
-    fn wait(&mut self, mark: Mark, waited: Duration) {
+    fn wait(&mut self, mark: &Mark, waited: Duration) {
         if mark.extra != Some(Extra::Continuation) {
             self.upstream += waited;
         }
@@ -240,7 +245,7 @@ impl Trail {
 
     fn push(
         &mut self,
-        mark: Mark,
+        mark: &Mark,
         outcome: &Outcome,
         status: Option<u16>,
         reason: Option<String>,
@@ -252,6 +257,7 @@ impl Trail {
         };
         self.attempts.push(Attempt {
             key_id: mark.key,
+            proxy: Some(mark.egress.name()).filter(|name| !name.is_empty()).map(str::to_owned),
             outcome: outcome.name().into(),
             extra: mark.extra,
             status,
@@ -275,7 +281,14 @@ mod tests {
     fn attempt(key: i64) -> Mark {
         let others = Census { keys: 60, ready: 41, spent: 12, ..Census::default() };
         let choice = Choice { reason: ChoiceReason::Policy, cost: 1.234, rank: 0, others };
-        Mark { key: KeyId(key), extra: None, sent_at: Instant::now(), choice, waited: Duration::ZERO }
+        Mark {
+            key: KeyId(key),
+            egress: Arc::default(),
+            extra: None,
+            sent_at: Instant::now(),
+            choice,
+            waited: Duration::ZERO,
+        }
     }
 
     #[test]

@@ -55,6 +55,9 @@ async fn a_proxy_that_fails_is_passed_over_and_no_key_is_blamed() {
     for key in ["k1", "k2", "k3", "k4"] {
         assert_eq!(app.settled(key).await.tally.failures, 0, "{key}");
     }
+    let used = format!("\"proxy\":\"socks5://user:***@{}\"", proxy.address);
+    let rows = app.logs("all are logged", |rows| rows.len() == 8).await;
+    assert!(rows.iter().all(|row| row.trail.contains(&used)), "the record tells which one it was: {rows:?}");
     let checked = app.client_with(ADMIN).post("/api/admin/proxies/check").send().await.json();
     let states = [&checked["items"][0]["state"], &checked["items"][1]["state"]];
     assert_eq!(states, ["failing", "ok"]);

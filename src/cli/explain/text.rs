@@ -69,6 +69,9 @@ fn write_attempt(f: &mut Formatter<'_>, told: &AttemptDetail) -> fmt::Result {
         write!(f, " {reason}")?;
     }
     write!(f, ", {}", Span::of(attempt.duration_ms))?;
+    if let Some(proxy) = &attempt.proxy {
+        write!(f, ", by {proxy}")?;
+    }
     if let Some(extra) = attempt.extra {
         write!(f, ", a {}", extra.name())?;
     }

@@ -35,6 +35,8 @@ export interface Attempt {
   key_id: number
   /** `null` for a key that is gone. */
   masked: string | null
+  /** That it left by. */
+  proxy?: string
   outcome: string
   extra?: 'hedge' | 'continuation'
   /** Of Google's answer; absent when none came. */
