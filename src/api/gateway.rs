@@ -79,6 +79,8 @@ pub struct AdminDoor {
     pub jobs: Jobs,
     /// To requests with an `Idempotency-Key`.
     pub replies: Replies,
+    /// Held from reading a key to writing it, so that no change is lost to another.
+    pub key_edits: tokio::sync::Mutex<()>,
     /// Pages that follow what happens.
     pub listeners: Listeners,
     pub started_at_ms: i64,

@@ -34,6 +34,7 @@ pub fn admin_door(auth: &Auth, storage: &Storage, sealer: &Sealer) -> Result<Adm
         attempts: Attempts::default(),
         jobs: Jobs::default(),
         replies: Replies::default(),
+        key_edits: tokio::sync::Mutex::default(),
         listeners: Listeners::default(),
         started_at_ms: Now::read().unix_ms(),
     })

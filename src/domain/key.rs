@@ -107,6 +107,16 @@ pub struct DisabledUntil {
     pub until_ms: Option<i64>,
 }
 
+impl DisabledUntil {
+    /// It ends later than the other.
+    pub fn outlasts(self, other: Self) -> bool {
+        match (self.until_ms, other.until_ms) {
+            (Some(mine), Some(other)) => mine > other,
+            (mine, other) => mine.is_none() && other.is_some(),
+        }
+    }
+}
+
 /// What an operator does with a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Steering {

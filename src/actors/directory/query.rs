@@ -1,6 +1,6 @@
 //! Which keys somebody wants to see, and in what order.
 
-use std::{cmp::Ordering, collections::BTreeSet};
+use std::collections::BTreeSet;
 
 use actix::prelude::*;
 
@@ -67,17 +67,26 @@ pub enum KeySort {
     Created,
 }
 
+/// What one key is sorted by.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank<'a> {
+    Text(Option<&'a str>),
+    State(StateName),
+    Time(Option<i64>),
+    Count(u64),
+}
+
 impl KeySort {
-    fn compare(self, a: &KeyRow, b: &KeyRow) -> Ordering {
+    fn rank(self, row: &KeyRow) -> Rank<'_> {
         match self {
-            Self::Id => Ordering::Equal,
-            Self::Label => a.about.label.cmp(&b.about.label),
-            Self::State => a.health.name().cmp(&b.health.name()),
-            Self::LastUsed => a.tally().last_used_ms().cmp(&b.tally().last_used_ms()),
-            Self::Requests => a.tally().attempts().cmp(&b.tally().attempts()),
-            Self::Failures => a.tally().failures().cmp(&b.tally().failures()),
-            Self::InFlight => a.place.gauge.in_flight().cmp(&b.place.gauge.in_flight()),
-            Self::Created => a.about.created_at_ms.cmp(&b.about.created_at_ms),
+            Self::Id => Rank::Count(row.id.0.unsigned_abs()),
+            Self::Label => Rank::Text(row.about.label.as_deref()),
+            Self::State => Rank::State(row.health.name()),
+            Self::LastUsed => Rank::Time(row.tally().last_used_ms()),
+            Self::Requests => Rank::Count(row.tally().attempts()),
+            Self::Failures => Rank::Count(row.tally().failures()),
+            Self::InFlight => Rank::Count(row.place.gauge.in_flight().into()),
+            Self::Created => Rank::Time(Some(row.about.created_at_ms)),
         }
     }
 }
@@ -126,7 +135,8 @@ impl Handler<QueryKeys> for Directory {
         }
         // They are in the order of their ids already, and a stable sort leaves those that are alike so.
         if query.sort != KeySort::Id {
-            found.sort_by(|a, b| query.sort.compare(a, b));
+            // Workers count on meanwhile, and an order that changes while it is sorted by makes the sort panic.
+            found.sort_by_cached_key(|row| query.sort.rank(row));
         }
         if query.is_descending {
             found.reverse();

@@ -14,7 +14,7 @@ use std::{
 
 use actix::Addr;
 use actix_web::{
-    HttpResponse,
+    HttpRequest, HttpResponse,
     web::{Data, ServiceConfig, get},
 };
 use bytes::Bytes;
@@ -34,7 +34,7 @@ use crate::{
         traffic::{Rates, Traffic, Watch},
     },
     api::{
-        auth::AdminUser,
+        auth::{AdminUser, session_cookie},
         error::Failure,
         gateway::{AdminDoor, Gateway},
         only,
@@ -157,7 +157,7 @@ pub fn routes(config: &mut ServiceConfig) {
     config.service(only::<Admin>("/events", "GET").route(get().to(stream_events)));
 }
 
-/// What happens, as server-sent events, until the page closes or ten minutes have gone by.
+/// What happens, as server-sent events, until the page closes, its session ends, or ten minutes have gone by.
 ///
 /// `figures` when they have changed, `keys` that came into another state, each `job` as far as it is, `requests` that
 /// have ended, and the version of the `settings`. The first look tells how things are.
@@ -166,12 +166,14 @@ pub fn routes(config: &mut ServiceConfig) {
     responses((status = 200, description = "Events", body = String, content_type = "text/event-stream")),
 )]
 pub async fn stream_events(
-    _: AdminUser,
+    user: AdminUser,
+    request: HttpRequest,
     gateway: Data<Gateway>,
     Parameters(query): Parameters<EventsQuery>,
 ) -> Result<HttpResponse, Failure<Admin>> {
     let place = Place::take(&gateway.admin).map_err(crate::api::error::ApiError::Admin)?;
-    let page = Page::new(&gateway, place, query.topics);
+    let session = user.session.and_then(|_| session_cookie(&request));
+    let page = Page::new(&gateway, place, session, query.topics);
     Ok(HttpResponse::Ok()
         .content_type("text/event-stream")
         // nginx would hold events back.
@@ -197,10 +199,12 @@ struct Page {
     version: Option<i64>,
     /// Changes of the admin token before it opened.
     tokens_seen: u64,
+    /// That it was opened with; none with the admin token itself.
+    session: Option<String>,
 }
 
 impl Page {
-    fn new(gateway: &Gateway, place: Place, topics: Vec<Topic>) -> Self {
+    fn new(gateway: &Gateway, place: Place, session: Option<String>, topics: Vec<Topic>) -> Self {
         let now = Instant::now();
         let mut clock = interval(EVERY);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -220,6 +224,7 @@ impl Page {
             jobs: HashMap::new(),
             version: None,
             tokens_seen: gateway.admin.tokens.changes(),
+            session,
         };
         page.watch = page.wants(Topic::Requests).then(|| page.traffic.watch());
         page
@@ -235,6 +240,7 @@ impl Page {
             let door = &self.place.0;
             let is_over = door.listeners.is_closing.load(Ordering::Relaxed)
                 || door.tokens.changes() != self.tokens_seen
+                || self.session.as_ref().is_some_and(|id| !door.sessions.is_open(id))
                 || self.opened.elapsed() > LONGEST;
             if is_over {
                 return None;

@@ -250,6 +250,9 @@ pub async fn delete_token(
 }
 
 /// Replaces a client token by a new one with the same limits and use.
+///
+/// With `grace_seconds` the token that clients have is accepted for so long. Within that time another replacement keeps
+/// that one, for as long as it says itself, and ends the one in between.
 #[utoipa::path(
     post, path = "/api/admin/tokens/{id}/rotate", tag = "tokens", params(("id" = String, Path)),
     request_body = Rotation,
@@ -271,14 +274,18 @@ pub async fn rotate_token(
         );
     }
     let token = new_token();
-    let until_ms = (grace > 0).then(|| now.unix_ms() + i64::try_from(grace * 1000).unwrap_or(0));
+    let now_ms = now.unix_ms();
+    let until_ms = (grace > 0).then(|| now_ms + i64::try_from(grace * 1000).unwrap_or(0));
     let change = |holder: &Holder| -> Result<(StoredToken, Terms), AdminError> {
         require_made(holder)?;
         let before = &holder.row;
+        // Clients still have the one whose grace has not ended, and hardly anybody the one that came after it.
+        let in_use = before.old_fingerprint.clone().filter(|_| before.old_valid_until_ms > Some(now_ms));
+        let old = in_use.unwrap_or_else(|| before.fingerprint.clone());
         let row = StoredToken {
             fingerprint: gateway.sealer.token_fingerprint(token.expose()).to_vec(),
             prefix: shown_prefix(token.expose()),
-            old_fingerprint: until_ms.map(|_| before.fingerprint.clone()),
+            old_fingerprint: until_ms.map(|_| old),
             old_valid_until_ms: until_ms,
             ..before.clone()
         };

@@ -128,6 +128,65 @@ async fn of_two_admins_the_later_sees_that_somebody_was_faster() {
 }
 
 #[actix_web::test]
+async fn changes_at_the_same_moment_lose_nothing() {
+    let app = start(&["k1"]).await;
+    listed(&app, "", 1).await;
+    let path = format!("{KEYS}/{}", app.key_id("k1").await);
+    let actions = format!("{KEYS}/actions");
+    for round in 0..5 {
+        let tag = format!("round-{round}");
+        let tagged = json!({"action": "update", "filter": {}, "changes": {"tags_add": [tag]}});
+        let (label, weight) = (json!({"label": tag}), json!({"weight": round + 1}));
+
+        let (labelled, weighted, job) = tokio::join!(
+            send(&app, Method::PATCH, &path, label),
+            send(&app, Method::PATCH, &path, weight),
+            send(&app, Method::POST, &actions, tagged),
+        );
+
+        assert_eq!((labelled.status(), weighted.status()), (200, 200));
+        assert_eq!(ended(&app, &job.json()).await["summary"]["updated"], 1);
+        let key = get(&app, &path).await.json();
+        assert_eq!((&key["label"], &key["weight"]), (&json!(tag), &json!(round + 1)), "{key}");
+        assert_eq!(key["tags"].as_array().map(Vec::len), Some(round + 1), "{key}");
+    }
+    let version = get(&app, &path).await.header("etag").expect("a version").to_owned();
+    let change = async |label: &str| {
+        let request = app.client_with(ADMIN).request(Method::PATCH, &path).header("if-match", &version);
+        request.json(&json!({"label": label})).send().await.status()
+    };
+    let (one, other) = tokio::join!(change("one"), change("other"));
+    assert_eq!([one.min(other), one.max(other)], [200, 412]);
+}
+
+#[actix_web::test]
+async fn a_rest_by_hand_never_shortens_a_longer_one_and_is_taken_back_as_it_was() {
+    let app = start(&["k1", "k2"]).await;
+    listed(&app, "", 2).await;
+    let path = format!("{KEYS}/{}", app.key_id("k1").await);
+    send(&app, Method::PATCH, &path, json!({"state": "disabled"})).await;
+    let actions = format!("{KEYS}/actions");
+    let hour = gemini_balance::domain::time::Now::read().unix_ms() + 3_600_000;
+    let rest = json!({"action": "disable", "until_ms": hour, "filter": {"state": ["active", "disabled"]}});
+
+    let started = send(&app, Method::POST, &actions, rest).await;
+    let job = ended(&app, &started.json()).await;
+
+    assert_eq!((&job["summary"]["disabled"], &job["summary"]["unchanged"]), (&json!(1), &json!(1)), "{job}");
+    assert_eq!(get(&app, &path).await.json()["until_ms"], json!(null));
+
+    let for_good = json!({"action": "disable", "filter": {"state": ["disabled"]}});
+    let job = ended(&app, &send(&app, Method::POST, &actions, for_good).await.json()).await;
+    let undo = format!("/api/admin/jobs/{}/undo", job["id"].as_str().expect("an id"));
+    ended(&app, &send(&app, Method::POST, &undo, json!({})).await.json()).await;
+    let other = format!("{KEYS}/{}", app.key_id("k2").await);
+    let until = get(&app, &other).await.json()["until_ms"].as_i64().expect("it is back by itself");
+    // Two clocks are read for it.
+    assert!((until - hour).abs() < 1000, "{until} {hour}");
+    assert_eq!(get(&app, &path).await.json()["state"], "disabled");
+}
+
+#[actix_web::test]
 async fn an_action_over_a_filter_runs_as_a_job_and_can_be_undone() {
     let app = start(&["k1", "k2", "k3"]).await;
     listed(&app, "", 3).await;

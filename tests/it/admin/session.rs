@@ -4,7 +4,7 @@ use actix_web::http::Method;
 use serde_json::{Value, json};
 
 use super::{ADMIN, app};
-use crate::harness::{Answer, TOKEN, TestApp};
+use crate::harness::{Answer, TOKEN, TestApp, secs};
 
 const SESSION: &str = "/api/admin/session";
 const READ: &str = "/api/admin/stats/attention";
@@ -66,8 +66,13 @@ async fn the_admin_token_opens_a_session_and_logout_ends_it() {
     assert_eq!(browser.ask(&app, Method::GET, READ, &[]).await.status(), 200);
     let found = browser.ask(&app, Method::GET, SESSION, &[]).await;
     assert_eq!((found.status(), &found.json()["csrf_token"]), (200, &json!(browser.csrf)));
+    let mut events =
+        app.client().anonymous().get("/api/admin/events").header("cookie", &browser.cookie).open().await;
+    events.until("event: figures").await;
     let gone = browser.ask(&app, Method::DELETE, SESSION, &[("x-csrf-token", &browser.csrf)]).await;
     assert_eq!(gone.status(), 204);
+    let over = tokio::time::timeout(secs(10), events.rest()).await;
+    assert!(over.is_ok(), "the page hears no more");
     assert_eq!(code(&browser.ask(&app, Method::GET, READ, &[]).await), (401, json!("not_admin")));
 }
 

@@ -201,5 +201,5 @@ async fn failing_requests_are_brought_to_attention() {
 
     let item = items(&kinds).iter().find(|item| item["kind"] == "keys_invalid").expect("it is there");
     assert_eq!((&item["severity"], &item["count"]), (&json!("error"), &json!(1)));
-    assert_eq!(item["actions"][0]["filter"], json!({"state": "invalid"}));
+    assert_eq!(item["actions"][0]["filter"], json!({"state": ["invalid"]}));
 }

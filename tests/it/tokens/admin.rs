@@ -113,6 +113,24 @@ async fn a_token_that_is_replaced_is_accepted_as_long_as_was_said() {
 }
 
 #[actix_web::test]
+async fn a_token_replaced_again_within_its_grace_is_still_accepted() {
+    let app = app(&[]).await;
+    let (in_use, id) = make(&app, json!({})).await;
+    let rotate = async || {
+        let path = format!("tokens/{id}/rotate");
+        let rotated = ask(&app, Method::POST, &path, Some(&json!({"grace_seconds": 600}))).await;
+        rotated.json()["token"].as_str().expect("a token").to_owned()
+    };
+
+    let lost = rotate().await;
+    let new = rotate().await;
+
+    for (token, status) in [(&in_use, 200), (&lost, 401), (&new, 200)] {
+        assert_eq!(app.client_with(token).chat(MODEL, "hello").await.status(), status);
+    }
+}
+
+#[actix_web::test]
 async fn a_token_outlives_the_process() {
     let app = app(&[]).await;
     let (token, id) = make(&app, json!({"models": ["gemini-2.5-*"], "time_zone": "Europe/Berlin"})).await;

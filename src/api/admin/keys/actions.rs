@@ -27,7 +27,7 @@ use crate::{
         gateway::Gateway,
     },
     domain::{
-        key::{KeyAbout, KeyId},
+        key::{KeyAbout, KeyId, Steering},
         placement::{KeyPlacement, Tier},
     },
 };
@@ -83,9 +83,8 @@ pub struct Accepted {
 /// What takes back what a job has done.
 #[derive(Debug)]
 pub enum Undo {
-    Enable(Vec<KeyId>),
-    /// With what they were disabled until.
-    Disable(Vec<(KeyId, Option<i64>)>),
+    /// What makes each enabled or disabled as it was.
+    Switch(Vec<(KeyId, Steering)>),
     Place(Vec<(KeyId, KeyPlacement, KeyAbout)>),
     Restore(Vec<KeyId>),
 }
@@ -94,8 +93,8 @@ impl Undo {
     /// Number of keys.
     pub fn count(&self) -> usize {
         match self {
-            Self::Enable(keys) | Self::Restore(keys) => keys.len(),
-            Self::Disable(keys) => keys.len(),
+            Self::Restore(keys) => keys.len(),
+            Self::Switch(keys) => keys.len(),
             Self::Place(keys) => keys.len(),
         }
     }

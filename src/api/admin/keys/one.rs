@@ -146,6 +146,7 @@ pub async fn update_key(
     id: Path<String>,
     changes: JsonBody<KeyChanges>,
 ) -> Result<HttpResponse, Failure<Admin>> {
+    let editing = gateway.admin.key_edits.lock().await;
     let row = look_up(&gateway, &id).await?;
     versioned(&row).1.require(&request)?;
     let steering = changes.0.steering()?;
@@ -156,6 +157,7 @@ pub async fn update_key(
         gateway.database.write(move |conn| change_keys(conn, &stored)).await.map_err(not_stored)?;
         let _ = gateway.supervisor.send(PlaceKeys(changed)).await;
     }
+    drop(editing);
     if let Some(steering) = steering {
         let steered = gateway.supervisor.send(SteerKeys { keys: vec![row.id], steering }).await;
         steered.map_err(|_| ApiError::Internal)?.map_err(not_stored)?;

@@ -82,6 +82,11 @@ impl Sessions {
         Some(Opened { csrf: session.csrf.clone(), expires: session.expires })
     }
 
+    /// Whether it has not ended, which says nothing of its holder being there still.
+    pub fn is_open(&self, id: &str) -> bool {
+        self.lock().get(&hash(id)).is_some_and(|session| session.expires > Instant::now())
+    }
+
     pub fn close(&self, id: &str) {
         self.lock().remove(&hash(id));
     }

@@ -161,7 +161,7 @@ fn of_pool(pool: &PoolSnapshot) -> Vec<Notice> {
         0 => (Severity::Error, "all API keys are invalid".to_owned()),
         _ => (Severity::Warning, format!("{invalid} of {} API keys are invalid", usable + invalid)),
     };
-    let filter = json!({"state": "invalid"});
+    let filter = json!({"state": ["invalid"]});
     let notice = Notice::new("keys_invalid", severity, invalid as u64, of_all)
         .can("open_keys", "attention.open_keys", Some(filter.clone()))
         .can("verify", "attention.verify", Some(filter.clone()))

@@ -2,10 +2,10 @@
 
 use actix_web::{rt::spawn, web::Data};
 
-use super::{Task, Undo};
+use super::{ManyChanges, Task, Undo};
 use crate::{
     actors::{
-        directory::KeyRow,
+        directory::{KeyRow, LookUpAll},
         supervisor::{PlaceKeys, SteerKeys},
     },
     api::{
@@ -34,32 +34,17 @@ pub fn start(gateway: Data<Gateway>, running: Running, task: Task, rows: Vec<Key
         let undo = match task {
             Task::Verify => verify(&gateway, &running, &rows).await,
             Task::Reset => steer(&gateway, &running, &ids(&rows), Steering::Reset, "reset").await,
-            Task::Enable => {
-                let disabled = |row: &&KeyRow| row.health.disabled.is_some();
-                let was = rows
-                    .iter()
-                    .filter(disabled)
-                    .map(|row| (row.id, row.health.disabled.and_then(|by| by.until_ms)));
-                let undo = Undo::Disable(was.collect());
-                steer(&gateway, &running, &ids(&rows), Steering::Enable, "enabled").await;
-                Some(undo)
-            }
+            Task::Enable => switch(&gateway, &running, &rows, Steering::Enable, "enabled").await,
             Task::Disable { until_ms } => {
-                let was_enabled = rows.iter().filter(|row| row.health.disabled.is_none()).map(|row| row.id);
-                let undo = Undo::Enable(was_enabled.collect());
-                let steering = Steering::Disable(DisabledUntil { until_ms });
-                steer(&gateway, &running, &ids(&rows), steering, "disabled").await;
-                Some(undo)
+                let disabled = DisabledUntil { until_ms };
+                let rests_longer =
+                    |row: &KeyRow| row.health.disabled.is_some_and(|known| known.outlasts(disabled));
+                let (resting, rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(rests_longer);
+                running.count("unchanged", resting.len());
+                switch(&gateway, &running, &rows, Steering::Disable(disabled), "disabled").await
             }
             Task::Delete => delete(&gateway, &running, &rows).await,
-            Task::Update(changes) => {
-                let changed: Vec<_> = rows.iter().filter_map(|row| changes.applied(row)).collect();
-                running.count("unchanged", rows.len() - changed.len());
-                let before = |row: &KeyRow| (row.id, (*row.placement).clone(), (*row.about).clone());
-                let was = rows.iter().filter(|row| changes.applied(row).is_some()).map(before).collect();
-                place(&gateway, &running, changed, "updated").await;
-                Some(Undo::Place(was))
-            }
+            Task::Update(changes) => update(&gateway, &running, &rows, &changes).await,
         };
         balancer_has_heard(&gateway).await;
         running.end(undo.filter(|undo| undo.count() > 0));
@@ -70,17 +55,24 @@ pub fn start(gateway: Data<Gateway>, running: Running, task: Task, rows: Vec<Key
 pub fn undo(gateway: Data<Gateway>, running: Running, undo: Undo) {
     spawn(async move {
         match undo {
-            Undo::Enable(keys) => {
-                steer(&gateway, &running, &keys, Steering::Enable, "enabled").await;
-            }
-            Undo::Disable(keys) => {
-                for (key, until_ms) in keys {
-                    let steering = Steering::Disable(DisabledUntil { until_ms });
-                    steer(&gateway, &running, &[key], steering, "disabled").await;
+            Undo::Switch(keys) => {
+                for alike in keys.chunk_by(|(_, one), (_, next)| one == next) {
+                    let (keys, steering): (Vec<_>, _) =
+                        (alike.iter().map(|(key, _)| *key).collect(), alike[0].1);
+                    let outcome = if steering == Steering::Enable { "enabled" } else { "disabled" };
+                    steer(&gateway, &running, &keys, steering, outcome).await;
                 }
             }
             Undo::Restore(keys) => bring_back(&gateway, &running, &keys).await,
-            Undo::Place(before) => place(&gateway, &running, before, "restored").await,
+            Undo::Place(before) => {
+                for step in before.chunks(STEP) {
+                    if running.is_cancelled() {
+                        break;
+                    }
+                    let _editing = gateway.admin.key_edits.lock().await;
+                    place(&gateway, &running, step.to_vec(), "restored").await;
+                }
+            }
         }
         balancer_has_heard(&gateway).await;
         running.end(None);
@@ -129,6 +121,48 @@ async fn steer(
     None
 }
 
+/// Enables or disables all of them.
+async fn switch(
+    gateway: &Gateway,
+    running: &Running,
+    rows: &[KeyRow],
+    steering: Steering,
+    outcome: &str,
+) -> Option<Undo> {
+    let before = |row: &KeyRow| row.health.disabled.map_or(Steering::Enable, Steering::Disable);
+    let was = rows.iter().map(|row| (row.id, before(row))).filter(|(_, before)| *before != steering);
+    let undo = Undo::Switch(was.collect());
+    steer(gateway, running, &ids(rows), steering, outcome).await;
+    Some(undo)
+}
+
+/// Changes what is said of them, each as it is when its step comes.
+async fn update(
+    gateway: &Gateway,
+    running: &Running,
+    rows: &[KeyRow],
+    changes: &ManyChanges,
+) -> Option<Undo> {
+    let mut was = Vec::new();
+    for step in rows.chunks(STEP) {
+        if running.is_cancelled() {
+            break;
+        }
+        let _editing = gateway.admin.key_edits.lock().await;
+        let Ok(known) = gateway.directory.send(LookUpAll(ids(step))).await else { break };
+        running.count("gone", step.len() - known.len());
+        let changed: Vec<_> = known.values().filter_map(|row| changes.applied(row)).collect();
+        running.count("unchanged", known.len() - changed.len());
+        let before = |(key, ..): &(KeyId, KeyPlacement, KeyAbout)| {
+            let row = known.get(key)?;
+            Some((row.id, (*row.placement).clone(), (*row.about).clone()))
+        };
+        was.extend(changed.iter().filter_map(before));
+        place(gateway, running, changed, "updated").await;
+    }
+    Some(Undo::Place(was))
+}
+
 async fn delete(gateway: &Gateway, running: &Running, rows: &[KeyRow]) -> Option<Undo> {
     let mut gone = Vec::new();
     for step in rows.chunks(STEP) {
@@ -164,24 +198,19 @@ async fn bring_back(gateway: &Gateway, running: &Running, keys: &[KeyId]) {
     }
 }
 
+/// Writes one step.
 async fn place(
     gateway: &Gateway,
     running: &Running,
     changed: Vec<(KeyId, KeyPlacement, KeyAbout)>,
     outcome: &str,
 ) {
-    for step in changed.chunks(STEP) {
-        if running.is_cancelled() {
-            break;
-        }
-        let stored = step.to_vec();
-        if let Err(failure) = gateway.database.write(move |conn| change_keys(conn, &stored)).await {
-            fail(running, step.iter().map(|(id, ..)| (*id, String::new())), &failure.to_string());
-            continue;
-        }
-        let _ = gateway.supervisor.send(PlaceKeys(step.to_vec())).await;
-        running.count(outcome, step.len());
+    let stored = changed.clone();
+    if let Err(failure) = gateway.database.write(move |conn| change_keys(conn, &stored)).await {
+        return fail(running, changed.iter().map(|(id, ..)| (*id, String::new())), &failure.to_string());
     }
+    running.count(outcome, changed.len());
+    let _ = gateway.supervisor.send(PlaceKeys(changed)).await;
 }
 
 fn fail(running: &Running, keys: impl Iterator<Item = (KeyId, String)>, message: &str) {
