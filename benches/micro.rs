@@ -61,14 +61,14 @@ fn model() -> ModelName {
 }
 
 /// A pool in which every other key cools for the model.
-fn half_cooling(keys: i64) -> RoutingTable<()> {
+fn half_cooling(keys: i64) -> RoutingTable<Place> {
     let until = Instant::now() + Duration::from_secs(3600);
     let mut table = RoutingTable::new(policy::build(PolicyKind::RoundRobin, 0));
     for key in 0..keys {
         let cooldown = || ModelCooldown { model: model(), until, reason: ModelReason::QuotaMinute };
         let cooldowns = if key % 2 == 0 { vec![cooldown()] } else { Vec::new() };
         let routing = Routing { availability: Availability::Ready, warm_at: None, cooldowns };
-        table.apply(KeyId(key), Place::default(), routing, ());
+        table.apply(KeyId(key), routing, Place::default());
     }
     table
 }

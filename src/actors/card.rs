@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::{
-    balance::table::Place,
+    balance::table::{Place, Placed},
     domain::{
         key::{ApiKey, KeyAbout, KeyId},
         placement::KeyPlacement,
@@ -20,4 +20,10 @@ pub struct KeyCard {
     pub placement: Arc<KeyPlacement>,
     /// Its gauge is shared with those who count, and so always the newest.
     pub place: Place,
+}
+
+impl Placed for Arc<KeyCard> {
+    fn place(&self) -> &Place {
+        &self.place
+    }
 }

@@ -62,7 +62,12 @@ impl Terms {
     }
 }
 
-/// What belongs to a key in every balancer alike.
+/// What knows the place of a key.
+pub trait Placed {
+    fn place(&self) -> &Place;
+}
+
+/// What a balancer goes by that belongs to the key itself.
 #[derive(Debug, Clone)]
 pub struct Place {
     pub gauge: Arc<Gauge>,
@@ -79,11 +84,16 @@ impl Default for Place {
     }
 }
 
-/// One key as a balancer knows it; `T` is whatever else belongs to a lease: the secret.
+impl Placed for Place {
+    fn place(&self) -> &Place {
+        self
+    }
+}
+
+/// A key as a balancer knows it; `T` has its place, and whatever else belongs to a lease: the secret.
 #[derive(Debug)]
 struct Slot<T> {
     key: KeyId,
-    place: Place,
     routing: Arc<Routing>,
     payload: T,
 }
@@ -119,7 +129,7 @@ pub struct RoutingTable<T> {
     next_end: Option<Instant>,
 }
 
-impl<T> RoutingTable<T> {
+impl<T: Placed> RoutingTable<T> {
     pub fn new(policy: Box<dyn Policy>) -> Self {
         Self {
             policy,
@@ -162,7 +172,7 @@ impl<T> RoutingTable<T> {
     /// What belongs to the key in every balancer alike.
     pub fn place(&self, key: KeyId) -> Option<&Place> {
         let index = *self.by_key.get(&key)?;
-        self.slots[index as usize].as_ref().map(|slot| &slot.place)
+        self.slots[index as usize].as_ref().map(Slot::place)
     }
 
     /// The key's project, told by its address.
@@ -183,8 +193,8 @@ impl<T> RoutingTable<T> {
     }
 
     /// Takes in a new key, or what has become of a known one.
-    pub fn apply(&mut self, key: KeyId, place: Place, routing: impl Into<Arc<Routing>>, payload: T) {
-        let slot = Slot { key, place, routing: routing.into(), payload };
+    pub fn apply(&mut self, key: KeyId, routing: impl Into<Arc<Routing>>, payload: T) {
+        let slot = Slot { key, routing: routing.into(), payload };
         let index = match self.by_key.get(&key) {
             Some(&index) if self.keeps_its_place(index, &slot) => {
                 self.slots[index as usize] = Some(slot);
@@ -208,8 +218,8 @@ impl<T> RoutingTable<T> {
         new.routing.availability == Availability::Ready
             && self.slots[index as usize].as_ref().is_some_and(|known| {
                 known.routing == new.routing
-                    && known.place.terms == new.place.terms
-                    && Arc::ptr_eq(&known.place.ledger, &new.place.ledger)
+                    && known.place().terms == new.place().terms
+                    && Arc::ptr_eq(&known.place().ledger, &new.place().ledger)
             })
     }
 
@@ -259,25 +269,25 @@ impl<T> RoutingTable<T> {
 
     /// Counts a slot among its twins and its weight's.
     fn join(&mut self, index: u32, slot: &Slot<T>) {
-        let twins = &mut self.projects.entry(address(&slot.place.ledger)).or_default().slots;
+        let twins = &mut self.projects.entry(address(&slot.place().ledger)).or_default().slots;
         // Most have one.
         if twins.is_empty() {
             twins.reserve_exact(1);
         }
         twins.push(index);
-        if slot.place.terms.models.is_some() {
+        if slot.place().terms.models.is_some() {
             self.ruled.insert(index);
         }
-        self.weights[usize::from(slot.place.terms.weight)] += 1;
-        self.heaviest = self.heaviest.max(slot.place.terms.weight);
+        self.weights[usize::from(slot.place().terms.weight)] += 1;
+        self.heaviest = self.heaviest.max(slot.place().terms.weight);
     }
 
     fn leave(&mut self, index: u32) {
         let Some(slot) = self.slots[index as usize].as_ref() else { return };
         let weights = &mut self.weights;
-        weights[usize::from(slot.place.terms.weight)] -= 1;
+        weights[usize::from(slot.place().terms.weight)] -= 1;
         self.heaviest = weights.iter().rposition(|keys| *keys > 0).map_or(1, |weight| weight as u8);
-        let address = address(&slot.place.ledger);
+        let address = address(&slot.place().ledger);
         if let Some(twins) = self.projects.get_mut(&address) {
             twins.slots.retain(|twin| *twin != index);
             if twins.slots.is_empty() {
@@ -305,15 +315,19 @@ impl<T> RoutingTable<T> {
     }
 }
 
-impl<T> Slot<T> {
+impl<T: Placed> Slot<T> {
     /// As far as the verdict of its actor and its own rules go.
+    fn place(&self) -> &Place {
+        self.payload.place()
+    }
+
     fn is_ready_for(&self, model: &ModelName) -> bool {
         self.routing.availability == Availability::Ready && self.serves(model)
     }
 
     /// Whether nothing keeps it from this model in particular.
     fn serves(&self, model: &ModelName) -> bool {
-        self.routing.cooldown(model).is_none() && self.place.terms.allow(model)
+        self.routing.cooldown(model).is_none() && self.place().terms.allow(model)
     }
 }
 

@@ -111,7 +111,7 @@ impl State {
         for route in routes {
             match route {
                 KeyRoute::Changed { card, routing } => {
-                    self.table.apply(card.id, card.place.clone(), routing, card);
+                    self.table.apply(card.id, routing, card);
                 }
                 KeyRoute::Removed { key } => self.table.remove(key),
                 KeyRoute::LimitsChanged => self.table.release_held(),

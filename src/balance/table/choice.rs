@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::{
-    RoutingTable,
+    Placed, RoutingTable,
     lists::{ModelTable, RANKS, ReadyFor},
 };
 use crate::domain::model::ModelName;
@@ -73,7 +73,7 @@ fn in_hundredths<S: Serializer>(number: &f32, serializer: S) -> Result<S::Ok, S:
     serializer.serialize_f32((number * 100.0).round() / 100.0)
 }
 
-impl<T> RoutingTable<T> {
+impl<T: Placed> RoutingTable<T> {
     /// Counts the keys by what keeps them from a model; `tried` of them by one request that has had them.
     pub fn census(&self, model: &ModelName, tried: usize) -> Census {
         let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);

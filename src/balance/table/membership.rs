@@ -2,13 +2,13 @@
 
 use tokio::time::Instant;
 
-use super::{RoutingTable, address, lists::ModelTable};
+use super::{Placed, RoutingTable, address, lists::ModelTable};
 use crate::{balance::breaker::Availability, domain::model::ModelName};
 
 /// Tables of models that are kept although nothing but the rules of keys is particular to them.
 const TABLES: usize = 256;
 
-impl<T> RoutingTable<T> {
+impl<T: Placed> RoutingTable<T> {
     /// Lets keys back whose quota windows have moved on.
     pub fn expire(&mut self, now: Instant) {
         if self.next_end.is_some_and(|end| end <= now) {
@@ -27,7 +27,7 @@ impl<T> RoutingTable<T> {
                 if let Some(slot) =
                     self.slots[index as usize].as_ref().filter(|slot| slot.is_ready_for(model))
                 {
-                    table.free(index, slot.place.terms.rank, &self.ready);
+                    table.free(index, slot.place().terms.rank, &self.ready);
                 }
             }
         }
@@ -47,10 +47,10 @@ impl<T> RoutingTable<T> {
             let mut table = ModelTable::following_rules(!self.ruled.is_empty());
             for index in self.ruled.iter().copied() {
                 let slot = self.slots[index as usize].as_ref();
-                if let Some(slot) = slot.filter(|slot| !slot.place.terms.allow(model)) {
+                if let Some(slot) = slot.filter(|slot| !slot.place().terms.allow(model)) {
                     table.deny(index);
                     if self.ready.contains(index) {
-                        table.keep(index, slot.place.terms.rank, &self.ready);
+                        table.keep(index, slot.place().terms.rank, &self.ready);
                     }
                 }
             }
@@ -81,10 +81,10 @@ impl<T> RoutingTable<T> {
         let Some(slot) = self.slots[index as usize].as_ref() else { return };
         match slot.routing.availability {
             Availability::Ready => {
-                let rank = slot.place.terms.rank;
+                let rank = slot.place().terms.rank;
                 self.ready.insert(index, rank);
                 for (model, table) in &mut self.models {
-                    if !slot.place.terms.allow(model) {
+                    if !slot.place().terms.allow(model) {
                         table.deny(index);
                     }
                     if slot.is_ready_for(model) && !table.is_held(index) {
@@ -96,7 +96,7 @@ impl<T> RoutingTable<T> {
             }
             Availability::HalfOpen => {
                 self.half_open.insert(index);
-                self.unprobed.insert(index, slot.place.terms.rank);
+                self.unprobed.insert(index, slot.place().terms.rank);
             }
             Availability::CoolingUntil(until) => {
                 self.cooling.insert((until, index));
@@ -134,7 +134,7 @@ impl<T> RoutingTable<T> {
         if !matches!(slot.routing.availability, Availability::Ready | Availability::HalfOpen) {
             return;
         }
-        if let Some(project) = self.projects.get_mut(&address(&slot.place.ledger)) {
+        if let Some(project) = self.projects.get_mut(&address(&slot.place().ledger)) {
             let before = project.usable;
             project.usable = before.saturating_add_signed(change);
             match (before, project.usable) {

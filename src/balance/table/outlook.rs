@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::{Ask, RoutingTable, Slot, address, lists::RANKS};
+use super::{Ask, Placed, RoutingTable, Slot, address, lists::RANKS};
 use crate::{
     balance::{
         affinity::Preference,
@@ -53,7 +53,7 @@ impl Routing {
     }
 }
 
-impl<T> RoutingTable<T> {
+impl<T: Placed> RoutingTable<T> {
     /// The prospects of whoever asks for a model next.
     pub fn outlook(&self, model: &ModelName, now: Now) -> Unavailable {
         self.prospects(&Ask::new(model), None, now)
@@ -152,7 +152,7 @@ impl<T> RoutingTable<T> {
     }
 
     fn room_at(&self, index: u32, ask: &Ask<'_>, now: Now) -> Instant {
-        self.slot(index).map_or(now.instant, |slot| slot.place.ledger.room_at(ask.model, ask.tokens, now))
+        self.slot(index).map_or(now.instant, |slot| slot.place().ledger.room_at(ask.model, ask.tokens, now))
     }
 
     fn is_being_probed_for(&self, ask: &Ask<'_>) -> bool {
@@ -201,7 +201,7 @@ mod tests {
                 warm_at: None,
                 cooldowns: cooldowns.into_iter().collect(),
             };
-            table.apply(KeyId(id), Place::default(), routing, ());
+            table.apply(KeyId(id), routing, Place::default());
         }
         table.outlook(&model(), Now::read())
     }

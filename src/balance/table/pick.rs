@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    Choice, ChoiceReason, RoutingTable, Slot, address,
+    Choice, ChoiceReason, Placed, RoutingTable, Slot, address,
     lists::{RANKS, ReadyFor},
     view::SlotView,
 };
@@ -63,7 +63,7 @@ impl<'a> Ask<'a> {
         }
     }
 
-    pub(super) fn allows<T>(&self, slot: &Slot<T>) -> bool {
+    pub(super) fn allows<T: Placed>(&self, slot: &Slot<T>) -> bool {
         let is_owner = match self.preference {
             Some(Preference::Owner(owner)) => slot.key == owner,
             Some(Preference::Prefix(_) | Preference::Conversation(_) | Preference::Together(_)) | None => {
@@ -71,9 +71,9 @@ impl<'a> Ask<'a> {
             }
         };
         is_owner
-            && self.tiers.allows(slot.place.terms.tier)
+            && self.tiers.allows(slot.place().terms.tier)
             && !self.tried.contains(&slot.key)
-            && self.elsewhere.is_none_or(|ledger| !Arc::ptr_eq(ledger, &slot.place.ledger))
+            && self.elsewhere.is_none_or(|ledger| !Arc::ptr_eq(ledger, &slot.place().ledger))
     }
 }
 
@@ -116,7 +116,7 @@ impl<T> Picked<'_, T> {
     }
 }
 
-impl<T> RoutingTable<T> {
+impl<T: Placed> RoutingTable<T> {
     /// Picks a key for a request and takes its part of the key's quotas.
     ///
     /// A half-open key is probed by the next request that it suits, but neither in place of a key of a better rank nor by
@@ -154,11 +154,11 @@ impl<T> RoutingTable<T> {
     pub fn give_back(&mut self, unused: Unused, model: &ModelName, now: Now) {
         let Unused { slot: index, reservation, is_probe } = unused;
         let Some(slot) = self.slots[index as usize].as_ref() else { return };
-        slot.place.ledger.refund(model, reservation, now);
+        slot.place().ledger.refund(model, reservation, now);
         if is_probe {
-            slot.place.gauge.release_probe();
+            slot.place().gauge.release_probe();
             if self.half_open.contains(index) {
-                self.unprobed.insert(index, slot.place.terms.rank);
+                self.unprobed.insert(index, slot.place().terms.rank);
             }
         }
     }
@@ -234,21 +234,21 @@ impl<T> RoutingTable<T> {
         };
         let slot = self.slots[index as usize].as_ref().expect("listed slots are taken");
         self.unprobed.remove(index);
-        if slot.place.gauge.claim_probe() {
+        if slot.place().gauge.claim_probe() {
             return Some((index, reservation));
         }
-        slot.place.ledger.refund(ask.model, reservation, now);
+        slot.place().ledger.refund(ask.model, reservation, now);
         None
     }
 
     fn project_of(&self, index: u32) -> usize {
         let slot = self.slots[index as usize].as_ref().expect("listed slots are taken");
-        address(&slot.place.ledger)
+        address(&slot.place().ledger)
     }
 
     fn reserve(&self, index: u32, ask: &Ask<'_>, now: Now) -> Result<Reservation, Spent> {
         let slot = self.slots[index as usize].as_ref().expect("listed slots are taken");
-        slot.place.ledger.reserve(ask.model, ask.tokens, now)
+        slot.place().ledger.reserve(ask.model, ask.tokens, now)
     }
 
     /// Is it only for this request that there is no room?
@@ -257,7 +257,7 @@ impl<T> RoutingTable<T> {
         const LEAST: f32 = 0.02;
         let slot = self.slots[index as usize].as_ref().expect("listed slots are taken");
         let is_about_tokens = (spent.metric, spent.window) == (QuotaMetric::Tokens, QuotaWindow::Minute);
-        is_about_tokens && slot.place.ledger.headroom(ask.model, now) > LEAST
+        is_about_tokens && slot.place().ledger.headroom(ask.model, now) > LEAST
     }
 
     fn picked(
@@ -274,14 +274,14 @@ impl<T> RoutingTable<T> {
         Picked {
             slot: index,
             key: slot.key,
-            gauge: &slot.place.gauge,
-            ledger: &slot.place.ledger,
+            gauge: &slot.place().gauge,
+            ledger: &slot.place().ledger,
             payload: &slot.payload,
             reservation,
             choice: Choice {
                 reason,
                 cost: view.cost(index),
-                rank: slot.place.terms.rank,
+                rank: slot.place().terms.rank,
                 others: self.census(ask.model, ask.tried.len()),
             },
         }
@@ -291,11 +291,11 @@ impl<T> RoutingTable<T> {
     pub fn reconsider(&mut self, key: KeyId, model: &ModelName) {
         let (Some(&index), Some(table)) = (self.by_key.get(&key), self.models.get_mut(model)) else { return };
         let held = self.slots[index as usize].as_ref().filter(|_| table.is_held(index));
-        let Some(project) = held.map(|slot| address(&slot.place.ledger)) else { return };
+        let Some(project) = held.map(|slot| address(&slot.place().ledger)) else { return };
         for twin in self.projects.get(&project).into_iter().flat_map(|project| &project.slots) {
             table.release(*twin);
             if let Some(slot) = self.slots[*twin as usize].as_ref().filter(|slot| slot.is_ready_for(model)) {
-                table.free(*twin, slot.place.terms.rank, &self.ready);
+                table.free(*twin, slot.place().terms.rank, &self.ready);
             }
         }
     }
@@ -311,7 +311,7 @@ impl<T> RoutingTable<T> {
                 table.hold(*twin, until);
                 let slot = self.slots[*twin as usize].as_ref();
                 if let Some(slot) = slot.filter(|_| self.ready.contains(*twin)) {
-                    table.keep(*twin, slot.place.terms.rank, &self.ready);
+                    table.keep(*twin, slot.place().terms.rank, &self.ready);
                 }
             }
         }

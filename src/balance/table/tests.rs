@@ -17,21 +17,21 @@ use crate::{
     },
 };
 
-fn table() -> RoutingTable<()> {
+fn table() -> RoutingTable<Place> {
     RoutingTable::new(policy::build(PolicyKind::RoundRobin, 0))
 }
 
 /// Picks as a request does that has tried these keys.
 fn pick<'a>(
-    table: &'a mut RoutingTable<()>,
+    table: &'a mut RoutingTable<Place>,
     name: &str,
     tried: &[KeyId],
-) -> Result<Picked<'a, ()>, NotPicked> {
+) -> Result<Picked<'a, Place>, NotPicked> {
     table.pick(&Ask { tried, ..Ask::new(&model(name)) }, Now::read())
 }
 
 /// The prospects of a request that gets no key.
-fn refusal(table: &mut RoutingTable<()>, ask: &Ask<'_>, now: Now) -> Unavailable {
+fn refusal(table: &mut RoutingTable<Place>, ask: &Ask<'_>, now: Now) -> Unavailable {
     let NotPicked { room_at } = table.pick(ask, now).map(|picked| picked.key).expect_err("no key fits");
     table.prospects(ask, room_at, now)
 }
@@ -44,12 +44,12 @@ fn quota(name: &str, until: Instant) -> ModelCooldown {
     ModelCooldown { model: model(name), until, reason: ModelReason::QuotaMinute }
 }
 
-fn put(table: &mut RoutingTable<()>, key: i64, availability: Availability, cooling: &[(&str, Instant)]) {
+fn put(table: &mut RoutingTable<Place>, key: i64, availability: Availability, cooling: &[(&str, Instant)]) {
     let cooldowns = cooling.iter().map(|(name, until)| quota(name, *until)).collect();
-    table.apply(KeyId(key), Place::default(), Routing { availability, warm_at: None, cooldowns }, ());
+    table.apply(KeyId(key), Routing { availability, warm_at: None, cooldowns }, Place::default());
 }
 
-fn picks(table: &mut RoutingTable<()>, name: &str, count: usize) -> Vec<i64> {
+fn picks(table: &mut RoutingTable<Place>, name: &str, count: usize) -> Vec<i64> {
     (0..count).map(|_| pick(table, name, &[]).unwrap().key.0).collect()
 }
 
@@ -129,7 +129,7 @@ fn a_paid_key_is_not_probed_while_a_free_one_will_do() {
     let (mut table, wanted) = (table(), model("pro"));
     let half_open = Routing { availability: Availability::HalfOpen, warm_at: None, cooldowns: Vec::new() };
     let paid = place(Terms { rank: 1, ..Terms::default() });
-    table.apply(KeyId(1), paid, half_open.clone(), ());
+    table.apply(KeyId(1), half_open.clone(), paid);
     put(&mut table, 2, Availability::Ready, &[]);
 
     assert_eq!(picks(&mut table, "pro", 2), [2, 2]);
@@ -178,7 +178,8 @@ fn a_model_gets_a_list_of_its_own_only_when_many_keys_are_kept_from_it() {
     for key in 0..KEYS {
         put(&mut table, key, Availability::Ready, &[]);
     }
-    let has_own = |table: &RoutingTable<()>| table.models.get(&model("pro")).is_some_and(ModelTable::has_own);
+    let has_own =
+        |table: &RoutingTable<Place>| table.models.get(&model("pro")).is_some_and(ModelTable::has_own);
     for key in 0..100 {
         table.suspend_model(KeyId(key), quota("pro", soon));
         assert!(!has_own(&table));
@@ -214,9 +215,9 @@ fn place(terms: Terms) -> Place {
     Place { terms, ..Place::default() }
 }
 
-fn put_at(table: &mut RoutingTable<()>, key: i64, place: &Place) {
+fn put_at(table: &mut RoutingTable<Place>, key: i64, place: &Place) {
     let routing = Routing { availability: Availability::Ready, warm_at: None, cooldowns: Vec::new() };
-    table.apply(KeyId(key), place.clone(), routing, ());
+    table.apply(KeyId(key), routing, place.clone());
 }
 
 /// A project that may send so many requests a minute, and tokens.
@@ -238,7 +239,7 @@ fn a_half_open_key_without_quota_comes_back_with_its_quota() {
     let place = limited(1, 1_000);
     place.ledger.reserve(&pro, 1, now).unwrap();
     let routing = Routing { availability: Availability::HalfOpen, warm_at: None, cooldowns: Vec::new() };
-    table.apply(KeyId(1), place, routing, ());
+    table.apply(KeyId(1), routing, place);
 
     let told = refusal(&mut table, &Ask::new(&pro), now);
 
@@ -254,7 +255,7 @@ fn a_key_that_has_recovered_gets_a_part_of_its_share_at_first_whatever_the_polic
         (1..=4).for_each(|key| put(&mut table, key, Availability::Ready, &[]));
         let warm_at = Some(now.instant + WARM_UP);
         let routing = Routing { availability: Availability::Ready, warm_at, cooldowns: Vec::new() };
-        table.apply(KeyId(1), Place::default(), routing, ());
+        table.apply(KeyId(1), routing, Place::default());
         let mut of_warming = |now: Now| {
             let picked = (0..2_000).filter(|_| table.pick(&Ask::new(&model("pro")), now).unwrap().key.0 == 1);
             picked.count()
@@ -519,10 +520,10 @@ fn a_choice_tells_what_kept_the_others() {
     put(&mut table, 4, Availability::Out, &[]);
     let terms = Terms { rank: 1, ..Terms::default() };
     let ready = Routing { availability: Availability::Ready, warm_at: None, cooldowns: Vec::new() };
-    table.apply(KeyId(5), Place { terms, ..Place::default() }, ready.clone(), ());
+    table.apply(KeyId(5), ready.clone(), Place { terms, ..Place::default() });
     let rules = ModelRules { only: Vec::new(), not: vec![ModelPattern::parse("pro").unwrap()] };
     let terms = Terms { models: Some(Arc::new(rules)), ..Terms::default() };
-    table.apply(KeyId(6), Place { terms, ..Place::default() }, ready, ());
+    table.apply(KeyId(6), ready, Place { terms, ..Place::default() });
 
     let choice = pick(&mut table, "pro", &[KeyId(9)]).unwrap().choice;
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use tokio::time::Instant;
 
-use super::{Ask, Slot, address};
+use super::{Ask, Placed, Slot, address};
 use crate::{
     balance::{cost::Standing, policy::Candidates},
     domain::time::Now,
@@ -21,7 +21,7 @@ pub(super) struct SlotView<'a, T> {
     pub now: Now,
 }
 
-impl<T> SlotView<'_, T> {
+impl<T: Placed> SlotView<'_, T> {
     fn slot(&self, index: u32) -> Option<&Slot<T>> {
         self.slots[index as usize].as_ref()
     }
@@ -30,19 +30,19 @@ impl<T> SlotView<'_, T> {
         let slot = self.slot(index)?;
         let now = self.now.instant;
         Some(Standing {
-            in_flight: slot.place.gauge.in_flight(),
-            slowness: slot.place.gauge.slowness(now),
-            faults: slot.place.gauge.faults(now),
-            headroom: slot.place.ledger.headroom(self.ask.model, self.now),
+            in_flight: slot.place().gauge.in_flight(),
+            slowness: slot.place().gauge.slowness(now),
+            faults: slot.place().gauge.faults(now),
+            headroom: slot.place().ledger.headroom(self.ask.model, self.now),
             share: self.share(index),
         })
     }
 }
 
-impl<T> Candidates for SlotView<'_, T> {
+impl<T: Placed> Candidates for SlotView<'_, T> {
     fn is_allowed(&self, index: u32) -> bool {
         let is_unfit = |slot: &Slot<T>| {
-            let project = address(&slot.place.ledger);
+            let project = address(&slot.place().ledger);
             self.unfit.iter().any(|(_, unfit)| *unfit == project)
         };
         let is_passed_over = self.passed_over.is_some_and(|passed_over| passed_over.contains(&index));
@@ -50,12 +50,12 @@ impl<T> Candidates for SlotView<'_, T> {
     }
 
     fn in_flight(&self, index: u32) -> u32 {
-        self.slot(index).map_or(u32::MAX, |slot| slot.place.gauge.in_flight())
+        self.slot(index).map_or(u32::MAX, |slot| slot.place().gauge.in_flight())
     }
 
     fn share(&self, index: u32) -> f32 {
         let Some(slot) = self.slot(index) else { return 1.0 };
-        let weight = f32::from(slot.place.terms.weight.max(1)) / f32::from(self.heaviest.max(1));
+        let weight = f32::from(slot.place().terms.weight.max(1)) / f32::from(self.heaviest.max(1));
         weight * slot.routing.warmth(self.now.instant)
     }
 
