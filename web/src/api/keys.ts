@@ -46,7 +46,8 @@ export interface KeyView {
 
 /** What a list shows; the same narrows exports and bulk actions. */
 export interface KeyFilter {
-  state?: string
+  /** One of these; a list in a body, by commas in an address. */
+  state?: string[]
   q?: string
   tag?: string
   project?: string

@@ -84,5 +84,15 @@ export function usePagedRows<T, A extends Answer<T>>(
     clearTimeout(timer)
     asked.forEach((one) => one.abort())
   })
-  return { total, meta, error, isFirst, show, refresh, row: (index: number) => pages.value.get(Math.floor(index / PAGE))?.[index % PAGE] }
+  return {
+    total,
+    meta,
+    error,
+    isFirst,
+    show,
+    refresh,
+    row: (index: number) => pages.value.get(Math.floor(index / PAGE))?.[index % PAGE],
+    /** All rows that are known, in no order. */
+    loaded: () => [...pages.value.values()].flat(),
+  }
 }
