@@ -50,6 +50,30 @@ describe('the page of keys', () => {
     await assertAccessible(page, 'filtered')
   })
 
+  it('does not show other keys in place of those that could not be read', async () => {
+    const isCooling = (url) => url.pathname.endsWith('/keys') && url.searchParams.get('state') === 'cooling'
+    await page.route(isCooling, (route) => route.abort())
+    await chip('Cooling').click()
+    await page.getByText('This could not be loaded').waitFor()
+    assert.equal(await page.getByRole('grid').count(), 0)
+
+    await page.unroute(isCooling)
+    await page.getByRole('button', { name: 'Try again' }).click()
+    await page.getByText('No key matches').waitFor()
+    await chip('Cooling').click()
+    await page.waitForFunction((rows) => document.querySelector('[role=grid]')?.getAttribute('aria-rowcount') === String(rows + 1), IMPORTED)
+  })
+
+  it('takes a single key out of all', async () => {
+    await page.getByLabel('Select all keys of this filter').check()
+    await page.locator('.row-line input[type=checkbox]').first().uncheck()
+    const bar = page.getByRole('region', { name: 'Actions for the selected keys' })
+    // The rest of the first page, as no more was looked at.
+    await bar.getByText('99 keys selected').waitFor()
+    await bar.getByRole('button', { name: 'Clear selection' }).click()
+    await bar.waitFor({ state: 'detached' })
+  })
+
   it('disables all that the filter shows, with progress, and takes that back', async () => {
     await page.getByLabel('Select all keys of this filter').check()
     await page.getByRole('button', { name: 'Disable', exact: true }).click()
