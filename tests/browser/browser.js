@@ -33,8 +33,8 @@ export const nameOf = ({ theme, locale, viewport }) => `${theme}-${locale}${view
 export const startBrowser = () => chromium.launch({ executablePath: process.env.CHROMIUM, args: ARGUMENTS })
 
 /** A page of its own, with a viewer's tastes; what goes wrong in it is kept in `page.problems`. */
-export async function openPage(browser, { theme = 'light', locale = 'en', viewport = DESKTOP } = {}) {
-  const context = await browser.newContext({ viewport, locale, acceptDownloads: true })
+export async function openPage(browser, { theme = 'light', locale = 'en', viewport = DESKTOP, timezoneId } = {}) {
+  const context = await browser.newContext({ viewport, locale, timezoneId, acceptDownloads: true })
   context.setDefaultTimeout(DEADLINE_MS)
   await context.addInitScript(
     ([theme, locale]) => {
@@ -90,6 +90,12 @@ export async function logIn(page, demo, path = '/') {
   await page.locator('input[type=password]').fill(demo.adminToken)
   await page.locator('button[type=submit]').click()
   await page.locator('main#main').waitFor()
+}
+
+/** Nothing sticks out sideways: what is wider than the window scrolls in a place of its own. */
+export async function assertFits(page, where) {
+  const [wide, seen] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth])
+  assert.ok(wide <= seen, `${where}: ${wide} px of ${seen}`)
 }
 
 /** No finding of axe that is serious or worse once nothing moves, as colours do, and nothing that the browser complained of. */

@@ -1,7 +1,7 @@
 // The first visit to a gateway that has nothing: from a pasted key to the first answer, without leaving the page.
 import assert from 'node:assert/strict'
 import { after, before, it } from 'node:test'
-import { VIEWS, assertAccessible, logIn, nameOf, openPage, settled, startBrowser } from './browser.js'
+import { VIEWS, assertAccessible, assertFits, logIn, nameOf, openPage, settled, startBrowser } from './browser.js'
 import { startDemo, startEmpty } from './gateway.js'
 
 const GOOD = `AIzaSyGood${'x'.repeat(29)}`
@@ -33,8 +33,7 @@ async function lookAtGuide(what) {
     await viewer.locator('li[aria-current=step]').waitFor()
     await settled(viewer)
     await viewer.screenshot({ path: `${process.env.SCREENSHOTS}/guide-${what}-${nameOf(view)}.png`, fullPage: true })
-    const [wide, seen] = await viewer.evaluate(() => [document.documentElement.scrollWidth, innerWidth])
-    assert.ok(wide <= seen, `${nameOf(view)}: ${wide} px`)
+    await assertFits(viewer, nameOf(view))
     await assertAccessible(viewer, `${what}, ${nameOf(view)}`)
     await viewer.context().close()
   }

@@ -7,11 +7,14 @@ import { startDemo } from './gateway.js'
 const IMPORTED = 200
 const names = Array.from({ length: IMPORTED }, (_, index) => `AIzaSy${String(index).padStart(4, '0')}${'x'.repeat(29)}`)
 
+/** Far from UTC, and from every other zone that a machine may have: times are told in the viewer's own. */
+const ZONE = 'Asia/Kathmandu'
+
 let demo, browser, page
 before(async () => {
   demo = await startDemo('--no-traffic', '--healthy')
   browser = await startBrowser()
-  page = await openPage(browser)
+  page = await openPage(browser, { timezoneId: ZONE })
   await logIn(page, demo, '/keys')
 })
 after(async () => {
@@ -45,6 +48,30 @@ describe('the page of keys', () => {
     await page.reload()
     assert.equal(await page.getByLabel('Search keys').inputValue(), 'pasted')
     await assertAccessible(page, 'filtered')
+  })
+
+  it('does not show other keys in place of those that could not be read', async () => {
+    const isCooling = (url) => url.pathname.endsWith('/keys') && url.searchParams.get('state') === 'cooling'
+    await page.route(isCooling, (route) => route.abort())
+    await chip('Cooling').click()
+    await page.getByText('This could not be loaded').waitFor()
+    assert.equal(await page.getByRole('grid').count(), 0)
+
+    await page.unroute(isCooling)
+    await page.getByRole('button', { name: 'Try again' }).click()
+    await page.getByText('No key matches').waitFor()
+    await chip('Cooling').click()
+    await page.waitForFunction((rows) => document.querySelector('[role=grid]')?.getAttribute('aria-rowcount') === String(rows + 1), IMPORTED)
+  })
+
+  it('takes a single key out of all', async () => {
+    await page.getByLabel('Select all keys of this filter').check()
+    await page.locator('.row-line input[type=checkbox]').first().uncheck()
+    const bar = page.getByRole('region', { name: 'Actions for the selected keys' })
+    // The rest of the first page, as no more was looked at.
+    await bar.getByText('99 keys selected').waitFor()
+    await bar.getByRole('button', { name: 'Clear selection' }).click()
+    await bar.waitFor({ state: 'detached' })
   })
 
   it('disables all that the filter shows, with progress, and takes that back', async () => {
@@ -93,7 +120,7 @@ describe('the page of keys', () => {
     assert.match(await items.last().innerText(), /Added[\s\S]*by API_KEYS/)
     const shown = await fallen.first().locator('time').innerText()
     const at = await fallen.first().locator('time').getAttribute('datetime')
-    assert.ok(shown.includes(new Date(at).toLocaleTimeString('en', { hourCycle: 'h23' })), `${shown} is not ${at} here`)
+    assert.ok(shown.includes(new Date(at).toLocaleTimeString('en', { hourCycle: 'h23', timeZone: ZONE })), `${shown} is not ${at} in ${ZONE}`)
     await assertAccessible(page, 'history of a key')
     await page.keyboard.press('Escape')
   })
@@ -131,5 +158,51 @@ describe('the page of keys', () => {
       },
       [demo.gateway, demo.adminToken, known.id, before],
     )
+  })
+
+  /** The one key that is in use, which Google refuses from now on and has just refused. */
+  async function refusedKey() {
+    const [key] = (await demo.admin('GET', 'keys?state=active')).items
+    const { key: secret } = await demo.admin('POST', `keys/${key.id}/reveal`)
+    await demo.behave(secret, { faults: [{ fault: { refuse: 'invalid_key' } }] })
+    await demo.ask()
+    return { id: key.id, secret }
+  }
+
+  it('mends from the overview what needs attention, and says what came of it', async () => {
+    const { id, secret } = await refusedKey()
+    await page.goto(demo.gateway)
+    const card = page.locator('section.card', { has: page.getByRole('heading', { name: 'Needs attention' }) })
+    await card.getByText('1 key is invalid').waitFor()
+    await card.getByRole('button', { name: 'Delete' }).click()
+    await page.getByRole('dialog').getByText('the deletion can be undone').waitFor()
+    await page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click()
+
+    await demo.behave(secret, {})
+    await card.getByRole('button', { name: 'Verify' }).click()
+    const job = page.locator('.job').first()
+    await job.getByText('1 of 1').waitFor()
+    await job.getByText('1 accepted').waitFor()
+    await card.getByText('1 key is invalid').waitFor({ state: 'detached' })
+    assert.equal((await demo.admin('GET', `keys/${id}`)).state, 'active')
+    await assertAccessible(page, 'a job on the overview')
+  })
+
+  it('acts on all keys of a state, and on no other', async () => {
+    const { id } = await refusedKey()
+    await page.goto(`${demo.gateway}/keys`)
+    await chip('Invalid').click()
+    await page.waitForURL(/state=invalid/)
+    await page.waitForFunction(() => document.querySelector('[role=grid]')?.getAttribute('aria-rowcount') === '2')
+    await page.getByLabel('Select all keys of this filter').check()
+    const bar = page.getByRole('region', { name: 'Actions for the selected keys' })
+    await bar.getByText('1 key selected').waitFor()
+    await bar.getByRole('button', { name: 'Disable', exact: true }).click()
+    await page.getByRole('menuitem', { name: 'Until enabled again' }).click()
+    const job = page.locator('.job').first()
+    await job.getByText('1 of 1').waitFor()
+    await job.getByText('1 disabled').waitFor()
+    await page.getByText('No key matches').waitFor()
+    assert.equal((await demo.admin('GET', `keys/${id}`)).state, 'disabled')
   })
 })

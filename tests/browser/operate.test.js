@@ -97,6 +97,22 @@ it('tells the later one of two admins what the first has saved', async () => {
   await first.context().close()
 })
 
+it('tells that a secret was replaced meanwhile, and shows neither', async () => {
+  await page.goto(`${demo.gateway}/settings?q=CUSTOM_HEADERS`)
+  const row = page.locator('#setting-CUSTOM_HEADERS')
+  await row.getByRole('button', { name: 'Enter' }).click()
+  await row.getByRole('textbox').fill('{"X-Team": "mine"}')
+  await demo.admin('PATCH', 'settings', { CUSTOM_HEADERS: { 'X-Team': 'theirs' } })
+  await row.getByText('dashboard').first().waitFor()
+  await page.getByRole('button', { name: 'Save', exact: true }).click()
+  const dialog = page.getByRole('dialog')
+  await dialog.getByText('Somebody else was first').waitFor()
+  assert.deepEqual(await dialog.locator('pre').allTextContents(), ['hidden', 'hidden'])
+  await dialog.getByRole('button', { name: 'Take theirs' }).click()
+  await row.getByRole('button', { name: 'Replace' }).waitFor()
+  await demo.admin('PATCH', 'settings', { CUSTOM_HEADERS: null })
+})
+
 it('exports the whole configuration, and shows what an import would do', async () => {
   await page.goto(`${demo.gateway}/settings`)
   await page.getByRole('button', { name: 'Export', exact: true }).click()

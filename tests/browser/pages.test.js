@@ -1,8 +1,8 @@
-// Every page in both themes, both languages and on a phone: nothing breaks, axe finds nothing serious, and pictures are
-// taken for people to look at.
+// Every page in both themes, both languages and on a phone: nothing breaks or sticks out, axe finds nothing serious, and
+// pictures are taken for people to look at.
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import { VIEWS, assertAccessible, logIn, nameOf, openPage, settled, startBrowser } from './browser.js'
+import { VIEWS, assertAccessible, assertFits, logIn, nameOf, openPage, settled, startBrowser } from './browser.js'
 import { startDemo } from './gateway.js'
 
 const PAGES = ['', 'keys', 'requests', 'errors', 'clients', 'models', 'playground', 'settings', 'system', 'docs']
@@ -28,6 +28,7 @@ for (const view of VIEWS) {
       await page.goto(`${demo.gateway}/login`)
       await page.locator('input[type=password]').waitFor()
       await page.screenshot({ path: `${process.env.SCREENSHOTS}/login-${name}.png` })
+      await assertFits(page, 'login')
       await assertAccessible(page, 'login')
       await logIn(page, demo)
     })
@@ -39,6 +40,7 @@ for (const view of VIEWS) {
         await page.locator('h1').first().waitFor()
         await settled(page)
         await page.screenshot({ path: `${process.env.SCREENSHOTS}/${path || 'overview'}-${name}.png`, fullPage: true })
+        await assertFits(page, path)
         await assertAccessible(page, path)
         const text = await page.locator('body').innerText()
         for (const words of NOT_LOADED) assert.ok(!text.includes(words), `${path}: ${words}`)

@@ -1,7 +1,7 @@
 // Coming in, getting around, and going out again.
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import { DESKTOP, PHONE, assertAccessible, logIn, openPage, startBrowser } from './browser.js'
+import { DESKTOP, PHONE, assertAccessible, assertFits, logIn, openPage, startBrowser } from './browser.js'
 import { startDemo } from './gateway.js'
 
 /** From the navigation to a figure and a chart. A quiet machine takes about a second, which is told; only what cannot
@@ -74,8 +74,7 @@ describe('a session', () => {
   it('fits a phone, with its navigation in a drawer', async () => {
     const page = await openPage(browser, { viewport: PHONE })
     await logIn(page, demo)
-    const width = await page.evaluate(() => document.documentElement.scrollWidth)
-    assert.ok(width <= PHONE.width, `the page is ${width} px wide`)
+    await assertFits(page, 'overview')
     await page.getByRole('button', { name: 'Open the navigation' }).click()
     await page.getByRole('dialog').getByRole('link', { name: 'Keys' }).click()
     await page.waitForURL(/\/keys/)

@@ -41,12 +41,34 @@ describe('filters', () => {
 
   it('apply to what comes in live as well', () => {
     const failed = row('b', { status: 429, error: 'all_cooling', attempt_count: 3, key: null })
-    for (const filter of [{ status: 'error' }, { status: '4xx' }, { status: '200,429' }, { retried: true }, { q: 'all_cooling' }, { q: 'B' }]) {
+    for (const filter of [{ status: 'error' }, { status: '4xx' }, { status: '200,429' }, { retried: true }, { q: 'all_cooling' }]) {
       expect(matches(failed, filter), JSON.stringify(filter)).toBe(true)
     }
     for (const filter of [{ status: 'ok' }, { retried: false }, { key_id: '7' }, { model: 'other' }, { min_duration_ms: 501 }]) {
       expect(matches(failed, filter), JSON.stringify(filter)).toBe(false)
     }
+  })
+
+  it('take an answer that was cut for a failure, whatever status it had begun with', () => {
+    const cut = row('b', { status: 200, error: 'transport' })
+    const found = ['ok', 'error', '2xx', '200', '5xx', 'ok,error'].filter((status) => matches(cut, { status }))
+    expect(found).toEqual(['error', '2xx', '200', 'ok,error'])
+  })
+
+  it('take a word for the begin of an id where it looks like one, and for an error otherwise', () => {
+    const failed = row('0192f00dbad1', { status: 503, error: 'bad' })
+    const found = ['0192F0', '0192f00d-bad1', ' bad ', '0192', '92f00d', 'ba'].filter((q) => matches(failed, { q }))
+    expect(found).toEqual(['0192F0', '0192f00d-bad1', ' bad '])
+  })
+
+  it('leave open whether an attempt was empty where the row does not tell', () => {
+    const told = (fields: Partial<RequestRow>) => [matches(row('b', fields), { empty: true }), matches(row('b', fields), { empty: false })]
+    expect(told({ status: 502, error: 'empty' })).toEqual([true, false])
+    expect(told({ status: 429, error: 'token_limit', attempt_count: 0 })).toEqual([false, true])
+    // An answer that stayed empty, and one that came after an empty one, are told as good.
+    expect(told({})).toEqual([undefined, undefined])
+    expect(told({ attempt_count: 2 })).toEqual([undefined, undefined])
+    expect(matches(row('b', { model: 'other' }), { empty: true, model: 'm' })).toBe(false)
   })
 
   it('show each request once, newest first, and no more than can be looked at', () => {

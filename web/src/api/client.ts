@@ -137,10 +137,6 @@ export async function post<T>(path: string, body?: unknown, options: Options = {
   return (await call<T>('POST', path, { ...options, body: body ?? {} })).data
 }
 
-export async function patch<T>(path: string, body: unknown, ifMatch?: string | null): Promise<T> {
-  return (await call<T>('PATCH', path, { body, ifMatch })).data
-}
-
 export async function remove<T = void>(path: string, query?: Query): Promise<T> {
   return (await call<T>('DELETE', path, { query })).data
 }

@@ -1,4 +1,4 @@
-import { call, download, get, patch, post, remove, type Query } from './client'
+import { call, download, get, post, remove, type Query } from './client'
 import type { Job } from './jobs'
 import type { KeyState, Page, StateCounts } from './types'
 
@@ -46,7 +46,8 @@ export interface KeyView {
 
 /** What a list shows; the same narrows exports and bulk actions. */
 export interface KeyFilter {
-  state?: string
+  /** One of these; a list in a body, by commas in an address. */
+  state?: string[]
   q?: string
   tag?: string
   project?: string
@@ -148,8 +149,8 @@ export type KeyQuery = KeyFilter & { sort?: string; offset?: number; cursor?: st
 export const listKeys = (query: KeyQuery, signal?: AbortSignal) => get<KeyList>('keys', query as Query, signal)
 export const findKey = (id: number) => call<KeyView>('GET', `keys/${id}`)
 export const createKeys = (keys: NewKeys, idempotencyKey?: string) => post<ImportReport>('keys', keys, { idempotencyKey })
-export const updateKey = (id: number, change: KeyChange, etag?: string | null) =>
-  patch<KeyView>(`keys/${id}`, change, etag)
+export const updateKey = (id: number, change: KeyChange, ifMatch?: string | null) =>
+  call<KeyView>('PATCH', `keys/${id}`, { body: change, ifMatch })
 export const deleteKey = (id: number) => remove(`keys/${id}`)
 export const revealKey = (id: number) => post<{ key: string }>(`keys/${id}/reveal`)
 export const verifyKey = (id: number) => post<Verification>(`keys/${id}/verify`)

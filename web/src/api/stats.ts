@@ -1,5 +1,5 @@
 import { get } from './client'
-import type { BulkChanges, KeyFilter } from './keys'
+import type { BulkChanges } from './keys'
 import type { KeyName, Page, Percentiles, StateCounts, TokenCounts, UsageRow } from './types'
 
 export interface Range {
@@ -75,7 +75,8 @@ export interface UsageQuery extends Range {
 export interface AttentionAction {
   action: string
   label_key: string
-  filter?: KeyFilter | null
+  /** Parameters of the page, or the filter of the keys. */
+  filter?: Record<string, string | string[]> | null
   ids?: number[] | null
   changes?: BulkChanges | null
 }

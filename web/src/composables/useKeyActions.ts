@@ -1,3 +1,4 @@
+import { ref } from 'vue'
 import { useI18n } from 'vue-i18n'
 import { useConfirm } from './useConfirm'
 import { useFormat } from './useFormat'
@@ -12,6 +13,7 @@ export function useKeyActions() {
   const { follow } = useJobs()
   const { fail } = useToasts()
   const { number } = useFormat()
+  const isStarting = ref(false)
 
   async function start(request: KeyActionRequest, count: number): Promise<boolean> {
     const isDeletion = request.action === 'delete'
@@ -25,13 +27,16 @@ export function useKeyActions() {
       })
       if (!sure) return false
     }
+    isStarting.value = true
     try {
       follow(await startKeyAction(request))
       return true
     } catch (error) {
       fail(error)
       return false
+    } finally {
+      isStarting.value = false
     }
   }
-  return { start }
+  return { start, isStarting }
 }

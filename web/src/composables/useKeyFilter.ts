@@ -14,9 +14,11 @@ export function useKeyFilter() {
     tier: useQueryState('tier'),
     model: useQueryState('model'),
   }
-  const filter = computed<KeyFilter>(() =>
-    Object.fromEntries(KEY_FILTER_NAMES.map((name) => [name, fields[name].value]).filter(([, value]) => value)),
-  )
+  const filter = computed<KeyFilter>(() => {
+    const { state, ...texts } = Object.fromEntries(KEY_FILTER_NAMES.map((name) => [name, fields[name].value]).filter(([, value]) => value))
+    const states = (state ?? '').split(',').filter(Boolean)
+    return { ...texts, ...(states.length > 0 ? { state: states } : {}) }
+  })
   return {
     fields,
     filter,

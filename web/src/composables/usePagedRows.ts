@@ -21,7 +21,7 @@ export function usePagedRows<T, A extends Answer<T>>(
   const meta = shallowRef<A | null>(null)
   const total = ref(0)
   const error = shallowRef<unknown>(null)
-  const isFirst = ref(true)
+  const isCurrent = ref(false)
   const asked = new Map<number, AbortController>()
   let seen = [0, 0]
   let timer: ReturnType<typeof setTimeout> | undefined
@@ -33,6 +33,9 @@ export function usePagedRows<T, A extends Answer<T>>(
     try {
       const answer = await load(page * PAGE, PAGE, own.signal)
       if (own.signal.aborted) return
+      // Whatever is answered was asked of this list: rows of the one before it have had their time.
+      if (!isCurrent.value) pages.value = new Map()
+      isCurrent.value = true
       meta.value = answer
       total.value = answer.total ?? page * PAGE + answer.items.length
       pages.value.set(page, answer.items)
@@ -42,7 +45,6 @@ export function usePagedRows<T, A extends Answer<T>>(
       if (!own.signal.aborted) error.value = cause
     } finally {
       if (asked.get(page) === own) asked.delete(page)
-      if (!own.signal.aborted) isFirst.value = false
     }
   }
 
@@ -73,10 +75,9 @@ export function usePagedRows<T, A extends Answer<T>>(
     asked.forEach((one) => one.abort())
     asked.clear()
     seen = [0, 0]
-    const old = pages.value
+    isCurrent.value = false
+    error.value = null
     await fetchPage(0)
-    const first = pages.value.get(0)
-    if (old === pages.value && first && !error.value) pages.value = new Map([[0, first]])
   }
 
   watch(on, restart, { immediate: true })
@@ -84,5 +85,16 @@ export function usePagedRows<T, A extends Answer<T>>(
     clearTimeout(timer)
     asked.forEach((one) => one.abort())
   })
-  return { total, meta, error, isFirst, show, refresh, row: (index: number) => pages.value.get(Math.floor(index / PAGE))?.[index % PAGE] }
+  return {
+    total,
+    meta,
+    error,
+    /** Whether the rows are those that are asked for, and not yet or still those of the list before. */
+    isCurrent,
+    show,
+    refresh,
+    row: (index: number) => pages.value.get(Math.floor(index / PAGE))?.[index % PAGE],
+    /** All rows that are known, in no order. */
+    loaded: () => [...pages.value.values()].flat(),
+  }
 }

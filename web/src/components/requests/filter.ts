@@ -35,8 +35,15 @@ function valueOf(name: FilterName, text: string): string | number | boolean | un
   return Number.isFinite(number) && number >= 0 ? number : undefined
 }
 
-/** Whether a request that was just finished belongs to what is shown. */
-export function matches(row: RequestRow, filter: LogFilter): boolean {
+/**
+ * Whether a request that was just finished belongs to what is shown, by the rules of the server; `undefined` where the
+ * log alone can tell.
+ */
+export function matches(row: RequestRow, filter: LogFilter): boolean | undefined {
+  return hasFields(row, filter) && (filter.empty === undefined || hadEmpty(row, filter.empty))
+}
+
+function hasFields(row: RequestRow, filter: LogFilter): boolean {
   return (
     same(filter.model, row.model) &&
     same(filter.dialect, row.dialect) &&
@@ -46,12 +53,26 @@ export function matches(row: RequestRow, filter: LogFilter): boolean {
     same(filter.client_ip, row.client_ip ?? undefined) &&
     same(filter.stream, row.stream) &&
     same(filter.retried, row.attempt_count > 1) &&
-    same(filter.empty, row.error === 'empty') &&
     row.duration_ms >= (filter.min_duration_ms ?? 0) &&
     row.duration_ms <= (filter.max_duration_ms ?? Infinity) &&
     hasStatus(row, filter.status) &&
-    (!filter.q || row.id.startsWith(filter.q.replaceAll('-', '').toLowerCase()) || row.error === filter.q)
+    hasWord(row, filter.q)
   )
+}
+
+/** A row does not have its attempts, and a request that one of them left empty may have ended well. */
+function hadEmpty(row: RequestRow, wanted: boolean): boolean | undefined {
+  if (row.error === 'empty') return wanted
+  return row.attempt_count === 0 ? !wanted : undefined
+}
+
+/** So much of an id makes it one; shorter words are errors. */
+const ID = /^[0-9a-f]{6,}$/
+
+function hasWord(row: RequestRow, word = ''): boolean {
+  const id = word.trim().replaceAll('-', '').toLowerCase()
+  if (!id) return true
+  return ID.test(id) ? row.id.startsWith(id) : row.error === word.trim()
 }
 
 const same = <T>(wanted: T | undefined, found: T | undefined) => wanted === undefined || wanted === found
@@ -59,8 +80,10 @@ const same = <T>(wanted: T | undefined, found: T | undefined) => wanted === unde
 function hasStatus(row: RequestRow, wanted: string | undefined): boolean {
   if (!wanted) return true
   return wanted.split(',').some((word) => {
-    if (word === 'ok') return row.status < 400
-    if (word === 'error') return row.status >= 400
+    // A stream that was cut had begun with 200.
+    const isGood = row.status < 400 && row.error === null
+    if (word === 'ok') return isGood
+    if (word === 'error') return !isGood
     return word === String(row.status) || word === `${Math.floor(row.status / 100)}xx`
   })
 }

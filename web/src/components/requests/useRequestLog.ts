@@ -1,4 +1,4 @@
-import { computed, ref, shallowRef, watch, type Ref } from 'vue'
+import { computed, onScopeDispose, ref, shallowRef, watch, type Ref } from 'vue'
 import { matches, prepended } from './filter'
 import { listRequests, type LogFilter, type RequestRow } from '@/api/requests'
 import { onLive, useLive } from '@/composables/useEvents'
@@ -8,6 +8,8 @@ import { useToasts } from '@/composables/useToasts'
 const PAGE = 100
 /** More rows than these a page does not keep while it follows. */
 const FOLLOWED = 300
+/** What has ended is in the log within half a second; many requests are read together. */
+const WRITTEN_AFTER_MS = 2_000
 
 /** The log, newest first: a page at a time into the past, and what comes in meanwhile while `isLive`. */
 export function useRequestLog(filter: Ref<LogFilter>, bounds: () => { from_ms: number; to_ms: number }, isLive: Ref<boolean>) {
@@ -57,6 +59,7 @@ export function useRequestLog(filter: Ref<LogFilter>, bounds: () => { from_ms: n
   onLive('requests', ({ items, more }) => {
     if (!isLive.value) return
     const fresh = items.filter((row) => matches(row, filter.value))
+    if (items.some((row) => matches(row, filter.value) === undefined)) readLater()
     missed.value += more
     if (isBusy.value) arrived.push(...fresh)
     if (fresh.length > 0) follow(fresh)
@@ -64,18 +67,28 @@ export function useRequestLog(filter: Ref<LogFilter>, bounds: () => { from_ms: n
   watch(isLive, (live) => live && void reload())
   watch(isConnected, (connected) => connected && isLive.value && void catchUp())
 
+  /** Requests of which the log alone can tell whether they belong here. */
+  let reading: ReturnType<typeof setTimeout> | undefined
+  function readLater() {
+    reading ??= setTimeout(() => {
+      reading = undefined
+      if (isLive.value) void catchUp()
+    }, WRITTEN_AFTER_MS)
+  }
+  onScopeDispose(() => clearTimeout(reading))
+
   function follow(fresh: RequestRow[]) {
     rows.value = prepended(fresh, rows.value, Math.max(FOLLOWED, rows.value.length))
   }
 
-  /** Adds what nobody told while the stream was not open. */
+  /** Adds what nobody told: while the stream was not open, or since a row does not tell all. */
   async function catchUp() {
     if (rows.value.length === 0) return reload()
     const query = asked.value
     const page = await listRequests(query, null, PAGE).catch(() => null)
     if (!page || query !== asked.value) return
     const known = new Set(rows.value.map(({ id }) => id))
-    if (page.items.some(({ id }) => known.has(id))) follow(page.items)
+    if (page.items.length === 0 || page.items.some(({ id }) => known.has(id))) follow(page.items)
     else await reload()
   }
 

@@ -1,5 +1,6 @@
 import { computed, onScopeDispose, reactive, ref, shallowRef, watch } from 'vue'
-import { isSame } from './values'
+import { conflictsOf, type Conflict, type Draft } from './conflicts'
+import { isSame, isSecret } from './values'
 import { ApiError } from '@/api/client'
 import {
   findSchema,
@@ -14,23 +15,9 @@ import {
 import { onLive } from '@/composables/useEvents'
 import { useResource } from '@/composables/useResource'
 
-/** A change that is not saved yet; `value` is `null` where the setting goes back to what it was before the dashboard. */
-export interface Draft {
-  value: unknown
-  /** What the server said when it was begun. */
-  was: unknown
-}
-
 export interface Row {
   schema: SettingSchema
   setting: SettingValue
-}
-
-/** Somebody else was first. */
-export interface Conflict {
-  name: string
-  theirs: unknown
-  mine: unknown
 }
 
 const VALIDATE_AFTER_MS = 350
@@ -57,6 +44,7 @@ export function useSettings() {
   onLive('settings', () => void loaded.reload())
 
   const byName = computed(() => new Map(list.value?.items.map((item) => [item.name, item])))
+  const secrets = computed(() => new Set(schema.data.value?.items.filter(({ type }) => isSecret(type)).map(({ name }) => name)))
   const rows = computed<Row[]>(() =>
     (schema.data.value?.items ?? []).flatMap((item) => {
       const setting = byName.value.get(item.name)
@@ -67,8 +55,9 @@ export function useSettings() {
   const changed = computed(() => Object.keys(drafts))
 
   function set(name: string, value: unknown) {
-    const current = byName.value.get(name)?.value
-    if (isSame(value, current) && value !== null) delete drafts[name]
+    const current = byName.value.get(name)
+    if (!current) return
+    if (isSame(value, current.value) && value !== null) delete drafts[name]
     else drafts[name] = { value, was: drafts[name]?.was ?? current }
   }
   function discard(name?: string) {
@@ -96,19 +85,11 @@ export function useSettings() {
     }
   }
 
-  /** What of the drafts was begun from values that have changed since. */
-  function stale(): Conflict[] {
-    return Object.entries(drafts).flatMap(([name, { value, was }]) => {
-      const theirs = byName.value.get(name)?.value
-      return isSame(theirs, was) || isSame(theirs, value) ? [] : [{ name, theirs, mine: value }]
-    })
-  }
-
   /** Whether it is saved. What others have changed meanwhile is asked about first. */
   async function save(isRetry = false): Promise<boolean> {
     isSaving.value = true
     try {
-      conflicts.value = stale()
+      conflicts.value = conflictsOf(drafts, byName.value, (name) => secrets.value.has(name))
       if (conflicts.value.length > 0) return false
       take(await updateSettings(changes.value, etag.value))
       discard()
@@ -129,8 +110,10 @@ export function useSettings() {
 
   /** Decides one conflict: their value stays, or mine goes on top of it. */
   function settle(name: string, keepMine: boolean) {
+    const shown = conflicts.value.find((conflict) => conflict.name === name)
     if (!keepMine) discard(name)
-    else if (drafts[name]) drafts[name] = { ...drafts[name], was: byName.value.get(name)?.value }
+    // On top of what was shown: what has come since is another conflict.
+    else if (shown && drafts[name]) drafts[name] = { ...drafts[name], was: shown.theirs }
     conflicts.value = conflicts.value.filter((conflict) => conflict.name !== name)
   }
 
