@@ -207,11 +207,14 @@ pub struct Settled {
     pub key: KeyId,
     pub model: ModelName,
     pub outcome: Outcome,
-    pub latency: Duration,
+    /// To the first byte; none of an answer that came whole, which tells more of the request than of the key.
+    pub latency: Option<Duration>,
     pub leased_at: Instant,
     pub is_probe: bool,
     /// What it had of its project's quotas.
     pub reservation: Option<Reservation>,
+    /// The project's, whatever the key belongs to by now; none of what is only said of a key.
+    pub ledger: Option<Arc<Ledger>>,
     /// Nothing was sent, so that it is given back whole.
     pub is_unused: bool,
     /// For a request that would rather have had one key than another.

@@ -184,8 +184,6 @@ impl Actor for KeyActor {
 pub struct Settlement {
     pub model: ModelName,
     pub outcome: Outcome,
-    /// From the request sent to the first byte received.
-    pub latency: Duration,
     pub is_probe: bool,
     /// The number of the key's project, where Google named it in a refusal.
     pub consumer: Option<u64>,

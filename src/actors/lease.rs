@@ -66,7 +66,12 @@ impl Lease {
 
     /// Gives the key back with what the attempt said about it; `latency` runs to the first byte of the answer.
     pub fn settle(mut self, outcome: Outcome, latency: Duration) {
-        self.give_back(outcome, latency);
+        self.give_back(outcome, Some(latency));
+    }
+
+    /// The same of an answer that came whole.
+    pub fn settle_whole(mut self) {
+        self.give_back(Outcome::Success, None);
     }
 
     /// Gives the key back unused: nothing was sent, so nothing counts.
@@ -78,17 +83,17 @@ impl Lease {
     pub(super) fn into_unused(mut self) -> Settled {
         self.is_unused = true;
         self.is_settled = true;
-        self.settled(Outcome::Abandoned, Duration::ZERO)
+        self.settled(Outcome::Abandoned, None)
     }
 
-    fn give_back(&mut self, outcome: Outcome, latency: Duration) {
+    fn give_back(&mut self, outcome: Outcome, latency: Option<Duration>) {
         if !std::mem::replace(&mut self.is_settled, true) {
             let settled = self.settled(outcome, latency);
             self.balancer.settle(settled);
         }
     }
 
-    fn settled(&mut self, outcome: Outcome, latency: Duration) -> Settled {
+    fn settled(&mut self, outcome: Outcome, latency: Option<Duration>) -> Settled {
         self.gauge.leave();
         Settled {
             key: self.key,
@@ -98,6 +103,7 @@ impl Lease {
             leased_at: self.leased_at,
             is_probe: self.is_probe,
             reservation: self.reservation.take(),
+            ledger: Some(self.ledger.clone()),
             is_unused: self.is_unused,
             group: self.group,
             usage: self.usage,
@@ -109,6 +115,6 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.give_back(Outcome::Abandoned, Duration::ZERO);
+        self.give_back(Outcome::Abandoned, None);
     }
 }

@@ -114,16 +114,27 @@ impl Ledger {
         self.lock().limits.clone()
     }
 
-    /// From now on the project's tier, or its operator, allows this. What was used and what was learnt of Google stays.
-    pub fn set_limits(&self, limits: &Arc<LimitTable>) {
+    /// From now on the project's tier, or its operator, allows this. What was used stays, and what was learnt of Google
+    /// too, unless more is allowed now than was learnt.
+    pub fn set_limits(&self, limits: &Arc<LimitTable>, now: Now) {
         let mut books = self.lock();
         if Arc::ptr_eq(&books.limits, limits) {
             return;
         }
         books.limits = limits.clone();
         for book in &mut books.list {
-            book.set_given(given(&book.model, limits));
+            book.set_given(given(&book.model, limits), now.instant);
         }
+        books.has_changed = true;
+    }
+
+    /// Forgets what Google has refused, and the limits that followed from it. What was used stays counted.
+    pub fn forget_refusals(&self, now: Now) {
+        let mut books = self.lock();
+        for book in &mut books.list {
+            book.forget_refusals(now.instant);
+        }
+        books.has_changed = true;
     }
 
     /// Makes room for one request in all windows of the model, or in none.

@@ -113,12 +113,12 @@ impl ProjectFinder {
         }
     }
 
-    /// A key is gone, and its number will not come back.
-    pub fn forget(&mut self, key: KeyId) {
-        self.consumers.remove(&key);
-        self.pairs.retain(|(one, other), _| *one != key && *other != key);
+    /// These keys are gone.
+    pub fn forget(&mut self, gone: &BTreeSet<KeyId>) {
+        self.consumers.retain(|key, _| !gone.contains(key));
+        self.pairs.retain(|(one, other), _| !gone.contains(one) && !gone.contains(other));
         for episode in self.episodes.values_mut() {
-            episode.keys.remove(&key);
+            episode.keys.retain(|key| !gone.contains(key));
         }
     }
 
@@ -255,7 +255,7 @@ mod tests {
 
         let expected = Proposal { keys: keys([1, 3]), evidence: Evidence::Consumer };
         assert_eq!(finder.proposals(Instant::now()), [expected]);
-        finder.forget(KeyId(3));
+        finder.forget(&[KeyId(3)].into());
         assert_eq!(finder.proposals(Instant::now()), []);
     }
 

@@ -72,7 +72,7 @@ impl AnswerStream {
     /// From now on the answer goes on when it is cut.
     pub(super) fn resuming(self, dispatcher: Rc<Dispatcher>, call: Call, trail: &Trail) -> Self {
         let (client, tiers) = (trail.client.clone(), trail.tiers);
-        let (told, tried) = (Told::default(), Vec::new());
+        let (told, tried) = (Told::default(), keys_of(trail).collect());
         let resumption = Resumption { dispatcher, call, client, tiers, told, tried, left: MAX_CONTINUATIONS };
         Self { resumption: Some(resumption), ..self }
     }
@@ -157,12 +157,18 @@ impl Resumption {
         let body = self.told.request(&self.call.body, cut.usage())?;
         self.told.breaks_off(cut.usage());
         self.tried.extend(cut.key());
+        self.tried.extend(keys_of(&ended.borrow()));
         let (dispatcher, call) = (self.dispatcher.clone(), Call { body, ..self.call.clone() });
         let start = Start { deadline, tried: self.tried.clone(), extra: Some(Extra::Continuation) };
         let mut record =
             Record { trail: Trail::of(self.client.clone()).within(self.tiers), whole: ended.clone() };
         Some(Box::pin(async move { dispatcher.open_part(&call, &mut record.trail, start).await }))
     }
+}
+
+/// That were asked already.
+fn keys_of(trail: &Trail) -> impl Iterator<Item = KeyId> {
+    trail.attempts.iter().map(|attempt| attempt.key_id)
 }
 
 /// The attempts to go on; they become part of the whole however they end, also when nobody waits for them any more.

@@ -188,7 +188,7 @@ impl Dispatcher {
             let spent = mark.sent_at.elapsed();
             trail.usage = answer.usage;
             trail.succeeded(mark, answer.status, spent, spent);
-            lease.settle(Outcome::Success, spent);
+            lease.settle_whole();
         }
         Ok(answer)
     }

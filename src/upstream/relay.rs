@@ -24,11 +24,7 @@ use super::{
     hedge::Awaited,
     trail::Trail,
 };
-use crate::{
-    actors::lease::Lease,
-    balance::affinity::Preference,
-    domain::{key::KeyId, outcome::Outcome},
-};
+use crate::{actors::lease::Lease, balance::affinity::Preference, domain::key::KeyId};
 
 /// An answer as it came, error or not.
 pub struct Relayed {
@@ -74,8 +70,8 @@ impl Arriving {
                 Ok(Some(Ok(chunk))) => Some((Ok(chunk), Some(arriving))),
                 Ok(Some(Err(error))) => Some((Err(TransportError::Broken(error.to_string())), None)),
                 Ok(None) => {
-                    let Sent { lease, mark } = arriving.sent;
-                    lease.settle(Outcome::Success, mark.sent_at.elapsed());
+                    let Sent { lease, .. } = arriving.sent;
+                    lease.settle_whole();
                     None
                 }
                 Err(_) => Some((Err(TransportError::Idle(arriving.idle_timeout)), None)),
@@ -173,7 +169,7 @@ impl Dispatcher {
         trail.succeeded(sent.as_sent(), status.as_u16(), spent, spent);
         let body = match body {
             HeadBody::Whole(body) => {
-                sent.lease.settle(Outcome::Success, spent);
+                sent.lease.settle_whole();
                 RelayedBody::Whole(body)
             }
             HeadBody::Arriving(response) => RelayedBody::Arriving(Box::new(Arriving {

@@ -136,6 +136,18 @@ async fn where_no_other_key_can_go_on_the_client_hears_of_the_cut() {
 }
 
 #[actix_web::test]
+async fn no_key_that_failed_before_the_cut_is_asked_again() {
+    let app = continuing(&["k1", "k2", "k3"]).await;
+    app.upstream.on("k1").reply(503);
+    app.upstream.on("k2").stream().text("one ").cut();
+    app.upstream.on("k3").reply(503);
+
+    let reply = app.client().stream(MODEL, "Count.").await.rest().await;
+
+    assert_eq!(app.upstream.attempts(), ["k1", "k2", "k3"], "{}", reply.text());
+}
+
+#[actix_web::test]
 async fn a_client_that_hangs_up_meanwhile_ends_the_new_attempt_as_well() {
     let app = continuing(&["k1", "k2"]).await;
     app.upstream.on("k1").stream().text("one").silence(ms(50)).cut();

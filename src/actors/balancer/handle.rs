@@ -3,7 +3,6 @@
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use actix::Addr;
@@ -87,10 +86,11 @@ impl BalancerHandle {
             key,
             model: model.clone(),
             outcome: Outcome::Outlier,
-            latency: Duration::ZERO,
+            latency: None,
             leased_at: Instant::now(),
             is_probe: false,
             reservation: None,
+            ledger: None,
             is_unused: false,
             group: None,
             usage: None,

@@ -205,12 +205,12 @@ impl State {
         let settled = self.read_weather(settled, now);
         // A request may have turned out smaller than was reserved for it.
         let has_room = self.learn(&settled, now) && self.room.is_awaited(&settled.model);
-        let Settled { key, model, outcome, latency, is_probe, consumer, .. } = settled;
+        let Settled { key, model, outcome, is_probe, consumer, .. } = settled;
         if has_room {
             self.serve(&model, now, handle);
             self.call();
         }
-        let settlement = Settlement { model, outcome, latency, is_probe, consumer };
+        let settlement = Settlement { model, outcome, is_probe, consumer };
         self.suspend(key, &settlement, now);
         self.report(key, settlement);
     }
@@ -287,21 +287,23 @@ impl State {
     /// project's quota was given back.
     fn learn(&mut self, settled: &Settled, now: Now) -> bool {
         let Some(place) = self.table.place(settled.key) else { return false };
+        let ledger = settled.ledger.as_ref().unwrap_or(&place.ledger);
         let is_success = settled.outcome == Outcome::Success;
         let mut gave_back = false;
         if let Some(reservation) = settled.reservation.filter(|_| settled.is_unused) {
-            place.ledger.refund(&settled.model, reservation, now);
+            ledger.refund(&settled.model, reservation, now);
             gave_back = true;
         } else if let Some(reservation) = settled.reservation {
             // Of a success that tells no count the estimate is all there is.
             let counted = settled.usage.map(|usage| usage.input());
             let counted = counted.or_else(|| is_success.then(|| reservation.estimate()));
-            gave_back = place.ledger.settle(&settled.model, reservation, counted, now);
+            gave_back = ledger.settle(&settled.model, reservation, counted, now);
         }
         if let Outcome::Quota(exceeded) = &settled.outcome {
-            place.ledger.exceeded(&settled.model, exceeded, now);
+            ledger.exceeded(&settled.model, exceeded, now);
         }
-        let slowness = is_success.then(|| self.usual.compare(&settled.model, settled.latency));
+        let first_byte = settled.latency.filter(|_| is_success);
+        let slowness = first_byte.map(|latency| self.usual.compare(&settled.model, latency));
         place.gauge.learn(&settled.outcome, slowness, now.instant);
         if let (Some(group), Some(usage)) = (settled.group, &settled.usage) {
             self.benefit.record(&settled.model, group, usage, now.instant);

@@ -135,11 +135,12 @@ impl Supervisor {
     }
 
     pub(super) fn remove(&mut self, ids: Vec<KeyId>, ctx: &mut Context<Self>) {
+        self.twins.forget(&ids);
         for key in ids {
             // It may come back, and then as it was.
             self.save_soon(key, ctx);
             let Some(entry) = self.keys.remove(&key) else { continue };
-            self.projects.leave(key, &entry.place.ledger);
+            self.projects.leave(key, &entry.placement);
             self.undelivered.remove(&key);
             entry.actor.do_send(Retire);
             self.announce(&[KeyRoute::Removed { key }]);
@@ -148,20 +149,25 @@ impl Supervisor {
     }
 
     pub(super) fn place(&mut self, placed: Vec<(KeyId, KeyPlacement, KeyAbout)>) {
-        let now = Now::read();
+        let (now, mut are_moved) = (Now::read(), false);
         let ids: Vec<KeyId> = placed.iter().map(|(key, ..)| *key).collect();
         for (key, placement, about) in placed {
             let Some(entry) = self.keys.get_mut(&key) else { continue };
             let mut card = KeyCard { about: about.into(), ..(*entry.card).clone() };
             if *card.placement != placement {
-                self.projects.leave(key, &card.place.ledger);
+                self.projects.leave(key, &card.placement);
                 // What is in flight goes on to count.
                 card.place = self.projects.place(key, &placement, card.place.gauge, now);
                 card.placement = placement.shared();
+                are_moved = true;
             }
             entry.card = Arc::new(card);
         }
         self.tell_of(&ids);
+        if are_moved {
+            // Others of their projects may do more now.
+            self.announce(&[KeyRoute::LimitsChanged]);
+        }
     }
 
     fn steer(
@@ -179,6 +185,12 @@ impl Supervisor {
             switches.steer(steering, now_ms);
             entry.switch(switches);
             asked.push(entry.actor.send(Steer { steering, cause }));
+            if steering == Steering::Reset {
+                entry.place.ledger.forget_refusals(Now::read());
+            }
+        }
+        if steering == Steering::Reset {
+            self.announce(&[KeyRoute::LimitsChanged]);
         }
         async { join_all(asked).await.iter().filter(|answer| answer.is_ok()).count() }
     }

@@ -63,7 +63,7 @@ impl Projects {
 
     /// Gives a key its place: beside its siblings if it names a project, else alone.
     pub fn place(&mut self, key: KeyId, placement: &KeyPlacement, gauge: Arc<Gauge>, now: Now) -> Place {
-        let name = placement.project.clone().unwrap_or_else(|| ProjectName::of_key(key));
+        let name = name_of(key, placement);
         let tier = placement.tier.unwrap_or(self.settings.default_tier);
         let settings = &mut self.settings;
         let project = self.open.entry(name).or_insert_with_key(|name| Project {
@@ -71,10 +71,8 @@ impl Projects {
             // Most have one key.
             members: Vec::with_capacity(1),
         });
-        if project.members.is_empty() {
-            // It may have had another tier when its last key left.
-            project.ledger.set_limits(&settings.limits.of(tier));
-        }
+        // It may have had another tier.
+        project.ledger.set_limits(&settings.limits.of(tier), now);
         project.members.push(key);
         let rules = &placement.models;
         let models = (!rules.is_empty()).then(|| Arc::new(rules.clone()));
@@ -83,9 +81,8 @@ impl Projects {
     }
 
     /// Takes a key out of its project. What the project has used is kept, as a key may come back to it.
-    pub fn leave(&mut self, key: KeyId, ledger: &Arc<Ledger>) {
-        let project = self.open.values_mut().find(|project| Arc::ptr_eq(&project.ledger, ledger));
-        if let Some(project) = project {
+    pub fn leave(&mut self, key: KeyId, placement: &KeyPlacement) {
+        if let Some(project) = self.open.get_mut(&name_of(key, placement)) {
             project.members.retain(|member| *member != key);
         }
     }
@@ -99,8 +96,8 @@ impl Projects {
     }
 
     /// The other keys of a key's project.
-    pub fn siblings(&self, key: KeyId, ledger: &Arc<Ledger>) -> Vec<KeyId> {
-        let project = self.open.values().find(|project| Arc::ptr_eq(&project.ledger, ledger));
+    pub fn siblings(&self, key: KeyId, placement: &KeyPlacement) -> Vec<KeyId> {
+        let project = self.open.get(&name_of(key, placement));
         let members = project.map_or(&[][..], |project| &project.members);
         members.iter().copied().filter(|member| *member != key).collect()
     }
@@ -121,6 +118,10 @@ impl Projects {
             self.unsaved.entry(name).or_insert(snapshot);
         }
     }
+}
+
+fn name_of(key: KeyId, placement: &KeyPlacement) -> ProjectName {
+    placement.project.clone().unwrap_or_else(|| ProjectName::of_key(key))
 }
 
 fn open_ledger(settings: &mut ProjectSettings, name: &ProjectName, tier: Tier, now: Now) -> Ledger {
@@ -158,8 +159,8 @@ impl Supervisor {
     }
 }
 
-/// Command: projects may do that much from now on, and keys that name no tier are in this one. What was used and what was
-/// learnt of Google stays.
+/// Command: projects may do that much from now on, and keys that name no tier are in this one. What was used stays, and
+/// what was learnt of Google where it is not less.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct LimitProjects {
@@ -171,7 +172,7 @@ impl Handler<LimitProjects> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, LimitProjects { limits, default_tier }: LimitProjects, _: &mut Context<Self>) {
-        let mut moved = Vec::new();
+        let (mut moved, now) = (Vec::new(), Now::read());
         for (key, entry) in &mut self.keys {
             let tier = entry.placement.tier.unwrap_or(default_tier);
             if entry.place.terms.tier != tier {
@@ -184,7 +185,7 @@ impl Handler<LimitProjects> for Supervisor {
         for project in self.projects.open.values() {
             let first = project.members.first().and_then(|key| self.keys.get(key));
             let tier = first.map_or(default_tier, |entry| entry.place.terms.tier);
-            project.ledger.set_limits(&limits.of(tier));
+            project.ledger.set_limits(&limits.of(tier), now);
         }
         self.projects.settings.limits = limits;
         self.projects.settings.default_tier = default_tier;

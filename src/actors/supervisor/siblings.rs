@@ -48,7 +48,7 @@ impl Supervisor {
         if !self.siblings.is_news(std::sync::Arc::as_ptr(&ledger) as usize, fault, Instant::now()) {
             return;
         }
-        for sibling in self.projects.siblings(key, &ledger) {
+        for sibling in self.projects.siblings(key, &entry.placement) {
             let Some(entry) = self.keys.get(&sibling) else { continue };
             if entry.health.state.project_fault() == Some(fault) {
                 continue;

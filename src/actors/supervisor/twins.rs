@@ -37,6 +37,13 @@ impl Twins {
     pub fn len(&self) -> usize {
         self.proposals.len()
     }
+
+    /// These keys are gone.
+    pub fn forget(&mut self, keys: &[KeyId]) {
+        let gone = keys.iter().copied().collect();
+        self.finder.forget(&gone);
+        self.proposals = self.finder.proposals(Now::read().instant);
+    }
 }
 
 /// Event: Google refused a key in a way that tells of its project.

@@ -2,8 +2,13 @@
 
 use super::*;
 use crate::{
-    actors::supervisor::{Attention, AttentionItem},
+    actors::supervisor::{Attention, AttentionItem, LimitProjects, PlaceKeys},
     balance::{forecast::Forecast, projects::Evidence},
+    domain::{
+        key::KeyAbout,
+        placement::{KeyPlacement, ProjectName, Tier},
+        quota::{Limit, LimitSource, LimitTable, ModelLimits, ModelPattern, TierLimits},
+    },
 };
 
 impl Pool {
@@ -89,4 +94,39 @@ async fn the_rate_is_that_of_the_last_ten_minutes() {
         pool.settled().await;
     }
     assert_eq!(rate().await, 0.0, "that was more than ten minutes ago");
+}
+
+#[actix::test]
+async fn a_project_whose_keys_move_to_another_tier_may_do_what_that_one_may() {
+    pause();
+    let project = |tier| KeyPlacement {
+        project: ProjectName::parse("alpha"),
+        tier: Some(tier),
+        ..KeyPlacement::default()
+    };
+    let key = |n: i64| PlacedKey {
+        placement: project(Tier::Free),
+        ..ApiKey::parse(&format!("key-{n}")).unwrap().into()
+    };
+    let pool = Pool::placed(&[1, 2, 3].map(key), waiting::patient());
+    let limits = TierLimits::new(|tier| {
+        let value = if tier == Tier::Free { 10 } else { 1000 };
+        let limit = Some(Limit { value, source: LimitSource::Preset });
+        let row = ModelLimits { requests_per_minute: limit, ..ModelLimits::default() };
+        Arc::new(LimitTable::new([(ModelPattern::parse("*").unwrap(), row)]))
+    });
+    pool.supervisor.send(LimitProjects { limits, default_tier: Tier::Free }).await.unwrap();
+    let allowed = async || {
+        let lease = pool.acquire("flash").await.unwrap();
+        lease.ledger.limits().find("flash").requests_per_minute.unwrap().value
+    };
+    assert_eq!(allowed().await, 10);
+
+    for n in 1..=3 {
+        let placed = (KeyId(n), project(Tier::Tier1), KeyAbout::default());
+        pool.supervisor.send(PlaceKeys(vec![placed])).await.unwrap();
+    }
+    pool.settled().await;
+
+    assert_eq!(allowed().await, 1000);
 }

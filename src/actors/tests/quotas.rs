@@ -1,7 +1,7 @@
 //! The quota simulator: two hours of more demand than the quotas allow, in virtual time.
 //!
 //! Google's side is `sim::QuotaBook`, judged by `upstream::classify`; the gateway's side are its own actors, with one
-//! balancer for each of two workers. Traffic and choices follow from seeds. The table is printed with `--nocapture`.
+//! balancer for all. Traffic and choices follow from seeds. The table is printed with `--nocapture`.
 
 use super::*;
 use crate::{
@@ -207,7 +207,7 @@ async fn a_modest_client_is_served_beside_a_greedy_one() {
     let share = |client| {
         tally.served[client] as f64 / (tally.served[client] + tally.refused.get(client).unwrap_or(&0)) as f64
     };
-    // Each worker has a queue of its own, and they compete; within each the two take turns.
+    // The two take turns in the waiting room, however many requests each has there.
     let [greedy, modest] = [share(&greedy), share(&modest)];
     assert!(modest > 0.66 && modest > 2.0 * greedy, "{modest} of the modest one, {greedy} of the greedy one");
 }

@@ -59,11 +59,25 @@ impl Book {
         }
     }
 
-    /// Others are given from now on; what was found out stays.
-    pub(super) fn set_given(&mut self, limits: ModelLimits) {
-        self.minute_requests.set_given(limits.requests_per_minute);
-        self.minute_tokens.set_given(limits.tokens_per_minute);
-        self.day_requests.set_given(limits.requests_per_day);
+    /// Others are given from now on; what was found out stays, unless it is less. A window whose limit has grown is open
+    /// again.
+    pub(super) fn set_given(&mut self, limits: ModelLimits, now: Instant) {
+        let requests_grew = self.minute_requests.set_given(limits.requests_per_minute, now);
+        let tokens_grew = self.minute_tokens.set_given(limits.tokens_per_minute, now);
+        if requests_grew || tokens_grew {
+            self.minute_closed = None;
+        }
+        if self.day_requests.set_given(limits.requests_per_day, now) {
+            self.day_closed = None;
+        }
+    }
+
+    /// Forgets what Google has refused. What was used stays counted.
+    pub(super) fn forget_refusals(&mut self, now: Instant) {
+        for ceiling in [&mut self.minute_requests, &mut self.minute_tokens, &mut self.day_requests] {
+            ceiling.forget(now);
+        }
+        (self.minute_closed, self.day_closed, self.minute_refused) = (None, None, 0);
     }
 
     /// Whether something would be lost with it that only refusals could teach again.

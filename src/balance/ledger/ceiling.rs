@@ -64,8 +64,21 @@ impl Ceiling {
         }
     }
 
-    pub(super) fn set_given(&mut self, given: Option<Limit>) {
-        self.given = given.map(at_least_one);
+    /// Another limit is given from now on. One that is higher than what was found out says that the project has grown
+    /// since, so that Google's figure of then is forgotten. True if it was.
+    pub(super) fn set_given(&mut self, given: Option<Limit>, now: Instant) -> bool {
+        let given = given.map(at_least_one);
+        let is_news = given != std::mem::replace(&mut self.given, given);
+        let is_higher = given.zip(self.found).is_some_and(|(given, found)| given.value > found.value);
+        if is_news && is_higher {
+            self.forget(now);
+        }
+        is_news && is_higher
+    }
+
+    /// As if nothing had been found out.
+    pub(super) fn forget(&mut self, now: Instant) {
+        *self = Self::new(self.window, self.given, now);
     }
 
     /// What holds now: what was found out before a preset, and never more than a limit by hand.

@@ -233,3 +233,40 @@ fn stored_limits_that_make_no_sense_are_left_out() {
         assert_eq!(restored.usage(now)[0].windows.map(|window| window.used), [0, 0, 0]);
     }
 }
+
+#[test]
+fn a_project_that_may_do_more_by_now_is_not_held_to_what_was_learnt_before() {
+    let day = (QuotaWindow::Day, QuotaMetric::Requests);
+    let daily = |limit| limits(None, None, Some(limit), Preset);
+    let now = noon();
+    let ledger = Ledger::new(daily(50), now);
+    ledger.reserve(&flash(), 10, now).unwrap();
+    ledger.exceeded(&flash(), &refused(day.0, day.1, Some(20)), now);
+    let known =
+        |ledger: &Ledger| limit_of(ledger, day.0, day.1, now).map(|limit| (limit.value, limit.source));
+
+    ledger.set_limits(&daily(50), now);
+    assert_eq!(known(&ledger), Some((20, Learnt)), "nothing new was said");
+    assert!(ledger.reserve(&flash(), 10, now).is_err(), "the day is over");
+
+    ledger.set_limits(&daily(1000), now);
+    assert_eq!(known(&ledger), Some((1000, Preset)));
+    assert!(ledger.reserve(&flash(), 10, now).is_ok());
+    ledger.exceeded(&flash(), &refused(day.0, day.1, Some(100)), now);
+    ledger.set_limits(&daily(50), now);
+    assert_eq!(known(&ledger), Some((100, Learnt)), "Google allows more than that");
+}
+
+#[test]
+fn refusals_that_are_forgotten_hold_nothing_back() {
+    let now = noon();
+    let ledger = unknown(now);
+    ledger.reserve(&flash(), 10, now).unwrap();
+    ledger.exceeded(&flash(), &refused(QuotaWindow::Day, QuotaMetric::Requests, Some(1)), now);
+    assert!(ledger.reserve(&flash(), 10, now).is_err());
+
+    ledger.forget_refusals(now);
+
+    assert!(ledger.reserve(&flash(), 10, now).is_ok());
+    assert_eq!(limit_of(&ledger, QuotaWindow::Day, QuotaMetric::Requests, now), None);
+}
