@@ -25,7 +25,7 @@ use crate::{
 /// Exit status of a start with a wrong configuration, or one that its surroundings do not allow.
 pub(crate) const MISCONFIGURED: u8 = 2;
 
-/// One endpoint in front of many Gemini API keys, for OpenAI and Gemini clients.
+/// One endpoint in front of many Gemini API keys, for clients that speak OpenAI, Anthropic or Gemini.
 ///
 /// Configured by environment variables, `.env` and `config/local.toml`; see config/default.toml for all of them.
 #[derive(Debug, Parser)]
