@@ -252,3 +252,20 @@ fn what_clients_really_sent_converts() {
     }
     assert!(count > 8 || fixtures::folder().is_none(), "{count}");
 }
+
+#[test]
+fn a_search_that_the_choice_leaves_out_is_not_offered() {
+    let tools = |choice: Value| {
+        let tools =
+            json!([{"type": "function", "name": "f"}, {"type": "web_search"}, {"type": "code_interpreter"}]);
+        sent(json!({"tools": tools, "tool_choice": choice})).unwrap()["tools"].clone()
+    };
+    let allowed = |tool: Value| tools(json!({"type": "allowed_tools", "mode": "auto", "tools": [tool]}));
+    let functions = json!([{"functionDeclarations": [{"name": "f"}]}]);
+
+    assert_eq!(tools(json!("none")), functions);
+    assert_eq!(allowed(json!({"type": "function", "name": "f"})), functions);
+    assert_eq!(allowed(json!({"type": "web_search"})), json!([{"googleSearch": {}}]));
+    let only_search = sent(json!({"tools": [{"type": "web_search"}], "tool_choice": "none"})).unwrap();
+    assert_eq!(only_search.get("tools"), None);
+}
