@@ -197,7 +197,13 @@ fn unknown_part(kind: String, at: &At<'_>, supported: &'static str) -> ConvertEr
 
 fn user_parts(message: &mut Object<'_>) -> Result<Vec<UserPart>, ConvertError> {
     let at = message.at();
-    user_parts_or_none(message)?.ok_or_else(|| ConvertError::Missing { param: at.key("content").to_string() })
+    match user_parts_or_none(message)? {
+        Some(parts) if parts.is_empty() => {
+            Err(ConvertError::EmptyArray { param: at.key("content").to_string() })
+        }
+        Some(parts) => Ok(parts),
+        None => Err(ConvertError::Missing { param: at.key("content").to_string() }),
+    }
 }
 
 fn user_parts_or_none(message: &mut Object<'_>) -> Result<Option<Vec<UserPart>>, ConvertError> {
@@ -206,9 +212,6 @@ fn user_parts_or_none(message: &mut Object<'_>) -> Result<Option<Vec<UserPart>>,
     match message.take("content") {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(vec![UserPart::Text(text)])),
-        Some(Value::Array(parts)) if parts.is_empty() => {
-            Err(ConvertError::EmptyArray { param: at.to_string() })
-        }
         Some(Value::Array(parts)) => {
             let read = |(index, part)| user_part(part, at.index(index));
             parts.into_iter().enumerate().map(read).collect::<Result<_, _>>().map(Some)
@@ -312,6 +315,18 @@ mod tests {
         let param = "messages[0].content[1].image_url".to_owned();
         let url = "https://example.com/a.png".to_owned();
         assert_eq!(message.media_mut().collect::<Vec<_>>(), [&mut Media::Remote { url, param }]);
+    }
+
+    #[test]
+    fn a_user_says_something_and_a_tool_need_not() {
+        let said_nothing = read(json!({"role": "user", "content": []})).unwrap_err();
+        assert_eq!(
+            (said_nothing.param(), said_nothing.code()),
+            (Some("messages[0].content"), Some("empty_array"))
+        );
+
+        let result = read(json!({"role": "tool", "tool_call_id": "a", "content": []})).unwrap();
+        assert!(matches!(result, Message::Tool { text, media, .. } if text.is_empty() && media.is_empty()));
     }
 
     #[test]

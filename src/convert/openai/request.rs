@@ -254,6 +254,21 @@ mod tests {
     }
 
     #[test]
+    fn a_result_of_nothing_is_an_empty_one() {
+        let call = json!({"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}});
+        let messages = json!([
+            {"role": "user", "content": "hi"},
+            {"role": "assistant", "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "a", "content": []},
+        ]);
+
+        let request = convert("gemini-2.5-flash", messages, json!({})).unwrap();
+
+        let result = &request["contents"][2]["parts"][0]["functionResponse"];
+        assert_eq!(result, &json!({"name": "f", "response": {"result": ""}}));
+    }
+
+    #[test]
     fn a_call_without_its_signature_gets_the_placeholder_on_gemini_3() {
         let calls = json!([{"id": "a", "type": "function", "function": {"name": "f", "arguments": ""}}]);
         let messages = json!([{"role": "user", "content": "hi"}, {"role": "assistant", "tool_calls": calls}]);

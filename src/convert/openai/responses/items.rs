@@ -73,7 +73,7 @@ fn message(item: &mut Object<'_>) -> Result<Message, ConvertError> {
     let content = item.require("content")?;
     let at_content = at.key("content");
     match role.as_str() {
-        "user" => parts(content, at_content).map(Message::User),
+        "user" => some_parts(content, at_content).map(Message::User),
         "system" | "developer" => texts(content, at_content).map(Message::System),
         "assistant" => texts(content, at_content).map(said),
         _ => {
@@ -110,10 +110,17 @@ fn texts(content: Value, at: At<'_>) -> Result<Vec<String>, ConvertError> {
     parts.into_iter().enumerate().map(read).collect()
 }
 
+fn some_parts(content: Value, at: At<'_>) -> Result<Vec<UserPart>, ConvertError> {
+    let parts = parts(content, at)?;
+    if parts.is_empty() {
+        return Err(ConvertError::EmptyArray { param: at.to_string() });
+    }
+    Ok(parts)
+}
+
 fn parts(content: Value, at: At<'_>) -> Result<Vec<UserPart>, ConvertError> {
     match list(content, &at)? {
         Ok(text) => Ok(vec![UserPart::Text(text)]),
-        Err(parts) if parts.is_empty() => Err(ConvertError::EmptyArray { param: at.to_string() }),
         Err(parts) => {
             parts.into_iter().enumerate().map(|(index, part)| user_part(part, at.index(index))).collect()
         }
@@ -226,6 +233,7 @@ mod tests {
             (json!({"role": "tool", "content": "a"}), "input[2].role"),
             (json!({"role": "user"}), "input[2].content"),
             (json!({"role": "user", "content": 1}), "input[2].content"),
+            (json!({"role": "user", "content": []}), "input[2].content"),
             (part(json!({"type": "input_text"})), "input[2].content[0].text"),
             (part(json!({"type": "input_image", "image_url": "x"})), "input[2].content[0].image_url"),
             (part(json!({"type": "input_image", "file_id": "file-1"})), "input[2].content[0].file_id"),
@@ -238,6 +246,15 @@ mod tests {
             let error = failed(item.clone());
             assert_eq!(error.param(), Some(param), "{item}: {error}");
         }
+    }
+
+    #[test]
+    fn a_call_may_result_in_nothing() {
+        let item = json!({"type": "function_call_output", "call_id": "c", "output": []});
+
+        let read = read(item, At::Root).unwrap();
+
+        assert!(matches!(read, Said::Message(Message::Tool { text, .. }) if text.is_empty()));
     }
 
     #[test]
