@@ -100,9 +100,9 @@ impl Tools {
             return Ok(());
         }
         let description = function.string("description")?;
-        let parameters = function.take("parameters");
-        let parameters =
-            parameters.map(|schema| schemas::schema(schema, &at.key("parameters"))).transpose()?;
+        let parameters = function.object("parameters")?;
+        let read = |schema| schemas::schema(Value::Object(schema), &at.key("parameters"));
+        let parameters = parameters.map(read).transpose()?;
         self.declare(Function { name, description, parameters, free_text: false });
         Ok(())
     }
@@ -201,6 +201,20 @@ impl ToolChoice {
         }
     }
 
+    /// Whether `mode` of allowed tools asks for a call.
+    pub(super) fn is_required(allowed: &mut Object<'_>) -> Result<bool, ConvertError> {
+        let at = allowed.at();
+        match allowed.string("mode")?.as_deref() {
+            None | Some("auto") => Ok(false),
+            Some("required") => Ok(true),
+            Some(other) => Err(ConvertError::UnknownValue {
+                param: at.key("mode").to_string(),
+                value: other.to_owned(),
+                supported: "'auto' and 'required'",
+            }),
+        }
+    }
+
     pub(super) fn check(&self, tools: &Tools, at: &At<'_>) -> Result<(), ConvertError> {
         let reason = match self {
             Self::Auto | Self::None => return Ok(()),
@@ -219,7 +233,7 @@ impl ToolChoice {
 
 fn allowed(value: Value, at: At<'_>) -> Result<ToolChoice, ConvertError> {
     let mut choice = Object::read(value, at)?;
-    let required = choice.string("mode")?.is_some_and(|mode| mode == "required");
+    let required = ToolChoice::is_required(&mut choice)?;
     let at_tools = at.key("tools");
     let (mut names, mut hosted) = (Vec::new(), Hosted::default());
     for (index, tool) in tool_list(choice.require("tools")?, &at_tools)?.into_iter().enumerate() {
@@ -342,6 +356,30 @@ mod tests {
         assert_eq!(error.param(), Some("tool_choice"));
         assert!(convert(json!({"tool_choice": "required"}), "gemini-2.5-flash").is_err());
         assert!(convert(json!({"tool_choice": "auto"}), "gemini-2.5-flash").is_ok());
+    }
+
+    #[test]
+    fn parameters_that_are_no_schema_are_refused() {
+        for parameters in [json!("x"), json!(5), json!([])] {
+            let tool = json!({"type": "function", "function": {"name": "f", "parameters": parameters}});
+
+            let error = convert(json!({"tools": [tool]}), "gemini-2.5-flash").unwrap_err();
+
+            assert_eq!(error.param(), Some("tools[0].function.parameters"));
+        }
+        let none = json!({"type": "function", "function": {"name": "f", "parameters": null}});
+        assert!(convert(json!({"tools": [none]}), "gemini-2.5-flash").is_ok());
+    }
+
+    #[test]
+    fn an_unknown_mode_of_allowed_tools_is_refused() {
+        let tools = json!([{"type": "function", "function": {"name": "f"}}]);
+        let choice = json!({"type": "allowed_tools", "allowed_tools": {"mode": "bogus", "tools": tools}});
+
+        let error = convert(json!({"tools": [function("f")], "tool_choice": choice}), "gemini-2.5-flash")
+            .unwrap_err();
+
+        assert_eq!(error.param(), Some("tool_choice.allowed_tools.mode"));
     }
 
     #[test]

@@ -139,7 +139,7 @@ fn from_object(fields: Map<String, Value>, at: At<'_>) -> Result<ToolChoice, Con
 fn allowed(choice: &mut Object<'_>) -> Result<ToolChoice, ConvertError> {
     let at = choice.at();
     let at = at.key("tools");
-    let required = choice.string("mode")?.is_some_and(|mode| mode == "required");
+    let required = ToolChoice::is_required(choice)?;
     let (mut names, mut hosted) = (Vec::new(), Hosted::default());
     for (index, tool) in tool_list(choice.require("tools")?, &at)?.into_iter().enumerate() {
         let mut tool = Object::read(tool, at.index(index))?;
@@ -192,6 +192,16 @@ mod tests {
     }
 
     #[test]
+    fn parameters_that_are_no_schema_are_refused() {
+        for parameters in [json!("x"), json!(5), json!([])] {
+            let error =
+                tools(json!([{"type": "function", "name": "f", "parameters": parameters}])).unwrap_err();
+
+            assert_eq!(error.param(), Some("tools[0].parameters"));
+        }
+    }
+
+    #[test]
     fn bounds_of_hosted_tools_that_gemini_cannot_keep_are_refused_by_name() {
         for (tool, param) in [
             (
@@ -227,6 +237,8 @@ mod tests {
             read(allowed(json!({"type": "function", "name": "f"}))),
             Ok(ToolChoice::Allowed { required: true, names: vec!["f".into()], hosted: Hosted::default() })
         );
+        let bogus = json!({"type": "allowed_tools", "mode": "bogus", "tools": []});
+        assert_eq!(read(bogus).unwrap_err().param(), Some("tool_choice.mode"));
         assert_eq!(read(json!({"type": "function", "name": "g"})).unwrap_err().param(), Some("tool_choice"));
     }
 }
