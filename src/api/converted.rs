@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     convert::{cures::Cure, gemini::GenerateContentResponse},
+    domain::model::ModelName,
     upstream::{
         answer::AnswerStream,
         call::Call,
@@ -97,6 +98,11 @@ pub fn method(gateway: &Gateway, is_stream: bool) -> &'static str {
     } else {
         "generateContent"
     }
+}
+
+/// The most tokens that the model writes, where that is known.
+pub fn output_limit(gateway: &Gateway, model: &ModelName) -> Option<u64> {
+    gateway.models.borrow().find(model)?["outputTokenLimit"].as_u64()
 }
 
 /// Reads an answer of Gemini's, whole or one event.

@@ -18,11 +18,8 @@ pub(in crate::convert::openai::responses) fn convert(
 ) -> Result<Value, ConvertError> {
     let mut request = responses_request(body.to_string().as_bytes())?;
     request.complete(earlier, model)?;
-    let options = ChatOptions {
-        show_thoughts: request.show_thoughts,
-        safety_settings: None,
-        model: ModelTraits::of(model),
-    };
+    let (show_thoughts, model) = (request.show_thoughts, ModelTraits::of(model));
+    let options = ChatOptions { show_thoughts, model, ..ChatOptions::default() };
     Ok(serde_json::from_slice(&request.to_gemini(&options)?.to_json()).unwrap())
 }
 
