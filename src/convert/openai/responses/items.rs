@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 
 use crate::convert::{
     ConvertError,
-    gemini::{markdown, media::Media},
+    gemini::{
+        markdown,
+        media::{Media, Place},
+    },
     json::{At, Object, array, wrong_type},
     openai::message::{Message, ToolCall, UserPart, audio, file_content, media_error, object_text},
 };
@@ -145,20 +148,20 @@ fn unknown_part(kind: String, at: &At<'_>, supported: &'static str) -> ConvertEr
 
 fn image(part: &mut Object<'_>) -> Result<Media, ConvertError> {
     match part.string("image_url")? {
-        Some(url) => from_url(url, &part.at().key("image_url")),
+        Some(url) => from_url(url, Place::Picture, &part.at().key("image_url")),
         None => file_content(part),
     }
 }
 
 fn file(part: &mut Object<'_>) -> Result<Media, ConvertError> {
     match part.string("file_url")? {
-        Some(url) => from_url(url, &part.at().key("file_url")),
+        Some(url) => from_url(url, Place::File, &part.at().key("file_url")),
         None => file_content(part),
     }
 }
 
-fn from_url(url: String, at: &At<'_>) -> Result<Media, ConvertError> {
-    Media::from_any_url(url, || at.to_string()).map_err(|error| media_error(error, &at.to_string()))
+fn from_url(url: String, place: Place, at: &At<'_>) -> Result<Media, ConvertError> {
+    Media::from_any_url(url, place, || at.to_string()).map_err(|error| media_error(error, &at.to_string()))
 }
 
 fn said(texts: Vec<String>) -> Message {
@@ -275,7 +278,7 @@ mod tests {
         assert!(matches!(bare, Ok(Media::Inline { mime_type, .. }) if mime_type == "text/plain"));
         assert!(matches!(
             read_file(json!({"file_url": "https://example.com/a.pdf"})),
-            Ok(Media::Remote { .. })
+            Ok(Media::Remote { place: Place::File, .. })
         ));
         assert!(matches!(read_file(json!({"file_id": "gs://bucket/a"})), Ok(Media::Uri(_))));
     }
