@@ -167,7 +167,7 @@ fn mime_type(text: &str) -> Result<String, MediaError> {
         "image/jpg" => Ok("image/jpeg".to_owned()),
         "image/gif" | "image/svg+xml" => Err(MediaError::Format),
         "" => Err(MediaError::Malformed),
-        other if is_office(other) || other.ends_with("zip") => Err(MediaError::File),
+        other if is_office(other) || other.contains("zip") => Err(MediaError::File),
         other => Ok(other.to_owned()),
     }
 }
@@ -282,7 +282,13 @@ mod tests {
             Err(MediaError::File),
             "a ZIP archive"
         );
-        assert_eq!(mime_type("data:application/msword;base64,0M8R4A=="), Err(MediaError::File));
+        for kind in ["msword", "x-zip-compressed", "vnd.openxmlformats-officedocument.spreadsheetml.sheet"] {
+            assert_eq!(
+                mime_type(&format!("data:application/{kind};base64,AA==")),
+                Err(MediaError::File),
+                "{kind}"
+            );
+        }
         for nothing in
             ["image/png;base64,%%%%", "image/png;base64,", "audio/wav;base64,%%%%", "application/pdf;base64,"]
         {

@@ -55,7 +55,9 @@ pub fn sniff(bytes: &[u8]) -> Option<&'static str> {
     let fits = |(offset, mark, _): &&(usize, &[u8], &'static str)| {
         bytes.get(*offset..).is_some_and(|rest| rest.starts_with(mark))
     };
-    SIGNATURES.iter().find(fits).map(|(_, _, mime_type)| *mime_type)
+    let known = SIGNATURES.iter().find(fits).map(|(_, _, mime_type)| *mime_type);
+    // Two letters are too few to tell a bitmap from a text.
+    known.filter(|mime_type| *mime_type != "image/bmp" || !is_text(bytes))
 }
 
 /// Whether it reads as a text, in whatever script, as pictures and sounds without a signature never do.
@@ -90,6 +92,8 @@ mod tests {
         assert_eq!(sniff(b"\0\0\0\x18ftypmp42"), Some("video/mp4"));
         assert_eq!(sniff(b"%PDF-1.7"), Some("application/pdf"));
         assert_eq!(sniff(b"PK\x03\x04\x14\0"), Some("application/zip"));
+        assert_eq!(sniff(b"BM\x36\x10\0\0\0\0\0\0"), Some("image/bmp"));
+        assert_eq!(sniff(b"BMI,age\n23,40\n"), None);
         assert_eq!(sniff(b"<html></html>"), None);
         assert_eq!(sniff(b""), None);
     }
