@@ -259,7 +259,8 @@ fn meta() -> ChatMeta {
 
 fn conversion(c: &mut Criterion) {
     let (body, json, meta) = (chat_body(), answer(800), meta());
-    let options = ChatOptions { show_thoughts: true, safety_settings: None, model: ModelTraits::of(MODEL) };
+    let options =
+        ChatOptions { show_thoughts: true, model: ModelTraits::of(MODEL), ..ChatOptions::default() };
     let mut group = c.benchmark_group("chat conversion");
     group.bench_function("request to Gemini", |b| {
         b.iter(|| {

@@ -1,7 +1,7 @@
-//! Requests that were made here, not by the client: one that Google refuses for a reason with a cure is mended and sent once
-//! more, with another attempt and nobody blamed.
+//! Requests that were made here, not by the client: one that Google refuses for a reason with a cure is mended and sent again,
+//! with another attempt and nobody blamed. Each cure is tried once.
 
-use std::rc::Rc;
+use std::{borrow::Cow, rc::Rc};
 
 use bytes::Bytes;
 use tracing::debug;
@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     convert::{cures::Cure, gemini::GenerateContentResponse},
+    domain::model::ModelName,
     upstream::{
         answer::AnswerStream,
         call::Call,
@@ -29,13 +30,7 @@ pub async fn fetch(
     call: &Call,
     trail: &mut Trail,
 ) -> Result<Answer, UpstreamError> {
-    match dispatcher.fetch(call, trail).await {
-        Err(error) => match mended(call, &error) {
-            Some(call) => dispatcher.fetch(&call, trail).await,
-            None => Err(error),
-        },
-        answer => answer,
-    }
+    mending(call, async |call| dispatcher.fetch(call, trail).await).await
 }
 
 /// Opens a stream.
@@ -44,12 +39,24 @@ pub async fn open(
     call: &Call,
     trail: &mut Trail,
 ) -> Result<AnswerStream, UpstreamError> {
-    match dispatcher.open(call, trail).await {
-        Err(error) => match mended(call, &error) {
-            Some(call) => dispatcher.open(&call, trail).await,
-            None => Err(error),
-        },
-        stream => stream,
+    mending(call, async |call| dispatcher.open(call, trail).await).await
+}
+
+/// Sends a call until Google takes it, or refuses it for a reason that was mended already or never can be.
+async fn mending<T>(
+    call: &Call,
+    mut send: impl AsyncFnMut(&Call) -> Result<T, UpstreamError>,
+) -> Result<T, UpstreamError> {
+    let (mut call, mut tried) = (Cow::Borrowed(call), Vec::new());
+    loop {
+        let error = match send(&call).await {
+            Err(error) => error,
+            sent => return sent,
+        };
+        match mended(&call, &error, &mut tried) {
+            Some(mended) => call = Cow::Owned(mended),
+            None => return Err(error),
+        }
     }
 }
 
@@ -99,6 +106,11 @@ pub fn method(gateway: &Gateway, is_stream: bool) -> &'static str {
     }
 }
 
+/// The most tokens that the model writes, where that is known.
+pub fn output_limit(gateway: &Gateway, model: &ModelName) -> Option<u64> {
+    gateway.models.borrow().find(model)?["outputTokenLimit"].as_u64()
+}
+
 /// Reads an answer of Gemini's, whole or one event.
 pub fn answer_of(data: &Bytes) -> Result<GenerateContentResponse<'_>, ApiError> {
     serde_json::from_slice(data).map_err(|_| unreadable())
@@ -110,13 +122,14 @@ pub fn unreadable() -> ApiError {
     UpstreamError::Refused(Box::new(Refusal::inside(fault))).into()
 }
 
-/// The call with a body that Google may take.
-fn mended(call: &Call, error: &UpstreamError) -> Option<Call> {
+/// The call with a body that Google may take; `tried` are the cures that did not suffice.
+fn mended(call: &Call, error: &UpstreamError, tried: &mut Vec<Cure>) -> Option<Call> {
     let UpstreamError::Refused(refusal) = error else { return None };
     if refusal.fault.status != 400 {
         return None;
     }
-    let cure = Cure::of(&refusal.fault.error.message)?;
+    let cure = Cure::of(&refusal.fault.error.message).filter(|cure| !tried.contains(cure))?;
+    tried.push(cure);
     let body = cure.mend(&call.body)?;
     debug!(model = %call.model, ?cure, "a converted request was refused and is mended");
     Some(Call { body: body.into(), ..call.clone() })

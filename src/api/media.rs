@@ -16,7 +16,7 @@ pub async fn fetch_remote(
     let mut left = fetcher.map_or(0, Fetcher::budget);
     let remote = media.filter(|medium| matches!(medium, Media::Remote { .. }));
     for (index, medium) in remote.enumerate() {
-        let Media::Remote { url, param } = &*medium else { continue };
+        let Media::Remote { url, param, place } = &*medium else { continue };
         let refused = |reason: String| ConvertError::RemoteMedia { param: param.clone(), reason };
         let Some(fetcher) = fetcher else {
             let off = "remote addresses are not fetched here (MEDIA_FETCH_ENABLED); send a data URL instead.";
@@ -28,7 +28,7 @@ pub async fn fetch_remote(
         let fetched = fetcher.fetch(url, left).await;
         let fetched = fetched.map_err(|error| refused(format!("could not fetch it: {error}.")))?;
         left -= fetched.bytes.len();
-        let read = Media::from_bytes(&fetched.bytes, &fetched.content_type);
+        let read = Media::from_bytes(&fetched.bytes, &fetched.content_type, *place);
         *medium = read.map_err(|error| media_error(error, param))?;
     }
     Ok(())

@@ -50,7 +50,7 @@ fn meant(path: &str) -> Option<String> {
 /// Paths of the gateway's own that end like those below.
 fn is_answered(segments: &[&str]) -> bool {
     match segments {
-        ["api" | "assets" | "upload" | "download", ..] => true,
+        ["api", "admin", ..] | ["api", "usage" | "hello"] | ["assets" | "upload" | "download", ..] => true,
         ["anthropic", "v1", rest @ ..] => {
             matches!(rest, ["messages" | "models"] | ["messages", "count_tokens"] | ["models", _])
         }
@@ -124,6 +124,9 @@ mod tests {
             "/v1/responses/resp_1/input_items",
             "/api/admin/models",
             "/api/admin/keys",
+            "/api/admin/v1/chat/completions",
+            "/api/usage",
+            "/api/hello",
             "/anthropic/v1/models",
             "/anthropic/v1/models/gemini-2.5-flash",
             "/anthropic/v1/messages",
@@ -137,6 +140,8 @@ mod tests {
     fn what_was_meant_is_found_behind_prefixes_and_doubled_versions() {
         for (path, expected) in [
             ("/proxy/v1/chat/completions", "/v1/chat/completions"),
+            ("/api/v1/chat/completions", "/v1/chat/completions"),
+            ("/api/v1beta/models/m:generateContent", "/v1beta/models/m:generateContent"),
             ("/v1/v1/chat/completions", "/v1/chat/completions"),
             ("//v1//chat/completions/", "/v1/chat/completions"),
             ("/chat/completions", "/v1/chat/completions"),

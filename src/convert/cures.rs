@@ -1,4 +1,4 @@
-//! What helps when Google refuses a request that was made here: it is mended, and sent once more.
+//! What helps when Google refuses a request that was made here: it is mended, and sent again.
 //!
 //! Which model takes what changes faster than any table of models, so what Google itself says of a request counts more than
 //! what is known beforehand. Works on the JSON that was sent, whatever dialect it was made from; needed once in a while, so it

@@ -132,6 +132,29 @@ async fn a_refusal_is_mended_once_and_never_for_requests_that_came_as_they_are()
 }
 
 #[actix_web::test]
+async fn two_faults_are_mended_one_after_the_other_and_each_once() {
+    let app = TestApp::with_keys(["k1"]).await;
+    let (logprobs, level) = ("Logprobs is not enabled for this model", "Thinking level LOW is not supported");
+    let script = app.upstream.on("k1").reply_json(400, &refusal(logprobs)).reply_json(400, &refusal(level));
+    script.says("mended");
+    let mut body = chat(GEMINI_3, "hello");
+    body["logprobs"] = true.into();
+    body["reasoning_effort"] = "low".into();
+
+    let reply = ask(&app, &body).await;
+
+    assert_eq!(reply.status(), 200, "{}", reply.text());
+    let sent = app.upstream.requests();
+    let config = &sent[2].json()["generationConfig"];
+    assert_eq!((sent.len(), &config["thinkingConfig"]["thinkingLevel"]), (3, &json!("MEDIUM")));
+    assert!(config.get("responseLogprobs").is_none());
+
+    app.upstream.on("k1").reply_json(400, &refusal(level)).reply_json(400, &refusal(level));
+    let refused = ask(&app, &body).await;
+    assert_eq!((refused.status(), app.upstream.requests().len()), (400, 5));
+}
+
+#[actix_web::test]
 async fn probabilities_of_tokens_are_told_where_the_model_tells_them() {
     let app = TestApp::with_keys(["k1"]).await;
     let told = json!({"chosenCandidates": [{"token": "Hi", "logProbability": -0.5}], "topCandidates": [

@@ -4,6 +4,7 @@ mod rules;
 mod streams;
 
 use actix_web::http::Method;
+use gemini_balance::services::catalog::Refresh;
 use serde_json::{Value, json};
 
 use crate::{
@@ -128,6 +129,26 @@ fn anonymous(mut event: Value) -> String {
     }
     clean(&mut event);
     event.to_string()
+}
+
+#[actix_web::test]
+async fn more_tokens_than_a_model_writes_are_as_many_as_it_writes() {
+    let app = TestApp::with_keys(["k1"]).await;
+    app.upstream
+        .catalogue_is(r#"{"models": [{"name": "models/gemini-2.5-flash", "outputTokenLimit": 100}]}"#);
+    app.catalog().send(Refresh).await.expect("it lives").expect("there is a list");
+    for (dialect, field) in [
+        (CHAT, "max_tokens"),
+        (CHAT, "max_completion_tokens"),
+        (RESPONSES, "max_output_tokens"),
+        (ANTHROPIC, "max_tokens"),
+    ] {
+        let reply = dialect.ask(&app, MODEL, json!({ field: 5000 })).await;
+
+        assert_eq!(reply.status(), 200, "{}", reply.text());
+        let sent = app.upstream.last_request().json();
+        assert_eq!(sent["generationConfig"]["maxOutputTokens"], 100, "{} {field}", dialect.path);
+    }
 }
 
 #[actix_web::test]

@@ -13,6 +13,8 @@ use crate::harness::{Answer, MODEL, TestApp};
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n-and-the-rest";
 
+const TABLE: &[u8] = "ville,prénom\nRoma,Ada\n".as_bytes();
+
 /// A server of pictures on this machine; gives its port.
 pub async fn pictures() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -51,6 +53,8 @@ fn answer(path: &str, port: u16) -> Vec<u8> {
     };
     match path {
         "/picture" => whole("text/html", PNG),
+        "/table" => whole("text/csv; charset=utf-8", TABLE),
+        "/archive" => whole("application/pdf", b"PK\x03\x04\x14\0\0\0"),
         "/page" => whole("image/png", b"<!doctype html><title>no picture</title>"),
         "/animation" => whole("image/gif", b"GIF89a........"),
         "/large" => whole("image/png", &[PNG, &vec![0; 3_000_000][..]].concat()),
@@ -96,6 +100,31 @@ async fn a_remote_picture_goes_to_gemini_as_what_its_bytes_are() {
             json!({"inlineData": {"mimeType": "image/png", "data": data}})
         );
     }
+}
+
+#[actix_web::test]
+async fn a_remote_file_may_be_a_text_but_no_archive() {
+    let (app, port) = (gateway("127.0.0.1").await, pictures().await);
+    let ask = async |path: &str| {
+        let file = json!({"type": "input_file", "file_url": format!("http://127.0.0.1:{port}/{path}")});
+        let body = json!({"model": MODEL, "input": [{"role": "user", "content": [file]}]});
+        app.client().post("/v1/responses").json(&body).send().await
+    };
+
+    let table = ask("table").await;
+    assert_eq!(table.status(), 200, "{}", table.text());
+    let sent = app.upstream.last_request().json();
+    let data = STANDARD.encode(TABLE);
+    assert_eq!(
+        sent["contents"][0]["parts"][0],
+        json!({"inlineData": {"mimeType": "text/csv", "data": data}})
+    );
+
+    let archive = ask("archive").await;
+    assert_eq!(
+        (archive.status(), &archive.json()["error"]["param"]),
+        (400, &json!("input[0].content[0].file_url"))
+    );
 }
 
 #[actix_web::test]

@@ -49,6 +49,34 @@ async fn suffixes_mean_the_same_in_every_dialect() {
 }
 
 #[actix_web::test]
+async fn thoughts_of_a_chat_are_told_by_setting() {
+    let parts = json!([{"text": "hm", "thought": true}, {"text": "Hello"}]);
+    let whole =
+        json!({"candidates": [{"content": {"role": "model", "parts": parts}, "finishReason": "STOP"}]});
+    for (setting, asked, told) in [("false", Value::Null, Value::Null), ("true", json!(true), json!("hm"))] {
+        let app = app(&[("SHOW_THINKING_PROCESS", setting)]).await;
+        app.upstream.on("k1").reply_json(200, &whole);
+
+        let reply = app.client().chat(MODEL, "hello").await.json();
+
+        let config = app.upstream.last_request().json()["generationConfig"]["thinkingConfig"].clone();
+        assert_eq!(config["includeThoughts"], asked, "{setting}");
+        let message = &reply["choices"][0]["message"];
+        assert_eq!(
+            (&message["content"], &message["reasoning_content"]),
+            (&json!("Hello"), &told),
+            "{setting}"
+        );
+
+        app.upstream.on("k1").stream().event(&whole);
+        let mut body = chat(MODEL, "hello");
+        body["stream"] = true.into();
+        let stream = app.client().post(CHAT).json(&body).send().await;
+        assert_eq!(stream.text().contains("reasoning_content"), setting == "true", "{}", stream.text());
+    }
+}
+
+#[actix_web::test]
 async fn a_model_that_google_has_is_never_taken_apart() {
     let app = TestApp::builder().keys(["k1"]).setting("IMAGE_MODELS", MODEL).start().await;
     app.upstream.catalogue_is(

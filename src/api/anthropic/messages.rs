@@ -104,12 +104,11 @@ pub fn options<'a>(
     model: &'a ModelName,
     traits: &'a ModelTraits,
 ) -> MessagesOptions<'a> {
-    let models = gateway.models.borrow();
     MessagesOptions {
         safety_settings: gateway.safety_settings.as_deref(),
         model: model.as_str(),
         traits,
-        output_limit: models.find(model).and_then(|model| model["outputTokenLimit"].as_u64()),
+        output_limit: converted::output_limit(gateway, model),
     }
 }
 

@@ -131,6 +131,7 @@ fn to_call(gateway: &Gateway, chat: &ChatRequest, model: &ModelName, size: usize
         show_thoughts: gateway.show_thoughts,
         safety_settings: gateway.safety_settings.as_deref(),
         model: ModelTraits::of(model.as_str()),
+        output_limit: converted::output_limit(gateway, model),
     };
     let body = to_gemini(chat, &options)?.to_json_like(size);
     let method = converted::method(gateway, chat.stream);

@@ -133,6 +133,7 @@ fn options<'a>(gateway: &'a Gateway, wanted: &ResponsesRequest, model: &ModelNam
         show_thoughts: wanted.show_thoughts,
         safety_settings: gateway.safety_settings.as_deref(),
         model: ModelTraits::of(model.as_str()),
+        output_limit: converted::output_limit(gateway, model),
     }
 }
 

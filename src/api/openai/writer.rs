@@ -57,9 +57,12 @@ impl Writer for AsTheyCome {
     const CONTENT_TYPE: &'static str = "text/event-stream";
 
     fn event(&mut self, _: usize, data: &Bytes, out: &mut Vec<u8>) -> Result<(), ApiError> {
-        out.extend_from_slice(b"data: ");
-        out.extend_from_slice(data);
-        out.extend_from_slice(b"\n\n");
+        for line in data.split(|byte| *byte == b'\n') {
+            out.extend_from_slice(b"data: ");
+            out.extend_from_slice(line);
+            out.push(b'\n');
+        }
+        out.push(b'\n');
         Ok(())
     }
 
@@ -77,4 +80,18 @@ impl Writer for AsTheyCome {
 fn write_error(error: &ApiError, out: &mut Vec<u8>) {
     let (kind, code) = words(error, OpenAi::status(error.kind()));
     ChatStream::error(out, &error.to_string(), kind, code);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_of_an_event_is_marked_as_data() {
+        let mut out = Vec::new();
+
+        AsTheyCome.event(0, &Bytes::from_static(b"{\n}"), &mut out).unwrap();
+
+        assert_eq!(out, b"data: {\ndata: }\n\n");
+    }
 }

@@ -242,7 +242,8 @@ impl Answer {
 
     fn end(&self, verdict: Verdict<'_>, meta: &MessageMeta) -> End {
         let end = |reason| End { reason, stop_sequence: None, details: None };
-        if let Some(stop) = self.stops.hit() {
+        // Calls from before the text that was stopped are still to be made.
+        if let Some(stop) = self.stops.hit().filter(|_| self.calls == 0) {
             return End { stop_sequence: Some(stop.to_owned()), ..end("stop_sequence") };
         }
         match verdict {
@@ -288,6 +289,26 @@ mod tests {
                 "end_turn"
             ]
         );
+    }
+
+    #[test]
+    fn calls_before_a_stop_of_the_gateways_are_still_to_be_made() {
+        let end_of = |parts: &str| {
+            let json =
+                format!(r#"{{"candidates":[{{"content":{{"parts":[{parts}]}},"finishReason":"STOP"}}]}}"#);
+            let response = serde_json::from_str(&json).unwrap();
+            let meta = MessageMeta { own_stops: vec!["END".to_owned()], ..MessageMeta::test() };
+            let mut answer = Answer::new(&meta);
+            answer.read(&response, &meta, &mut |_| {});
+            answer.finish(&meta, &mut |_| {})
+        };
+
+        let call = r#"{"functionCall":{"name":"f","args":{}}}"#;
+        let called = end_of(&format!(r#"{call},{{"text":"so END of it"}}"#));
+        let stopped = end_of(r#"{"text":"so END of it"}"#);
+
+        assert_eq!((called.reason, called.stop_sequence), ("tool_use", None));
+        assert_eq!((stopped.reason, stopped.stop_sequence.as_deref()), ("stop_sequence", Some("END")));
     }
 
     #[test]

@@ -382,6 +382,18 @@ mod tests {
     }
 
     #[test]
+    fn a_result_may_hold_nothing() {
+        for result in [
+            json!({"type": "tool_result", "tool_use_id": "t", "content": []}),
+            json!({"type": "tool_result", "tool_use_id": "t"}),
+        ] {
+            let message = user(result).unwrap();
+
+            assert!(matches!(&*message.blocks, [Block::ToolResult { text, .. }] if text.is_empty()));
+        }
+    }
+
+    #[test]
     fn what_hosted_tools_left_behind_is_passed_over() {
         let kinds =
             ["redacted_thinking", "server_tool_use", "web_search_tool_result", "code_execution_tool_result"];

@@ -24,7 +24,7 @@ fn odd_request() -> impl Strategy<Value = Value> {
 /// A block that a client could send, each text with a number of its own to find it again.
 fn block() -> impl Strategy<Value = Value> {
     let id = || prop::sample::select(&["a", "b", "c"][..]);
-    let picture = json!({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "cGljdHVyZQ=="}});
+    let picture = json!({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}});
     let pdf = json!({"type": "base64", "media_type": "application/pdf", "data": "cGRm"});
     prop_oneof![
         any::<u32>().prop_map(|n| json!({"type": "text", "text": format!("text-{n}")})),

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::convert::{
     ConvertError,
-    gemini::media::{Media, MediaError},
+    gemini::media::{Media, MediaError, Place},
 };
 
 /// The medium of an `image` block.
@@ -26,7 +26,7 @@ pub(super) fn image(block: &mut Object<'_>) -> Result<Media, ConvertError> {
             }
             base64(&mut source, &mime_type)
         }
-        "url" => url(&mut source),
+        "url" => url(&mut source, Place::Picture),
         "file" => file(&mut source),
         _ => Err(unknown(&at.key("type"), kind, "'base64', 'url' or 'file'")),
     }
@@ -55,7 +55,7 @@ pub(super) fn document(block: &mut Object<'_>, into: &mut Vec<Block>) -> Result<
             Value::String(text) => into.push(Block::Text(text)),
             list => blocks_of(list, at.key("content"), text_blocks, into)?,
         },
-        "url" => into.push(Block::Media(url(&mut source)?)),
+        "url" => into.push(Block::Media(url(&mut source, Place::File)?)),
         "file" => into.push(Block::Media(file(&mut source)?)),
         _ => {
             return Err(unknown(&at.key("type"), kind, "'base64', 'text', 'content', 'url' or 'file'"));
@@ -73,10 +73,11 @@ fn base64(source: &mut Object<'_>, mime_type: &str) -> Result<Media, ConvertErro
     })
 }
 
-fn url(source: &mut Object<'_>) -> Result<Media, ConvertError> {
+fn url(source: &mut Object<'_>, place: Place) -> Result<Media, ConvertError> {
     let at = source.at();
     let url = source.require_string("url")?;
-    Media::from_any_url(url, || at.key("url").to_string()).map_err(|error| media_error(error, &at.key("url")))
+    Media::from_any_url(url, place, || at.key("url").to_string())
+        .map_err(|error| media_error(error, &at.key("url")))
 }
 
 /// Of files only those of Gemini are known here, by their address.
@@ -94,6 +95,7 @@ fn media_error(error: MediaError, at: &At<'_>) -> ConvertError {
         MediaError::Remote => "not an address of a picture or document",
         MediaError::Malformed => "this is no base64, or empty",
         MediaError::Format => "Gemini does not read this format; send png, jpeg, webp, heic or heif",
+        MediaError::File => "Gemini reads no files of this kind; send a PDF or a text",
         MediaError::NoPicture => "this is a text and no picture",
     };
     ConvertError::InvalidValue { param: at.to_string(), reason: reason.to_owned() }

@@ -180,7 +180,12 @@ pub(super) fn to_gemini<'a>(
     request: &'a MessagesRequest,
     traits: &ModelTraits,
 ) -> Result<(Vec<Tool<'a>>, Option<ToolConfig<'a>>), ConvertError> {
-    let Tools { functions, hosted, .. } = &request.tools;
+    let functions = &request.tools.functions;
+    // Unlike functions, tools of Google's know no mode that would keep them from being called.
+    let hosted = match request.tool_choice {
+        ToolChoice::None => Hosted::default(),
+        ToolChoice::Auto | ToolChoice::Any | ToolChoice::Named(_) => request.tools.hosted,
+    };
     if hosted.is_any() && !functions.is_empty() && !traits.functions_with_search {
         let reason =
             "with this model: it cannot combine web search, web fetch or code execution with functions";
@@ -246,6 +251,18 @@ mod tests {
         let named = json!({"mode": "ANY", "allowedFunctionNames": ["g_h"]});
         assert_eq!(config(json!({"type": "tool", "name": "g h"})), named);
         assert_eq!(config(json!({"type": "tool", "name": "web_search"})), Value::Null);
+    }
+
+    #[test]
+    fn a_choice_of_none_offers_no_tool_of_googles() {
+        let search = json!({"type": "web_search_20250305", "name": "web_search"});
+        let tools = |tools: Value| {
+            let fields = json!({"tools": tools, "tool_choice": {"type": "none"}});
+            convert(fields, "gemini-2.5-flash").unwrap()["tools"].clone()
+        };
+
+        assert_eq!(tools(json!([search])), json!([]));
+        assert_eq!(tools(json!([tool("f"), search])).as_array().unwrap().len(), 1);
     }
 
     #[test]

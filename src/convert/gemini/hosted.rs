@@ -17,6 +17,15 @@ impl Hosted {
         self.search || self.url_context || self.code_execution
     }
 
+    /// Those that are offered here and there.
+    pub fn only(self, others: Self) -> Self {
+        Self {
+            search: self.search && others.search,
+            url_context: self.url_context && others.url_context,
+            code_execution: self.code_execution && others.code_execution,
+        }
+    }
+
     /// `tools`: the functions in one entry, each tool of Google's in one of its own.
     pub fn beside<'a>(self, function_declarations: Vec<FunctionDeclaration<'a>>) -> Vec<Tool<'a>> {
         let Self { search, url_context, code_execution } = self;

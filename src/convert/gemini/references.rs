@@ -6,6 +6,8 @@
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
+use super::schema;
+
 /// Most schemas that references may unfold to; a bound on the work that one request can cause.
 const MAX_SCHEMAS: usize = 20_000;
 /// Deepest nesting, references counted; JSON itself may be nested half as deep.
@@ -74,12 +76,8 @@ impl<'v> Unfolding<'v> {
     fn schema(&mut self, schema: &'v Value, depth: usize) -> Result<Value, ReferenceError> {
         let Value::Object(fields) = schema else { return Ok(schema.clone()) };
         self.left = self.left.checked_sub(1).filter(|_| depth < MAX_DEPTH).ok_or(ReferenceError::TooLarge)?;
-        let mut unfolded = match fields.get("$ref") {
-            Some(Value::String(to)) => self.named(to, depth)?,
-            _ => Map::new(),
-        };
+        let mut unfolded = Map::new();
         for (keyword, value) in fields {
-            // What stands beside a reference adds to what it names.
             match (keyword.as_str(), value) {
                 ("$ref", Value::String(_)) | ("$defs" | "definitions", _) => {}
                 ("properties" | "patternProperties" | "dependentSchemas", Value::Object(named)) => {
@@ -100,6 +98,10 @@ impl<'v> Unfolding<'v> {
                     unfolded.insert(keyword.clone(), value.clone());
                 }
             }
+        }
+        // What stands beside a reference adds to what it names.
+        if let Some(Value::String(to)) = fields.get("$ref") {
+            schema::merge(&mut unfolded, self.named(to, depth)?);
         }
         Ok(Value::Object(unfolded))
     }
@@ -150,6 +152,26 @@ mod tests {
         assert_eq!(
             resolve(schema).unwrap(),
             json!({"type": "object", "properties": {"from": from, "to": {"anyOf": [city, {"type": "null"}]}}})
+        );
+    }
+
+    #[test]
+    fn properties_beside_a_reference_join_those_that_it_names() {
+        let schema = json!({
+            "$ref": "#/$defs/Base", "properties": {"x": {"type": "integer"}, "id": {"description": "own"}},
+            "required": ["x", "id"],
+            "$defs": {"Base": {
+                "type": "object", "description": "base", "properties": {"id": {"type": "string"}}, "required": ["id"],
+            }},
+        });
+
+        assert_eq!(
+            resolve(schema).unwrap(),
+            json!({
+                "type": "object", "description": "base",
+                "properties": {"x": {"type": "integer"}, "id": {"description": "own", "type": "string"}},
+                "required": ["x", "id"],
+            })
         );
     }
 

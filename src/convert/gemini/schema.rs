@@ -37,6 +37,9 @@ const KEPT: [&str; 25] = [
     "oneOf",
 ];
 
+/// Most values of two unions whose branches are paired: pairs multiply, and unions may stand within unions.
+const MAX_UNIONS: usize = 100;
+
 /// The parameters of a function; `None` when it has none, since an empty object was refused by older versions.
 pub fn parameters(schema: &Value) -> Option<Value> {
     let schema = clean(schema);
@@ -123,19 +126,86 @@ fn put_exclusive_bounds(schema: &Map<String, Value>, cleaned: &mut Map<String, V
     }
 }
 
-/// Joins a part of `allOf` to the rest; what is there already wins, lists and properties grow.
-fn merge(into: &mut Map<String, Value>, part: Map<String, Value>) {
+/// Adds what must hold as well, such as a part of `allOf`: lists, properties and unions are joined; of what cannot be joined
+/// the one that is there already stays, which allows more than both together and never less.
+pub(super) fn merge(into: &mut Map<String, Value>, part: Map<String, Value>) {
     for (keyword, value) in part {
-        match (into.get_mut(&keyword), value) {
-            (None, value) => put(into, &keyword, value),
-            (Some(Value::Object(there)), Value::Object(more)) => {
-                for (name, schema) in more {
-                    there.entry(name).or_insert(schema);
-                }
+        match (keyword.as_str(), into.get_mut(&keyword), value) {
+            (_, None, value) => put(into, &keyword, value),
+            (
+                "properties" | "patternProperties" | "dependentSchemas" | "$defs",
+                Some(Value::Object(there)),
+                Value::Object(more),
+            ) => merge_named(there, more),
+            ("items" | "additionalProperties", Some(Value::Object(there)), Value::Object(more)) => {
+                merge(there, more);
             }
-            (Some(Value::Array(there)), Value::Array(more)) if keyword == "required" => there.extend(more),
+            ("required", Some(Value::Array(there)), Value::Array(more)) => {
+                let new = more.into_iter().filter(|name| !there.contains(name)).collect::<Vec<_>>();
+                there.extend(new);
+            }
+            ("allOf", Some(Value::Array(there)), Value::Array(more)) => there.extend(more),
+            ("anyOf" | "oneOf", Some(Value::Array(there)), Value::Array(more)) => merge_unions(there, more),
             _ => {}
         }
+    }
+}
+
+fn merge_named(into: &mut Map<String, Value>, more: Map<String, Value>) {
+    for (name, schema) in more {
+        match (into.get_mut(&name), schema) {
+            (None, schema) => put(into, &name, schema),
+            (Some(Value::Object(there)), Value::Object(more)) => merge(there, more),
+            _ => {}
+        }
+    }
+}
+
+/// Of two unions that both hold, a union of all pairs of their branches: Gemini reads no `allOf` that could hold the two.
+fn merge_unions(there: &mut Vec<Value>, more: Vec<Value>) {
+    if there.iter().any(says_nothing) {
+        *there = more;
+        return;
+    }
+    if more.iter().any(says_nothing) || weight(there) + weight(&more) > MAX_UNIONS {
+        return;
+    }
+    let mut pairs = Vec::new();
+    for (one, other) in there.iter().flat_map(|one| more.iter().map(move |other| (one, other))) {
+        let (Value::Object(one), Value::Object(other)) = (one, other) else { return };
+        if !are_apart(one, other) {
+            let mut both = one.clone();
+            merge(&mut both, other.clone());
+            pairs.push(Value::Object(both));
+        }
+    }
+    if !pairs.is_empty() {
+        *there = pairs;
+    }
+}
+
+fn says_nothing(schema: &Value) -> bool {
+    *schema == true || schema.as_object().is_some_and(Map::is_empty)
+}
+
+/// How many values a list of schemas is made of.
+fn weight(schemas: &[Value]) -> usize {
+    let of = |schema: &Value| match schema {
+        Value::Object(fields) => fields.values().map(|value| weight(std::slice::from_ref(value))).sum(),
+        Value::Array(list) => weight(list),
+        _ => 0,
+    };
+    schemas.iter().map(|schema| 1 + of(schema)).sum()
+}
+
+/// Whether no value can be of the types of both.
+fn are_apart(one: &Map<String, Value>, other: &Map<String, Value>) -> bool {
+    match (&one.get("type"), &other.get("type")) {
+        (Some(Value::String(one)), Some(Value::String(other))) => {
+            let is_number = |kind: &str| matches!(kind, "integer" | "number");
+            one != other && !(is_number(one) && is_number(other))
+        }
+        _ => false,
     }
 }
 
@@ -155,7 +225,7 @@ fn drop_undeclared(schema: &mut Map<String, Value>) {
 fn drop_empty_unions(schema: &mut Map<String, Value>) {
     for union in ["anyOf", "oneOf"] {
         let branches = schema.get(union).and_then(Value::as_array);
-        if branches.is_some_and(|branches| branches.contains(&json!({}))) {
+        if branches.is_some_and(|branches| branches.iter().any(says_nothing)) {
             schema.remove(union);
         }
     }
@@ -216,6 +286,47 @@ mod tests {
         assert_eq!(clean(&schema), json!({"type": "object", "properties": schema["properties"]}));
         assert_eq!(clean(&open), json!({"type": "object", "additionalProperties": true}));
         assert_eq!(clean(&apart), json!({"required": ["a"], "properties": {"a": {"type": "string"}}}));
+    }
+
+    #[test]
+    fn two_unions_that_both_hold_become_one_of_pairs() {
+        let named = |name: &str| json!({"properties": {name: {"type": "string"}}, "required": [name]});
+        let pair = |a: &str, b: &str| json!({"properties": {a: {"type": "string"}, b: {"type": "string"}}, "required": [a, b]});
+        let schema = json!({"description": "both", "allOf": [
+            {"anyOf": [named("a"), named("b")], "description": "part"}, {"anyOf": [named("c"), named("d")]},
+        ]});
+        let kinds = json!({"anyOf": [{"type": "string"}, {"type": "integer"}],
+            "allOf": [{"anyOf": [{"type": "null"}, {"type": "number"}, {"type": "string", "minLength": 1}]}]});
+        let pairs = [pair("a", "c"), pair("a", "d"), pair("b", "c"), pair("b", "d")];
+
+        assert_eq!(clean(&schema), json!({"description": "both", "anyOf": pairs}));
+        assert_eq!(
+            clean(&kinds),
+            json!({"anyOf": [{"type": "string", "minLength": 1}, {"type": "integer"}]})
+        );
+    }
+
+    #[test]
+    fn of_unions_with_too_many_pairs_the_first_stays() {
+        let union = |from: usize| {
+            let branches =
+                (from..from + 30).map(|at| json!({"properties": {format!("p{at}"): {"type": "string"}}}));
+            json!({"anyOf": branches.collect::<Value>()})
+        };
+
+        let cleaned = clean(&json!({"description": "d", "allOf": [union(0), union(30)]}));
+
+        assert_eq!(cleaned, json!({"description": "d", "anyOf": union(0)["anyOf"]}));
+    }
+
+    #[test]
+    fn one_property_in_two_parts_is_described_by_both() {
+        let part = |schema: Value| json!({"properties": {"a": schema}, "required": ["a"]});
+
+        let cleaned =
+            clean(&json!({"allOf": [part(json!({"type": "string"})), part(json!({"description": "d"}))]}));
+
+        assert_eq!(cleaned, part(json!({"type": "string", "description": "d"})));
     }
 
     #[test]

@@ -96,6 +96,7 @@ pub fn chat_request(body: &[u8]) -> Result<ChatRequest, ConvertError> {
     let mut request = json::body(body)?;
     let at = request.at();
     fields::refuse(&mut request)?;
+    check_ignored(&mut request)?;
     let model = request.require_string("model")?;
     let messages = messages(request.require("messages")?, at.key("messages"))?;
     let ToolFields { tools, tool_choice, are_functions } = tools(&mut request)?;
@@ -163,6 +164,26 @@ impl ChatRequest {
     /// Whether thoughts go to the client: its own word, else the setting.
     pub fn shows_thoughts(&self, setting: bool) -> bool {
         self.google.thinking.include_thoughts.unwrap_or(setting)
+    }
+}
+
+/// What has no effect must still be what it claims to be.
+fn check_ignored(request: &mut Object<'_>) -> Result<(), ConvertError> {
+    request.boolean("store")?;
+    request.object("metadata")?;
+    verbosity(request)?;
+    Ok(())
+}
+
+/// How long the answer shall be, in OpenAI's words.
+pub(super) fn verbosity(of: &mut Object<'_>) -> Result<Option<String>, ConvertError> {
+    let at = of.at();
+    match of.string("verbosity")? {
+        Some(value) if !["low", "medium", "high"].contains(&value.as_str()) => {
+            let (param, supported) = (at.key("verbosity").to_string(), "'low', 'medium', and 'high'");
+            Err(ConvertError::UnknownValue { param, value, supported })
+        }
+        known => Ok(known),
     }
 }
 
@@ -297,8 +318,20 @@ pub(super) fn google(request: &mut Object<'_>) -> Result<GoogleOptions, ConvertE
     Ok(GoogleOptions {
         thinking: thinking.unwrap_or_default(),
         cached_content: google.string("cached_content")?,
-        safety_settings: google.take("safety_settings"),
+        safety_settings: safety_settings(&mut google)?,
     })
+}
+
+/// A list of objects; Google judges what is in them.
+fn safety_settings(google: &mut Object<'_>) -> Result<Option<Value>, ConvertError> {
+    let at = google.at();
+    let at = at.key("safety_settings");
+    let Some(value) = google.take("safety_settings") else { return Ok(None) };
+    let list = array(value, &at)?;
+    if let Some((index, other)) = list.iter().enumerate().find(|(_, setting)| !setting.is_object()) {
+        return Err(wrong_type(&at.index(index), "an object", other));
+    }
+    Ok(Some(Value::Array(list)))
 }
 
 #[cfg(test)]
@@ -389,6 +422,34 @@ mod tests {
             assert_eq!(request.google.thinking.budget, Some(800));
             assert!(request.shows_thoughts(false));
         }
+    }
+
+    #[test]
+    fn malformed_fields_are_refused_by_name_also_where_they_have_no_effect() {
+        let thinking = |config: Value| json!({"extra_body": {"google": {"thinking_config": config}}});
+        let safety = |settings: Value| json!({"google": {"safety_settings": settings}});
+        for (fields, param) in [
+            (json!({"metadata": 5}), "metadata"),
+            (json!({"store": "yes"}), "store"),
+            (json!({"verbosity": 7}), "verbosity"),
+            (json!({"verbosity": "chatty"}), "verbosity"),
+            (json!({"service_tier": 1}), "service_tier"),
+            (thinking(json!({"thinking_budget": "high"})), "google.thinking_config.thinking_budget"),
+            (thinking(json!({"thinking_budget": 0.5})), "google.thinking_config.thinking_budget"),
+            (thinking(json!({"thinking_level": 3})), "google.thinking_config.thinking_level"),
+            (safety(json!("off")), "google.safety_settings"),
+            (safety(json!({})), "google.safety_settings"),
+            (safety(json!(["off"])), "google.safety_settings[0]"),
+        ] {
+            assert_eq!(read(fields.clone()).unwrap_err().param(), Some(param), "{fields}");
+        }
+        let well_formed =
+            json!({"metadata": {"a": "b"}, "store": null, "verbosity": "low", "service_tier": "auto"});
+        assert!(read(well_formed).is_ok());
+        assert_eq!(
+            read(thinking(json!({"thinking_budget": -1.0}))).unwrap().google.thinking.budget,
+            Some(-1)
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::json::{At, Object, array, string, wrong_type};
 use crate::convert::{
     ConvertError,
     gemini::{
-        media::{Media, MediaError, mime_type_of_file},
+        media::{Media, MediaError, Place},
         signatures::TextSignature,
     },
 };
@@ -197,7 +197,13 @@ fn unknown_part(kind: String, at: &At<'_>, supported: &'static str) -> ConvertEr
 
 fn user_parts(message: &mut Object<'_>) -> Result<Vec<UserPart>, ConvertError> {
     let at = message.at();
-    user_parts_or_none(message)?.ok_or_else(|| ConvertError::Missing { param: at.key("content").to_string() })
+    match user_parts_or_none(message)? {
+        Some(parts) if parts.is_empty() => {
+            Err(ConvertError::EmptyArray { param: at.key("content").to_string() })
+        }
+        Some(parts) => Ok(parts),
+        None => Err(ConvertError::Missing { param: at.key("content").to_string() }),
+    }
 }
 
 fn user_parts_or_none(message: &mut Object<'_>) -> Result<Option<Vec<UserPart>>, ConvertError> {
@@ -206,9 +212,6 @@ fn user_parts_or_none(message: &mut Object<'_>) -> Result<Option<Vec<UserPart>>,
     match message.take("content") {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(vec![UserPart::Text(text)])),
-        Some(Value::Array(parts)) if parts.is_empty() => {
-            Err(ConvertError::EmptyArray { param: at.to_string() })
-        }
         Some(Value::Array(parts)) => {
             let read = |(index, part)| user_part(part, at.index(index));
             parts.into_iter().enumerate().map(read).collect::<Result<_, _>>().map(Some)
@@ -238,7 +241,8 @@ fn address(part: &mut Object<'_>, name: &'static str) -> Result<Media, ConvertEr
         Value::String(url) => url,
         object => Object::read(object, at)?.require_string("url")?,
     };
-    Media::from_any_url(url, || at.to_string()).map_err(|error| media_error(error, &at.to_string()))
+    let read = Media::from_any_url(url, Place::Picture, || at.to_string());
+    read.map_err(|error| media_error(error, &at.to_string()))
 }
 
 /// What is wrong with a medium, in words.
@@ -249,6 +253,9 @@ pub fn media_error(error: MediaError, param: &str) -> ConvertError {
         MediaError::Malformed => "expected base64, in a data URL such as data:image/png;base64,....",
         MediaError::Format => {
             "Gemini does not read this format; of pictures send png, jpeg, webp, heic or heif."
+        }
+        MediaError::File => {
+            "Gemini reads no files of this kind; send a PDF, a text, a picture, a sound or a video."
         }
         MediaError::NoPicture => "this is a text and no picture.",
     };
@@ -278,12 +285,8 @@ pub(super) fn file_content(file: &mut Object<'_>) -> Result<Media, ConvertError>
     let at = file.at();
     if let Some(data) = file.string("file_data")? {
         let name = file.string_or_none("filename").unwrap_or_default();
-        let read = if data.starts_with("data:") {
-            Media::from_url(data)
-        } else {
-            Media::of_type(mime_type_of_file(&name), data)
-        };
-        return read.map_err(|error| media_error(error, &at.key("file_data").to_string()));
+        return Media::from_file(&name, data)
+            .map_err(|error| media_error(error, &at.key("file_data").to_string()));
     }
     let id = string(file.require("file_id")?, &at.key("file_id"))?;
     let unknown = || ConvertError::InvalidValue {
@@ -311,7 +314,40 @@ mod tests {
 
         let param = "messages[0].content[1].image_url".to_owned();
         let url = "https://example.com/a.png".to_owned();
-        assert_eq!(message.media_mut().collect::<Vec<_>>(), [&mut Media::Remote { url, param }]);
+        let place = Place::Picture;
+        assert_eq!(message.media_mut().collect::<Vec<_>>(), [&mut Media::Remote { url, param, place }]);
+    }
+
+    #[test]
+    fn a_user_says_something_and_a_tool_need_not() {
+        let said_nothing = read(json!({"role": "user", "content": []})).unwrap_err();
+        assert_eq!(
+            (said_nothing.param(), said_nothing.code()),
+            (Some("messages[0].content"), Some("empty_array"))
+        );
+
+        let result = read(json!({"role": "tool", "tool_call_id": "a", "content": []})).unwrap();
+        assert!(matches!(result, Message::Tool { text, media, .. } if text.is_empty() && media.is_empty()));
+    }
+
+    #[test]
+    fn a_video_is_googles_to_fetch_or_comes_along() {
+        let read = |url: &str| {
+            let part = json!({"type": "video_url", "video_url": {"url": url}});
+            match read(json!({"role": "user", "content": [part]})) {
+                Ok(Message::User(mut parts)) => parts.remove(0),
+                other => panic!("{other:?}"),
+            }
+        };
+
+        let youtube = "https://www.youtube.com/watch?v=x";
+        assert!(matches!(read(youtube), UserPart::Media(Media::Uri(uri)) if uri == youtube));
+        let data = read("data:video/mp4;base64,AAAA");
+        assert!(matches!(data, UserPart::Media(Media::Inline { mime_type, .. }) if mime_type == "video/mp4"));
+        let remote = read("https://example.com/a.mp4");
+        assert!(
+            matches!(remote, UserPart::Media(Media::Remote { param, .. }) if param == "messages[0].content[0].video_url")
+        );
     }
 
     #[test]
@@ -355,6 +391,9 @@ mod tests {
 
         assert!(file(json!({"file_data": "JVBERi0=", "filename": "a.pdf"})).is_ok());
         assert!(file(json!({ "file_id": uri })).is_ok());
+        let error = file(json!({"file_data": "UEsDBBQA", "filename": "x.docx"})).unwrap_err();
+        assert_eq!(error.param(), Some("messages[0].content[0].file.file_data"));
+        assert!(error.to_string().contains("no files of this kind"), "{error}");
         assert_eq!(
             file(json!({"file_id": "file-1"})).unwrap_err().param(),
             Some("messages[0].content[0].file.file_id")

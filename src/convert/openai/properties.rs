@@ -99,7 +99,8 @@ fn history() -> impl Strategy<Value = Vec<Value>> {
 
 fn convert(body: &Value, model: &str) -> Option<Value> {
     let request = chat_request(body.to_string().as_bytes()).ok()?;
-    let options = ChatOptions { show_thoughts: true, safety_settings: None, model: ModelTraits::of(model) };
+    let model = ModelTraits::of(model);
+    let options = ChatOptions { show_thoughts: true, model, ..ChatOptions::default() };
     let gemini = to_gemini(&request, &options).ok()?;
     Some(serde_json::from_slice(&gemini.to_json()).unwrap())
 }

@@ -28,11 +28,13 @@ pub struct ChatOptions<'a> {
     /// The gateway's `safetySettings`; the client's own win.
     pub safety_settings: Option<&'a RawValue>,
     pub model: ModelTraits,
+    /// The most tokens that the model writes, where that is known.
+    pub output_limit: Option<u64>,
 }
 
 impl Default for ChatOptions<'_> {
     fn default() -> Self {
-        Self { show_thoughts: false, safety_settings: None, model: ModelTraits::of("") }
+        Self { show_thoughts: false, safety_settings: None, model: ModelTraits::of(""), output_limit: None }
     }
 }
 
@@ -131,7 +133,7 @@ fn generation_config<'a>(
         temperature: request.temperature,
         top_p: request.top_p,
         top_k: request.top_k,
-        max_output_tokens: request.max_tokens,
+        max_output_tokens: request.max_tokens.map(|max| max.min(options.output_limit.unwrap_or(max))),
         stop_sequences: request.stop.geminis(),
         presence_penalty: penalty(request.presence_penalty, &options.model),
         frequency_penalty: penalty(request.frequency_penalty, &options.model),
@@ -254,6 +256,21 @@ mod tests {
     }
 
     #[test]
+    fn a_result_of_nothing_is_an_empty_one() {
+        let call = json!({"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}});
+        let messages = json!([
+            {"role": "user", "content": "hi"},
+            {"role": "assistant", "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "a", "content": []},
+        ]);
+
+        let request = convert("gemini-2.5-flash", messages, json!({})).unwrap();
+
+        let result = &request["contents"][2]["parts"][0]["functionResponse"];
+        assert_eq!(result, &json!({"name": "f", "response": {"result": ""}}));
+    }
+
+    #[test]
     fn a_call_without_its_signature_gets_the_placeholder_on_gemini_3() {
         let calls = json!([{"id": "a", "type": "function", "function": {"name": "f", "arguments": ""}}]);
         let messages = json!([{"role": "user", "content": "hi"}, {"role": "assistant", "tool_calls": calls}]);
@@ -286,6 +303,20 @@ mod tests {
                 "thinkingConfig": {"thinkingBudget": 1024},
             })
         );
+    }
+
+    #[test]
+    fn more_tokens_than_a_model_writes_are_as_many_as_it_writes() {
+        let body = json!({"model": "m", "messages": hi(), "max_completion_tokens": 100_000});
+        let request = chat_request(body.to_string().as_bytes()).unwrap();
+        let limit = |output_limit| {
+            let options = ChatOptions { output_limit, ..ChatOptions::default() };
+            let request: Value =
+                serde_json::from_slice(&to_gemini(&request, &options).unwrap().to_json()).unwrap();
+            request["generationConfig"]["maxOutputTokens"].clone()
+        };
+
+        assert_eq!([limit(Some(8192)), limit(Some(200_000)), limit(None)], [8192, 100_000, 100_000]);
     }
 
     #[test]

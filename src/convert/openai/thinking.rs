@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::json::{At, Object};
+use super::json::{At, Object, wrong_type};
 use crate::convert::{
     ConvertError,
     gemini::request::{ThinkingConfig, ThinkingLevel},
@@ -46,11 +46,21 @@ impl ThinkingOverride {
             include_thoughts = config.boolean("includeThoughts")?;
         }
         let budget = config.take("thinking_budget").or_else(|| config.take("thinkingBudget"));
-        let level =
-            config.string_or_none("thinking_level").or_else(|| config.string_or_none("thinkingLevel"));
+        let budget = budget.map(|budget| whole(&budget, &at.key("thinking_budget"))).transpose()?;
+        let mut level = config.string("thinking_level")?;
+        if level.is_none() {
+            level = config.string("thinkingLevel")?;
+        }
         let level = level.map(|level| level.to_ascii_uppercase());
-        Ok(Self { include_thoughts, budget: budget.and_then(|budget| budget.as_i64()), level })
+        Ok(Self { include_thoughts, budget, level })
     }
+}
+
+/// A number of tokens, or one of those below 0 that mean something.
+fn whole(value: &Value, at: &At<'_>) -> Result<i64, ConvertError> {
+    let float = value.as_f64().filter(|number| number.fract() == 0.0);
+    let whole = value.as_i64().or(float.map(|number| number as i64));
+    whole.ok_or_else(|| wrong_type(at, "an integer", value))
 }
 
 /// `thinkingConfig`; `None` when there is nothing to say, or the model does not think and was not told to.

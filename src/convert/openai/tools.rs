@@ -44,10 +44,11 @@ pub enum ToolChoice {
     Required,
     /// One function, by the client's name.
     Named(String),
-    /// Some of the functions, of which one must be called if `required`.
+    /// Some of the tools; if `required`, one of the functions among them must be called.
     Allowed {
         required: bool,
         names: Vec<String>,
+        hosted: Hosted,
     },
 }
 
@@ -69,9 +70,7 @@ impl Tools {
                 self.add_function(tool.require("function")?, at.key("function"))?;
             }
             "custom" => self.declare(custom(tool.require("custom")?, at.key("custom"))?),
-            "google_search" | "googleSearch" | "web_search" | "web_search_preview" => {
-                self.hosted.search = true;
-            }
+            _ if is_search(&kind) => self.hosted.search = true,
             _ => {
                 let param = at.key("type").to_string();
                 return Err(ConvertError::UnknownValue {
@@ -101,9 +100,9 @@ impl Tools {
             return Ok(());
         }
         let description = function.string("description")?;
-        let parameters = function.take("parameters");
-        let parameters =
-            parameters.map(|schema| schemas::schema(schema, &at.key("parameters"))).transpose()?;
+        let parameters = function.object("parameters")?;
+        let read = |schema| schemas::schema(Value::Object(schema), &at.key("parameters"));
+        let parameters = parameters.map(read).transpose()?;
         self.declare(Function { name, description, parameters, free_text: false });
         Ok(())
     }
@@ -126,6 +125,10 @@ impl Tools {
     fn has(&self, name: &str) -> bool {
         self.functions.iter().any(|function| function.name == name)
     }
+}
+
+fn is_search(kind: &str) -> bool {
+    matches!(kind, "google_search" | "googleSearch" | "web_search" | "web_search_preview")
 }
 
 pub(super) fn custom(value: Value, at: At<'_>) -> Result<Function, ConvertError> {
@@ -198,6 +201,20 @@ impl ToolChoice {
         }
     }
 
+    /// Whether `mode` of allowed tools asks for a call.
+    pub(super) fn is_required(allowed: &mut Object<'_>) -> Result<bool, ConvertError> {
+        let at = allowed.at();
+        match allowed.string("mode")?.as_deref() {
+            None | Some("auto") => Ok(false),
+            Some("required") => Ok(true),
+            Some(other) => Err(ConvertError::UnknownValue {
+                param: at.key("mode").to_string(),
+                value: other.to_owned(),
+                supported: "'auto' and 'required'",
+            }),
+        }
+    }
+
     pub(super) fn check(&self, tools: &Tools, at: &At<'_>) -> Result<(), ConvertError> {
         let reason = match self {
             Self::Auto | Self::None => return Ok(()),
@@ -216,19 +233,23 @@ impl ToolChoice {
 
 fn allowed(value: Value, at: At<'_>) -> Result<ToolChoice, ConvertError> {
     let mut choice = Object::read(value, at)?;
-    let required = choice.string("mode")?.is_some_and(|mode| mode == "required");
+    let required = ToolChoice::is_required(&mut choice)?;
     let at_tools = at.key("tools");
-    let mut names = Vec::new();
+    let (mut names, mut hosted) = (Vec::new(), Hosted::default());
     for (index, tool) in tool_list(choice.require("tools")?, &at_tools)?.into_iter().enumerate() {
         let at = at_tools.index(index);
         let mut tool = Object::read(tool, at)?;
+        if tool.string_or_none("type").is_some_and(|kind| is_search(&kind)) {
+            hosted.search = true;
+            continue;
+        }
         let inner = tool.take("custom").map_or_else(|| tool.require("function"), Ok)?;
         names.push(string(Object::read(inner, at.key("function"))?.require("name")?, &at)?);
     }
-    if names.is_empty() {
+    if names.is_empty() && !hosted.is_any() {
         return Err(ConvertError::EmptyArray { param: at_tools.to_string() });
     }
-    Ok(ToolChoice::Allowed { required, names })
+    Ok(ToolChoice::Allowed { required, names, hosted })
 }
 
 /// `tools` and `toolConfig`; fails where the model cannot combine a search with functions.
@@ -237,16 +258,26 @@ pub(super) fn to_gemini<'a>(
     traits: &ModelTraits,
 ) -> Result<(Vec<Tool<'a>>, Option<ToolConfig<'a>>), ConvertError> {
     let declarations = declarations(request);
-    let search = request.web_search || request.tools.hosted.search;
-    let hosted = Hosted { search, ..request.tools.hosted };
+    let hosted = hosted(request);
     if hosted.is_any() && !declarations.is_empty() && !traits.functions_with_search {
         let param = if request.web_search { "web_search_options" } else { "tools" };
-        let what = if search { "a web search" } else { "running code" };
+        let what = if hosted.search { "a web search" } else { "running code" };
         let reason = format!("with this model: it cannot combine {what} with functions.");
         return Err(ConvertError::Unsupported { param: param.to_owned(), reason });
     }
     let config = if declarations.is_empty() { None } else { tool_config(request) };
     Ok((hosted.beside(declarations), config))
+}
+
+/// None where no tool is to be called: unlike functions, Google's tools know no mode that would keep them from it.
+fn hosted(request: &ChatRequest) -> Hosted {
+    let ChatRequest { tools, tool_choice, web_search, .. } = request;
+    let offered = match tool_choice {
+        ToolChoice::None => return Hosted::default(),
+        ToolChoice::Allowed { hosted, .. } => tools.hosted.only(*hosted),
+        ToolChoice::Auto | ToolChoice::Required | ToolChoice::Named(_) => tools.hosted,
+    };
+    Hosted { search: offered.search || *web_search, ..offered }
 }
 
 fn declarations(request: &ChatRequest) -> Vec<FunctionDeclaration<'_>> {
@@ -271,7 +302,7 @@ fn tool_config(request: &ChatRequest) -> Option<ToolConfig<'_>> {
         ToolChoice::None => (CallingMode::None, &[]),
         ToolChoice::Required => (CallingMode::Any, &[]),
         ToolChoice::Named(name) => (CallingMode::Any, std::slice::from_ref(name)),
-        ToolChoice::Allowed { required: true, names } => (CallingMode::Any, names),
+        ToolChoice::Allowed { required: true, names, .. } => (CallingMode::Any, names),
     };
     Some(calling(mode, only.iter().map(|name| request.names.to_gemini(name))))
 }
@@ -328,6 +359,30 @@ mod tests {
     }
 
     #[test]
+    fn parameters_that_are_no_schema_are_refused() {
+        for parameters in [json!("x"), json!(5), json!([])] {
+            let tool = json!({"type": "function", "function": {"name": "f", "parameters": parameters}});
+
+            let error = convert(json!({"tools": [tool]}), "gemini-2.5-flash").unwrap_err();
+
+            assert_eq!(error.param(), Some("tools[0].function.parameters"));
+        }
+        let none = json!({"type": "function", "function": {"name": "f", "parameters": null}});
+        assert!(convert(json!({"tools": [none]}), "gemini-2.5-flash").is_ok());
+    }
+
+    #[test]
+    fn an_unknown_mode_of_allowed_tools_is_refused() {
+        let tools = json!([{"type": "function", "function": {"name": "f"}}]);
+        let choice = json!({"type": "allowed_tools", "allowed_tools": {"mode": "bogus", "tools": tools}});
+
+        let error = convert(json!({"tools": [function("f")], "tool_choice": choice}), "gemini-2.5-flash")
+            .unwrap_err();
+
+        assert_eq!(error.param(), Some("tool_choice.allowed_tools.mode"));
+    }
+
+    #[test]
     fn of_two_functions_with_one_name_the_first_counts() {
         let mut second = function("f");
         second["function"]["description"] = "other".into();
@@ -350,6 +405,25 @@ mod tests {
             (error.param(), error.code()),
             (Some("web_search_options"), Some("unsupported_parameter"))
         );
+    }
+
+    #[test]
+    fn a_search_that_the_choice_leaves_out_is_not_offered() {
+        let tools = |choice: Value| {
+            let fields = json!({"tools": [function("f"), {"type": "web_search"}], "tool_choice": choice});
+            convert(fields, "gemini-3.8-flash").unwrap()["tools"].clone()
+        };
+        let allowed = |tool: Value| {
+            tools(json!({"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [tool]}}))
+        };
+        let functions = json!([{"functionDeclarations": [{"name": "f"}]}]);
+
+        assert_eq!(tools(json!("none")), functions);
+        assert_eq!(allowed(function("f")), functions);
+        assert_eq!(allowed(json!({"type": "web_search"})), json!([{"googleSearch": {}}]));
+        let asked_for_beside =
+            json!({"web_search_options": {}, "tools": [function("f")], "tool_choice": "none"});
+        assert_eq!(convert(asked_for_beside, "gemini-2.5-flash").unwrap()["tools"], functions);
     }
 
     #[test]

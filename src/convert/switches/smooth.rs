@@ -60,19 +60,29 @@ impl Smoothing {
         if early.is_empty() {
             return (vec![data], Duration::ZERO);
         }
-        let part = &event["candidates"][0]["content"]["parts"][0];
-        let is_thought = part["thought"] == true;
-        let small = |text: &String| {
-            let part =
-                if is_thought { json!({"text": text, "thought": true}) } else { json!({ "text": text }) };
-            let candidate = json!({"content": {"role": "model", "parts": [part]}, "index": 0});
-            Bytes::from(json!({ "candidates": [candidate] }).to_string())
-        };
-        let mut events: Vec<Bytes> = early.iter().map(small).collect();
+        let mut events: Vec<Bytes> = early.iter().map(|text| small(&event, text)).collect();
         event["candidates"][0]["content"]["parts"][0]["text"] = last.concat().into();
         events.push(event.to_string().into());
         (events, delay)
     }
+}
+
+/// A piece of the event that says no more than whose text it is.
+fn small(event: &Value, text: &str) -> Bytes {
+    let whole = &event["candidates"][0];
+    let mut part = json!({ "text": text });
+    if whole["content"]["parts"][0]["thought"] == true {
+        part["thought"] = true.into();
+    }
+    // Of several candidates each has its number; of one it may be missing.
+    let index = whole.get("index").cloned().unwrap_or_else(|| 0.into());
+    let mut small = json!({"candidates": [{"content": {"role": "model", "parts": [part]}, "index": index}]});
+    for name in ["modelVersion", "responseId"] {
+        if let Some(value) = event.get(name) {
+            small[name] = value.clone();
+        }
+    }
+    small.to_string().into()
 }
 
 /// An event of one candidate with one part, which is a text, and that text.
@@ -195,6 +205,26 @@ mod tests {
         let says_end = |(_, event): &&(Duration, Value)| event["candidates"][0].get("finishReason").is_some();
         assert_eq!(left.iter().filter(says_end).count(), 1);
         assert_eq!(left[2].1["usageMetadata"]["totalTokenCount"], 3);
+    }
+
+    #[test]
+    fn every_piece_says_of_which_candidate_and_answer_it_is() {
+        let candidate = json!({"content": {"parts": [{"text": "hey", "thought": true}]}, "index": 1});
+        let event = json!({"candidates": [candidate], "responseId": "r", "modelVersion": "m"});
+        let (mut smoother, start) = (Smoother::new(SMOOTHING), Instant::now());
+        smoother.push(0, event.to_string().into(), start);
+
+        let left = leave(&mut smoother, start);
+
+        assert_eq!(left.len(), 3);
+        for (_, piece) in left {
+            let candidate = &piece["candidates"][0];
+            assert_eq!(
+                (&candidate["index"], &piece["responseId"], &piece["modelVersion"]),
+                (&json!(1), &json!("r"), &json!("m"))
+            );
+            assert_eq!(candidate["content"]["parts"][0]["thought"], true);
+        }
     }
 
     #[test]

@@ -3,13 +3,14 @@
 use actix_web::http::Method;
 
 use super::names;
-use crate::harness::{TOKEN, TestApp, client_requests};
+use crate::{
+    harness::{TOKEN, TestApp, client_requests},
+    media::pictures,
+};
 
 /// The answers that recorded requests must get: status, and the beginning of the message of an error.
 fn expected(call: &str) -> (u16, &'static str) {
     match call {
-        // Its second picture is an address, and this gateway fetches none.
-        "messages.full" => (400, "messages.0.content.2.source.url: remote addresses are not fetched here"),
         "models.retrieve" => (404, "the model `m` does not exist"),
         "batches.create" => (404, "unknown path"),
         _ => (200, ""),
@@ -18,8 +19,10 @@ fn expected(call: &str) -> (u16, &'static str) {
 
 #[actix_web::test]
 async fn recorded_requests_of_real_clients_are_answered() {
+    // A picture by its address is fetched from here.
+    let picture = format!("http://127.0.0.1:{}/picture", pictures().await);
     let app = TestApp::builder()
-        .setting("MEDIA_FETCH_ENABLED", "false")
+        .setting("MEDIA_FETCH_PRIVATE_HOSTS", "127.0.0.1")
         .token(TOKEN)
         .token("test-key")
         .token("test-token")
@@ -36,7 +39,8 @@ async fn recorded_requests_of_real_clients_are_answered() {
                 }
             }
             if !recorded["body"].is_null() {
-                request = request.body(recorded["body"].to_string());
+                let body = recorded["body"].to_string().replace("https://example.com/a.png", &picture);
+                request = request.body(body);
             }
 
             let reply = request.send().await;

@@ -16,7 +16,9 @@ async fn app() -> TestApp {
             "set": {"x-team": "search"}, "default": {"x-server-timeout": "9"}, "remove": ["x-goog-api-client"],
         },
     }]);
-    TestApp::builder().keys(["k1"]).setting("MODEL_RULES", &rules.to_string()).start().await
+    let safety = json!([{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_ONLY_HIGH"}]);
+    let builder = TestApp::builder().keys(["k1"]).setting("SAFETY_SETTINGS", &safety.to_string());
+    builder.setting("MODEL_RULES", &rules.to_string()).start().await
 }
 
 #[actix_web::test]
@@ -39,6 +41,20 @@ async fn fields_are_set_defaulted_and_removed_in_every_dialect() {
         let own = json!({"top_p": 0.75});
         dialect.ask(&app, MODEL, own).await;
         assert_eq!(app.upstream.last_request().json()["generationConfig"]["topP"], 0.75, "{}", dialect.path);
+    }
+}
+
+#[actix_web::test]
+async fn safety_settings_stand_in_converted_requests_unless_a_rule_removes_them() {
+    let settings = json!([{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_ONLY_HIGH"}]);
+    let app = TestApp::builder().keys(["k1"]).setting("SAFETY_SETTINGS", &settings.to_string()).start().await;
+    for dialect in ALL {
+        for is_stream in [false, true] {
+            let reply = dialect.ask(&app, MODEL, json!({"stream": is_stream})).await;
+
+            assert_eq!(reply.status(), 200, "{}", reply.text());
+            assert_eq!(app.upstream.last_request().json()["safetySettings"], settings, "{}", dialect.path);
+        }
     }
 }
 

@@ -22,7 +22,7 @@ const OWN: &[(&str, Fate)] = &[
     ("stream_options", Ignored("obfuscation is never added")),
     ("store", Honoured),
     ("previous_response_id", Honoured),
-    ("max_output_tokens", Honoured),
+    ("max_output_tokens", Mapped("at most what the model can write")),
     ("temperature", Honoured),
     ("top_p", Honoured),
     ("top_logprobs", Mapped("null or empty in the answers of models that do not tell them")),

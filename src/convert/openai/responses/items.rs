@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 
 use crate::convert::{
     ConvertError,
-    gemini::{markdown, media::Media},
+    gemini::{
+        markdown,
+        media::{Media, Place},
+    },
     json::{At, Object, array, wrong_type},
     openai::message::{Message, ToolCall, UserPart, audio, file_content, media_error, object_text},
 };
@@ -73,7 +76,7 @@ fn message(item: &mut Object<'_>) -> Result<Message, ConvertError> {
     let content = item.require("content")?;
     let at_content = at.key("content");
     match role.as_str() {
-        "user" => parts(content, at_content).map(Message::User),
+        "user" => some_parts(content, at_content).map(Message::User),
         "system" | "developer" => texts(content, at_content).map(Message::System),
         "assistant" => texts(content, at_content).map(said),
         _ => {
@@ -110,10 +113,17 @@ fn texts(content: Value, at: At<'_>) -> Result<Vec<String>, ConvertError> {
     parts.into_iter().enumerate().map(read).collect()
 }
 
+fn some_parts(content: Value, at: At<'_>) -> Result<Vec<UserPart>, ConvertError> {
+    let parts = parts(content, at)?;
+    if parts.is_empty() {
+        return Err(ConvertError::EmptyArray { param: at.to_string() });
+    }
+    Ok(parts)
+}
+
 fn parts(content: Value, at: At<'_>) -> Result<Vec<UserPart>, ConvertError> {
     match list(content, &at)? {
         Ok(text) => Ok(vec![UserPart::Text(text)]),
-        Err(parts) if parts.is_empty() => Err(ConvertError::EmptyArray { param: at.to_string() }),
         Err(parts) => {
             parts.into_iter().enumerate().map(|(index, part)| user_part(part, at.index(index))).collect()
         }
@@ -138,20 +148,20 @@ fn unknown_part(kind: String, at: &At<'_>, supported: &'static str) -> ConvertEr
 
 fn image(part: &mut Object<'_>) -> Result<Media, ConvertError> {
     match part.string("image_url")? {
-        Some(url) => from_url(url, &part.at().key("image_url")),
+        Some(url) => from_url(url, Place::Picture, &part.at().key("image_url")),
         None => file_content(part),
     }
 }
 
 fn file(part: &mut Object<'_>) -> Result<Media, ConvertError> {
     match part.string("file_url")? {
-        Some(url) => from_url(url, &part.at().key("file_url")),
+        Some(url) => from_url(url, Place::File, &part.at().key("file_url")),
         None => file_content(part),
     }
 }
 
-fn from_url(url: String, at: &At<'_>) -> Result<Media, ConvertError> {
-    Media::from_any_url(url, || at.to_string()).map_err(|error| media_error(error, &at.to_string()))
+fn from_url(url: String, place: Place, at: &At<'_>) -> Result<Media, ConvertError> {
+    Media::from_any_url(url, place, || at.to_string()).map_err(|error| media_error(error, &at.to_string()))
 }
 
 fn said(texts: Vec<String>) -> Message {
@@ -226,6 +236,7 @@ mod tests {
             (json!({"role": "tool", "content": "a"}), "input[2].role"),
             (json!({"role": "user"}), "input[2].content"),
             (json!({"role": "user", "content": 1}), "input[2].content"),
+            (json!({"role": "user", "content": []}), "input[2].content"),
             (part(json!({"type": "input_text"})), "input[2].content[0].text"),
             (part(json!({"type": "input_image", "image_url": "x"})), "input[2].content[0].image_url"),
             (part(json!({"type": "input_image", "file_id": "file-1"})), "input[2].content[0].file_id"),
@@ -238,6 +249,15 @@ mod tests {
             let error = failed(item.clone());
             assert_eq!(error.param(), Some(param), "{item}: {error}");
         }
+    }
+
+    #[test]
+    fn a_call_may_result_in_nothing() {
+        let item = json!({"type": "function_call_output", "call_id": "c", "output": []});
+
+        let read = read(item, At::Root).unwrap();
+
+        assert!(matches!(read, Said::Message(Message::Tool { text, .. }) if text.is_empty()));
     }
 
     #[test]
@@ -258,7 +278,7 @@ mod tests {
         assert!(matches!(bare, Ok(Media::Inline { mime_type, .. }) if mime_type == "text/plain"));
         assert!(matches!(
             read_file(json!({"file_url": "https://example.com/a.pdf"})),
-            Ok(Media::Remote { .. })
+            Ok(Media::Remote { place: Place::File, .. })
         ));
         assert!(matches!(read_file(json!({"file_id": "gs://bucket/a"})), Ok(Media::Uri(_))));
     }

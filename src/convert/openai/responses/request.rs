@@ -224,11 +224,7 @@ fn text(request: &mut Object<'_>, echo: &mut Map<String, Value>) -> Result<Respo
     let at = at.key("text");
     let told = request.take("text").unwrap_or_else(|| json!({}));
     let mut text = Object::read(told, at)?;
-    let verbosity = text.string("verbosity")?.unwrap_or_else(|| "medium".to_owned());
-    if !["low", "medium", "high"].contains(&verbosity.as_str()) {
-        let (param, supported) = (at.key("verbosity").to_string(), "'low', 'medium', and 'high'");
-        return Err(ConvertError::UnknownValue { param, value: verbosity, supported });
-    }
+    let verbosity = chat::verbosity(&mut text)?.unwrap_or_else(|| "medium".to_owned());
     let format = text.take("format").unwrap_or_else(|| json!({"type": "text"}));
     echo.insert("text".to_owned(), json!({"format": format, "verbosity": verbosity}));
     format_of(format, at.key("format"))

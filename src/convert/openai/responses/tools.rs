@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::convert::{
     ConvertError,
+    gemini::hosted::Hosted,
     json::{At, Object, wrong_type},
     openai::tools::{ToolChoice, Tools, custom},
     schemas::tool_list,
@@ -138,16 +139,18 @@ fn from_object(fields: Map<String, Value>, at: At<'_>) -> Result<ToolChoice, Con
 fn allowed(choice: &mut Object<'_>) -> Result<ToolChoice, ConvertError> {
     let at = choice.at();
     let at = at.key("tools");
-    let required = choice.string("mode")?.is_some_and(|mode| mode == "required");
-    let mut names = Vec::new();
+    let required = ToolChoice::is_required(choice)?;
+    let (mut names, mut hosted) = (Vec::new(), Hosted::default());
     for (index, tool) in tool_list(choice.require("tools")?, &at)?.into_iter().enumerate() {
         let mut tool = Object::read(tool, at.index(index))?;
         let kind = tool.require_string("type")?;
-        if matches!(kind.as_str(), "function" | "custom") {
-            names.push(tool.require_string("name")?);
+        match kind.as_str() {
+            "function" | "custom" => names.push(tool.require_string("name")?),
+            "code_interpreter" => hosted.code_execution = true,
+            _ => hosted.search |= is_search(&kind),
         }
     }
-    Ok(if names.is_empty() { ToolChoice::Auto } else { ToolChoice::Allowed { required, names } })
+    Ok(ToolChoice::Allowed { required, names, hosted })
 }
 
 #[cfg(test)]
@@ -189,6 +192,16 @@ mod tests {
     }
 
     #[test]
+    fn parameters_that_are_no_schema_are_refused() {
+        for parameters in [json!("x"), json!(5), json!([])] {
+            let error =
+                tools(json!([{"type": "function", "name": "f", "parameters": parameters}])).unwrap_err();
+
+            assert_eq!(error.param(), Some("tools[0].parameters"));
+        }
+    }
+
+    #[test]
     fn bounds_of_hosted_tools_that_gemini_cannot_keep_are_refused_by_name() {
         for (tool, param) in [
             (
@@ -215,11 +228,17 @@ mod tests {
 
         assert_eq!(read(json!({"type": "function", "name": "f"})), Ok(ToolChoice::Named("f".into())));
         assert_eq!(read(json!({"type": "web_search_preview"})), Ok(ToolChoice::Auto));
-        assert_eq!(read(allowed(json!({"type": "web_search"}))), Ok(ToolChoice::Auto));
+        let search = Hosted { search: true, ..Hosted::default() };
+        assert_eq!(
+            read(allowed(json!({"type": "web_search"}))),
+            Ok(ToolChoice::Allowed { required: true, names: vec![], hosted: search })
+        );
         assert_eq!(
             read(allowed(json!({"type": "function", "name": "f"}))),
-            Ok(ToolChoice::Allowed { required: true, names: vec!["f".into()] })
+            Ok(ToolChoice::Allowed { required: true, names: vec!["f".into()], hosted: Hosted::default() })
         );
+        let bogus = json!({"type": "allowed_tools", "mode": "bogus", "tools": []});
+        assert_eq!(read(bogus).unwrap_err().param(), Some("tool_choice.mode"));
         assert_eq!(read(json!({"type": "function", "name": "g"})).unwrap_err().param(), Some("tool_choice"));
     }
 }

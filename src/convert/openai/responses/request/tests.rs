@@ -18,11 +18,8 @@ pub(in crate::convert::openai::responses) fn convert(
 ) -> Result<Value, ConvertError> {
     let mut request = responses_request(body.to_string().as_bytes())?;
     request.complete(earlier, model)?;
-    let options = ChatOptions {
-        show_thoughts: request.show_thoughts,
-        safety_settings: None,
-        model: ModelTraits::of(model),
-    };
+    let (show_thoughts, model) = (request.show_thoughts, ModelTraits::of(model));
+    let options = ChatOptions { show_thoughts, model, ..ChatOptions::default() };
     Ok(serde_json::from_slice(&request.to_gemini(&options)?.to_json()).unwrap())
 }
 
@@ -251,4 +248,21 @@ fn what_clients_really_sent_converts() {
         count += 1;
     }
     assert!(count > 8 || fixtures::folder().is_none(), "{count}");
+}
+
+#[test]
+fn a_search_that_the_choice_leaves_out_is_not_offered() {
+    let tools = |choice: Value| {
+        let tools =
+            json!([{"type": "function", "name": "f"}, {"type": "web_search"}, {"type": "code_interpreter"}]);
+        sent(json!({"tools": tools, "tool_choice": choice})).unwrap()["tools"].clone()
+    };
+    let allowed = |tool: Value| tools(json!({"type": "allowed_tools", "mode": "auto", "tools": [tool]}));
+    let functions = json!([{"functionDeclarations": [{"name": "f"}]}]);
+
+    assert_eq!(tools(json!("none")), functions);
+    assert_eq!(allowed(json!({"type": "function", "name": "f"})), functions);
+    assert_eq!(allowed(json!({"type": "web_search"})), json!([{"googleSearch": {}}]));
+    let only_search = sent(json!({"tools": [{"type": "web_search"}], "tool_choice": "none"})).unwrap();
+    assert_eq!(only_search.get("tools"), None);
 }
