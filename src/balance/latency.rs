@@ -1,6 +1,8 @@
 //! What is usual for a model, so that keys can be compared whatever they were asked for.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
+
+use foldhash::HashMap;
 
 use crate::domain::model::ModelName;
 

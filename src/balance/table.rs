@@ -4,10 +4,11 @@
 //! while at least one key cools for it or has no quota left. Names that clients make up therefore cost nothing.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashSet},
     sync::Arc,
 };
 
+use foldhash::{HashMap, HashMapExt};
 use tokio::time::Instant;
 
 use super::{

@@ -3,8 +3,9 @@
 //! Each model has a queue of its own, in which clients take turns, so that one who sends a thousand requests at once
 //! delays another's single one by one place and not by a thousand.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
+use foldhash::{HashMap, HashMapExt};
 use tokio::time::Instant;
 
 use crate::domain::{client::TokenId, model::ModelName};

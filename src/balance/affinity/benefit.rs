@@ -1,7 +1,8 @@
 //! Does it pay to prefer a key? Measured for each model against requests that went wherever it suited.
 
-use std::{collections::HashMap, ops::AddAssign, time::Duration};
+use std::{ops::AddAssign, time::Duration};
 
+use foldhash::HashMap;
 use serde::Serialize;
 use tokio::time::Instant;
 
