@@ -440,29 +440,37 @@ enum Change {
     Wait(u64),
 }
 
+/// More keys than a model passes over one by one.
+const MANY: i64 = 40;
+
 fn changes() -> impl Strategy<Value = Vec<Change>> {
     let cooling = || (0u8..3, 1u64..90);
     let change = prop_oneof![
-        (0i64..8, 0u8..4, prop::collection::vec(cooling(), 0..3))
+        3 => (0..MANY, 0u8..4, prop::collection::vec(cooling(), 0..3))
             .prop_map(|(k, a, m)| Change::Apply(k, a, m)),
-        (0i64..8, cooling()).prop_map(|(k, (m, seconds))| Change::Suspend(k, m, seconds)),
-        (0i64..8).prop_map(Change::Remove),
-        (1u64..60).prop_map(Change::Wait),
+        3 => (0..MANY, cooling()).prop_map(|(k, (m, seconds))| Change::Suspend(k, m, seconds)),
+        1 => (0..MANY).prop_map(Change::Remove),
+        1 => (1u64..60).prop_map(Change::Wait),
     ];
-    prop::collection::vec(change, 0..60)
+    prop::collection::vec(change, 0..120)
 }
 
 /// What a key may do, and until when models cool; an end that has passed is none until the actor says so.
 type Truth = (Availability, HashMap<u8, Instant>);
 
 proptest! {
-    /// Against a plain list of what each key may do: every pick is allowed, probes included, whatever time it is, and a
-    /// refusal means that no key is ready.
+    /// Against a plain list of what each key may do: every pick is allowed, probes included, whatever time it is, policy
+    /// and size of the pool; paid keys serve only where no free one is ready; and a refusal means that no key is.
     #[test]
-    fn a_pick_is_always_allowed_and_a_refusal_always_true(changes in changes()) {
+    fn a_pick_is_always_allowed_and_a_refusal_always_true(
+        changes in changes(),
+        pool in 1..MANY,
+        kind in prop::sample::select(PolicyKind::ALL.to_vec()),
+    ) {
         let mut now = Now::read();
         let names = ["a", "b", "c"];
-        let mut table = table();
+        let mut table = RoutingTable::new(policy::build(kind, 1));
+        let rank = |key: i64| u8::from(key % 3 == 0);
         let mut truth: HashMap<i64, Truth> = HashMap::new();
         for change in changes {
             match change {
@@ -474,10 +482,14 @@ proptest! {
                     let until = |seconds| now.instant + Duration::from_secs(seconds);
                     let models: HashMap<_, _> = models.into_iter().map(|(m, seconds)| (m, until(seconds))).collect();
                     let cooling: Vec<_> = models.iter().map(|(&m, &until)| (names[m as usize], until)).collect();
-                    put(&mut table, key, availability, &cooling);
+                    let key = key % pool;
+                    let cooldowns = cooling.iter().map(|(name, until)| quota(name, *until)).collect();
+                    let terms = Terms { rank: rank(key), weight: 1 + (key % 5) as u8, ..Terms::default() };
+                    table.apply(KeyId(key), Routing { availability, warm_at: None, cooldowns }, place(terms));
                     truth.insert(key, (availability, models));
                 }
                 Change::Suspend(key, m, seconds) => {
+                    let key = key % pool;
                     let until = now.instant + Duration::from_secs(seconds);
                     table.suspend_model(KeyId(key), quota(names[m as usize], until));
                     if let Some((_, models)) = truth.get_mut(&key) {
@@ -485,6 +497,7 @@ proptest! {
                     }
                 }
                 Change::Remove(key) => {
+                    let key = key % pool;
                     table.remove(KeyId(key));
                     truth.remove(&key);
                 }
@@ -499,6 +512,11 @@ proptest! {
                         let as_probe = if picked.is_probe() { Availability::HalfOpen } else { Availability::Ready };
                         prop_assert_eq!(*availability, as_probe);
                         prop_assert!(models.get(&m).is_none_or(|until| *until <= now.instant), "it cools");
+                        let is_free_and_ready = |(key, (a, models)): (&i64, &Truth)| {
+                            rank(*key) == 0 && *a == Availability::Ready && !models.contains_key(&m)
+                        };
+                        let is_paid = rank(picked.key.0) > 0 && !picked.is_probe();
+                        prop_assert!(!is_paid || !truth.iter().any(is_free_and_ready), "a free one was ready");
                     }
                     Err(_) => {
                         let mut all = truth.values();
